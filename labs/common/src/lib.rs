@@ -1,0 +1,1 @@
+//! What the services of several chapters share and no lesson is about.

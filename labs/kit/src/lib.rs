@@ -1,0 +1,4 @@
+//! The lab's own machinery: a real broker, services under check, the wiretap, faults,
+//! verdicts, the report, and what the `lab` command does.
+
+pub mod paths;

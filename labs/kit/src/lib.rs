@@ -2,3 +2,4 @@
 //! verdicts, the report, and what the `lab` command does.
 
 pub mod paths;
+pub mod wiretap;

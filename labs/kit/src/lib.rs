@@ -1,4 +1,9 @@
 //! The lab's own machinery: a real broker, services under check, the wiretap, faults,
 //! verdicts, the report, and what the `lab` command does.
 
+pub mod chapter;
+pub mod hints;
+pub mod holes;
 pub mod paths;
+#[cfg(test)]
+mod scratch;

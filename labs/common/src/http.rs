@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::future::{Future, ready};
 use std::io;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, JsonConfig, QueryConfig, ServiceConfig};
@@ -10,6 +11,7 @@ use actix_web::{App, Error, HttpResponse, HttpServer, error};
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// The largest JSON body that a service takes, in bytes.
@@ -17,6 +19,9 @@ pub const MAX_BODY: usize = 16 * 1024;
 
 /// How many seconds an answer under way may still take once we are told to stop.
 const SHUTDOWN_SECONDS: u64 = 2;
+
+/// How long `drain` may take. Docker kills a container 10 seconds after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(7);
 
 /// Serves on `127.0.0.1:port` until `shutdown`: what `configure` sets up, and `GET /health`,
 /// which answers 200. `configure` is run once on the thread that serves, so what it creates
@@ -31,9 +36,9 @@ where
     serve_and_drain(port, shutdown, configure, ready(())).await
 }
 
-/// Like [`serve`]; but between the last connection taken and the end it waits for `drain`:
-/// for tasks that a handler started and that outlive their request. Actix drops such
-/// tasks when it stops, so they must be waited for before.
+/// Like [`serve`]; but between the last connection taken and the end it waits for `drain`, at
+/// most 7 seconds: for tasks that a handler started and that outlive their request. Actix
+/// drops such tasks when it stops, so they must be waited for before.
 ///
 /// # Errors
 /// When the port is taken or may not be used; the error names it.
@@ -64,7 +69,9 @@ where
     let stop = async {
         shutdown.cancelled().await;
         handle.pause().await; // take no new connection
-        drain.await;
+        if timeout(DRAIN, drain).await.is_err() {
+            log::warn!("work was still in hand after {DRAIN:?}; it is lost");
+        }
         handle.stop(true).await; // finish the answers under way
     };
     tokio::pin!(server);

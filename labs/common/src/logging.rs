@@ -1,0 +1,62 @@
+//! Logging to standard error, one line an event: `12:04:11.123 INFO  history: text`.
+
+use std::io::Write;
+
+use env_logger::{Builder, Env};
+
+/// Logs as `role` from now on, at level info or as `RUST_LOG` says. Times are UTC. A second
+/// call changes nothing.
+pub fn init(role: &'static str) {
+    // Actix announces each of its threads at level info; that says nothing about the service.
+    let default = Env::default().default_filter_or("info,actix_server=warn");
+    let outcome = Builder::from_env(default)
+        .format(move |out, record| {
+            let now = out.timestamp_millis().to_string();
+            let level = record.level();
+            let style = out.default_level_style(level);
+            let text = one_line(&record.args().to_string());
+            let time = clock(&now);
+            writeln!(out, "{time} {style}{level:<5}{style:#} {role}: {text}")
+        })
+        .try_init();
+    if outcome.is_err() {
+        log::debug!("logging was set up before");
+    }
+}
+
+/// `12:04:11.123` out of `2026-01-31T12:04:11.123Z`.
+fn clock(timestamp: &str) -> &str {
+    timestamp
+        .split_once('T')
+        .map_or(timestamp, |(_, time)| time.trim_end_matches('Z'))
+}
+
+/// Text as it may stand on one line: what somebody sent us must not forge a line of its own.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_time_of_day_is_shown() {
+        assert_eq!(clock("2026-01-31T12:04:11.123Z"), "12:04:11.123");
+    }
+
+    #[test]
+    fn an_event_stays_on_one_line() {
+        assert_eq!(one_line("naïve \"café\" 🎬"), "naïve \"café\" 🎬");
+        assert_eq!(
+            one_line("a\nERROR b\r\u{1b}[2J"),
+            "a\\nERROR b\\r\\u{1b}[2J"
+        );
+    }
+}

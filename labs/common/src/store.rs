@@ -1,0 +1,130 @@
+//! A small SQLite store: rows with an id and a text, each id once, in order of arrival.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use rusqlite::Connection;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+/// One thing that was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What makes it the same thing when it comes twice.
+    pub id: String,
+    /// What is worth knowing of it: a path, a name.
+    pub value: String,
+}
+
+/// One table of one SQLite file. Clones share the connection.
+///
+/// SQLite blocks, so its work runs on tokio's threads for that. The mutex is an async one
+/// and is taken before such a thread is: a hundred requests at once wait as a hundred
+/// futures, not as a hundred threads.
+#[derive(Debug, Clone)]
+pub struct Store {
+    connection: Arc<Mutex<Connection>>,
+    place: Arc<str>,
+    table: &'static str,
+}
+
+impl Store {
+    /// Opens the file at `path`, and creates it and `table` (letters and `_`) if need be.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written, or is not SQLite's; the error names it.
+    pub async fn open(path: &Path, table: &'static str) -> Result<Self> {
+        ensure!(
+            !table.is_empty() && table.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+            "{table:?} is no name for a table: use lower-case letters and _"
+        );
+        let place: Arc<str> = path.display().to_string().into();
+        let path = path.to_owned();
+        let connection = spawn_blocking(move || create(&path, table))
+            .await?
+            .with_context(|| format!("cannot use the database {place} (see DATABASE)"))?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            place,
+            table,
+        })
+    }
+
+    /// Records `value` under `id`, and returns when that is committed: `true` when it is new,
+    /// `false` when the id was there already; then the first value stays.
+    ///
+    /// # Errors
+    /// When the file cannot be written; nothing is recorded then.
+    pub async fn record(&self, id: &str, value: &str) -> Result<bool> {
+        let sql = format!(
+            "INSERT INTO {} (id, value) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
+            self.table
+        );
+        let row = (id.to_owned(), value.to_owned());
+        // A statement outside of BEGIN … COMMIT is a transaction of its own, committed when
+        // `execute` returns.
+        let changed = self
+            .run(move |connection| connection.prepare_cached(&sql)?.execute(row))
+            .await
+            .with_context(|| format!("cannot write to the database {}", self.place))?;
+        Ok(changed == 1)
+    }
+
+    /// At most `limit` rows in order of arrival, the first `skip` left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn list(&self, skip: u32, limit: u32) -> Result<Vec<Row>> {
+        let sql = format!(
+            "SELECT id, value FROM {} ORDER BY arrival LIMIT ?1 OFFSET ?2",
+            self.table
+        );
+        self.run(move |connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map((limit, skip), |row| {
+                    Ok(Row {
+                        id: row.get(0)?,
+                        value: row.get(1)?,
+                    })
+                })?
+                .collect()
+        })
+        .await
+        .with_context(|| format!("cannot read the database {}", self.place))
+    }
+
+    /// Runs `work` on a thread that may block. It runs to its end even if we are dropped
+    /// meanwhile, so a caller who gives up never leaves half a write.
+    async fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let connection = Arc::clone(&self.connection).lock_owned().await;
+        Ok(spawn_blocking(move || work(&connection)).await??)
+    }
+}
+
+fn create(path: &Path, table: &str) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    // With the write-ahead log a commit is one append. `synchronous = FULL` waits at each
+    // commit until the disk has it, so a committed row outlives a power cut as well as a
+    // `kill -9`. NORMAL would be quicker and enough for the kill, but could lose the last
+    // commits with the power: too little for a service that answers "recorded". (How far
+    // the disk itself tells the truth is beyond us.)
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS {table} (
+             arrival INTEGER PRIMARY KEY,
+             id      TEXT NOT NULL UNIQUE,
+             value   TEXT NOT NULL
+         ) STRICT"
+    ))?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,18 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The same broker and credentials behind another door: a relay's.
+    #[must_use]
+    pub fn at(&self, host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            ..self.clone()
+        }
+    }
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -220,6 +232,16 @@ impl Broker {
         self.touch();
         self.inspector.leave(name).await;
         self.api.delete_vhost(name).await
+    }
+
+    /// Deletes the vhosts that begin with `prefix` and that `abandoned` says nobody uses:
+    /// what runs that were killed have left behind. What cannot be deleted stays.
+    pub async fn sweep(&self, prefix: &str, abandoned: impl Fn(&str) -> bool) {
+        for name in self.api.vhosts().await.unwrap_or_default() {
+            if name.starts_with(prefix) && abandoned(&name) {
+                let _ = self.api.delete_vhost(&name).await;
+            }
+        }
     }
 
     /// A queue as it is now: ready and unacknowledged messages are read from the queue

@@ -1,6 +1,7 @@
 //! A node that one check has to itself, and may kill, freeze and thaw.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A second node, for this check alone. The slot is locked while this value lives; the
 /// node stays for the next command. `AMQP_URL` does not matter here, since the broker
 /// named there is not ours to kill.
+
 pub struct OwnNode {
     broker: Broker,
     node: NodeDir,
@@ -183,4 +185,10 @@ fn free_slot(paths: &Paths) -> Result<(NodeDir, File), NoBroker> {
         why: format!("all {SLOTS} nodes that checks may kill are in use by other checks"),
         mend: "wait for the other runs to end, then try again".into(),
     })
+}
+
+impl fmt::Debug for OwnNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "own node, {:?}", self.broker)
+    }
 }

@@ -4,9 +4,12 @@ mod build;
 mod check;
 mod diff;
 mod hint;
+mod reset;
+mod saves;
 mod stop;
 mod term;
 mod trouble;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -33,6 +36,10 @@ enum Command {
     Hint(hint::Args),
     /// Show your lab beside the solution
     Diff(diff::Args),
+    /// Check your lab again at each save
+    Watch(watch::Args),
+    /// Put your lab's files back as committed
+    Reset(reset::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +54,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Solution(args) => check::run(&paths, Variant::Solution, &args),
         Command::Hint(args) => hint::run(&paths, &args),
         Command::Diff(args) => diff::run(&paths, &args),
+        Command::Watch(args) => watch::run(&paths, &args),
+        Command::Reset(args) => reset::run(&paths, &args),
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Ended<T> {
 }
 
 /// Resolves, with the exit code to end with, when this program is asked to stop.
-async fn asked() -> Result<u8> {
+pub async fn asked() -> Result<u8> {
     let on = |kind| signal(kind).context("cannot wait for signals");
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut terminate = on(SignalKind::terminate())?;

@@ -1,9 +1,12 @@
 //! The lab's own machinery: a real broker, services under check, the wiretap, faults,
 //! verdicts, the report, and what the `lab` command does.
 
+pub mod broker;
 pub mod chapter;
 pub mod hints;
 pub mod holes;
+pub mod internal;
+pub mod manifest;
 pub mod paths;
 #[cfg(test)]
 mod scratch;

@@ -119,7 +119,10 @@ impl Scene {
         };
         scene.broker = package.dependencies.iter().any(|on| on.name == "lapin");
         // Each placeholder must name a role; finding out at the curl line would be late.
-        let ports = scene.services.iter().map(|role| (role.role.clone(), role.port));
+        let ports = scene
+            .services
+            .iter()
+            .map(|role| (role.role.clone(), role.port));
         let ports: BTreeMap<String, u16> = ports.collect();
         let env = scene.services.iter().flat_map(|role| role.env.values());
         for text in env.chain(&scene.tries) {
@@ -144,7 +147,9 @@ pub fn fill(text: &str, ports: &BTreeMap<String, u16>) -> Result<String> {
         match word {
             Some((word, behind)) => {
                 let port = ports.get(word);
-                filled += &port.with_context(|| format!("no role `{word}`"))?.to_string();
+                filled += &port
+                    .with_context(|| format!("no role `{word}`"))?
+                    .to_string();
                 rest = behind;
             }
             None => {

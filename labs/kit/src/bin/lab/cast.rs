@@ -125,7 +125,11 @@ async fn pass_on(
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
     // A program may print bytes that are no text; they shall not end the listening.
-    while pipe.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+    while pipe
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
         if sender.send(Heard::Line(index, text)).is_err() {

@@ -62,7 +62,10 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     if scene.services.is_empty() {
         return Err(trouble(
             format!("chapter {} names no services to run", chapter.name),
-            format!("name them in {}", paths.short(&chapter.lab.join("Cargo.toml"))),
+            format!(
+                "name them in {}",
+                paths.short(&chapter.lab.join("Cargo.toml"))
+            ),
         ));
     }
     let play = Play {
@@ -117,7 +120,8 @@ impl Play<'_> {
                     return Ok(ExitCode::from(code));
                 }
                 saved = changed(&mut saves) => {
-                    building = None;
+                    // Out of date: cargo goes with it.
+                    drop(building.take());
                     saved.settle().await;
                     self.note("saved: building again");
                     building = Some(self.build());
@@ -144,7 +148,10 @@ impl Play<'_> {
                                 // What the machine cannot do at all ends the command.
                                 Err(error) if !self.watch => return Err(error),
                                 Err(error) => { tell(&error); }
-                                Ok(_) => does_not_compile(&self.chapter, self.variant),
+                                Ok(_) => {
+                                    let again = (!self.watch).then_some("run");
+                                    does_not_compile(&self.chapter, self.variant, again);
+                                }
                             }
                             if !self.watch {
                                 return Ok(ExitCode::FAILURE);
@@ -291,7 +298,11 @@ impl Play<'_> {
     }
 
     fn note(&self, text: &str) {
-        println!("{DIM}{:width$} |{DIM:#} {text}", "just run", width = self.width());
+        println!(
+            "{DIM}{:width$} |{DIM:#} {text}",
+            "just run",
+            width = self.width()
+        );
     }
 
     /// Of the column of names.

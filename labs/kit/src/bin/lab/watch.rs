@@ -66,7 +66,7 @@ async fn watch(paths: &Paths, chapter: &Chapter, rest: &[OsString]) -> Result<Ex
                 ended
             }
             Some(Ok(Built::CompileError)) => {
-                does_not_compile(chapter, Variant::Lab);
+                does_not_compile(chapter, Variant::Lab, None);
                 Ended::Itself
             }
             // A manifest saved half-way, say: the next save may well mend it.

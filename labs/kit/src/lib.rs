@@ -8,6 +8,7 @@ pub mod guard;
 pub mod hints;
 pub mod holes;
 pub mod internal;
+pub mod manifest;
 pub mod paths;
 pub mod run;
 #[cfg(test)]

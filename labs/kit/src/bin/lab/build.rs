@@ -37,13 +37,12 @@ pub enum Built {
 
 /// The part of cargo's messages that matters here.
 #[derive(Debug, Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
+#[serde(tag = "reason")]
 enum Message {
-    CompilerMessage {
-        target: Target,
-        message: Diagnostic,
-    },
-    CompilerArtifact {
+    #[serde(rename = "compiler-message")]
+    Said { target: Target, message: Diagnostic },
+    #[serde(rename = "compiler-artifact")]
+    Made {
         target: Target,
         executable: Option<PathBuf>,
     },
@@ -132,7 +131,9 @@ fn command(paths: &Paths, package: &str, product: Product) -> Command {
         .stderr(Stdio::piped());
     match product {
         Product::Checks => cargo.args(["test", "--no-run", "--test", "checks"]),
-        Product::Program => cargo.args(["build", "--bins"]),
+        // With `kit` beside it, as the checks have it: cargo unites the features of all that
+        // it builds, and would otherwise compile tokio and its like once more for this.
+        Product::Program => cargo.args(["build", "-p", "kit", "--bin", package]),
     };
     cargo.args(["-p", package]);
     if term::colour_on_stderr() {
@@ -164,16 +165,16 @@ async fn listen(stdout: impl AsyncRead + Unpin, chapter: &Chapter, package: &str
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await.context("cargo's messages")? {
         match serde_json::from_str(&line) {
-            Ok(Message::CompilerMessage { target, message }) => {
+            Ok(Message::Said { target, message }) => {
                 let text = message.rendered.unwrap_or_default();
-                eprintln!("{}", text.trim_end_matches('\n'));
+                eprintln!("{}{}", clear_line(), text.trim_end_matches('\n'));
                 if message.level == "error" {
                     heard.in_chapter |= of_chapter(&target.src_path, chapter);
                     let complaint = MACHINE.iter().find(|words| text.contains(*words));
                     heard.machine = heard.machine.or(complaint.copied());
                 }
             }
-            Ok(Message::CompilerArtifact {
+            Ok(Message::Made {
                 target,
                 executable: Some(path),
             }) if of_chapter(&target.src_path, chapter) => {
@@ -202,14 +203,26 @@ async fn relay(mut stderr: impl AsyncRead + Unpin) -> Result<()> {
             .await
             .context("cargo's words")?;
         for piece in pieces(&mut pending, read == 0) {
-            if !all_is_well(&piece) {
-                out.write_all(&piece).context("standard error")?;
-            }
+            let shown = if all_is_well(&piece) {
+                clear_line().as_bytes()
+            } else {
+                &piece
+            };
+            out.write_all(shown).context("standard error")?;
         }
         out.flush().context("standard error")?;
         if read == 0 {
             return Ok(());
         }
+    }
+}
+
+/// Takes a progress bar off the line where other words come.
+fn clear_line() -> &'static str {
+    if term::colour_on_stderr() {
+        "\r\x1b[K"
+    } else {
+        ""
     }
 }
 
@@ -257,7 +270,7 @@ mod tests {
             "name":"checks","src_path":"/x/checks.rs"},"executable":"/t/checks-1","fresh":true}"#;
         assert!(matches!(
             serde_json::from_str(artifact),
-            Ok(Message::CompilerArtifact {
+            Ok(Message::Made {
                 executable: Some(_),
                 ..
             })

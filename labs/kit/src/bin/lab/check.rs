@@ -29,7 +29,7 @@ pub fn run(paths: &Paths, variant: Variant, args: &Args) -> Result<ExitCode> {
     match built {
         Ended::Stopped(code) => Ok(code),
         Ended::Done(Built::CompileError) => {
-            does_not_compile(&chapter, variant);
+            does_not_compile(&chapter, variant, Some(&variant.to_string()));
             Ok(ExitCode::FAILURE)
         }
         Ended::Done(Built::Program(checks)) => {
@@ -40,11 +40,11 @@ pub fn run(paths: &Paths, variant: Variant, args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// The last line under rustc's own words.
-pub fn does_not_compile(chapter: &Chapter, variant: Variant) {
+/// The last line under rustc's own words; `again` is what to type once they are heeded.
+pub fn does_not_compile(chapter: &Chapter, variant: Variant, again: Option<&str>) {
     let number = &chapter.number;
-    eprintln!(
-        "{BAD}✘{BAD:#} {variant} {number} does not compile: rustc says above where. Then again: \
-         {TYPE}just {variant} {number}{TYPE:#}",
-    );
+    let then = again.map_or(String::new(), |again| {
+        format!(", then: {TYPE}just {again} {number}{TYPE:#}")
+    });
+    eprintln!("{BAD}✘{BAD:#} {variant} {number} does not compile: see rustc above{then}");
 }

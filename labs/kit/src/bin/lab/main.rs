@@ -1,12 +1,23 @@
 //! The `lab` command: what stands behind every recipe of the justfile.
 
+mod bench;
+mod broker;
 mod build;
+mod cast;
 mod check;
 mod diff;
+mod doctor;
 mod hint;
+mod probe;
+mod reset;
+mod run;
+mod saves;
+mod setup;
 mod stop;
 mod term;
+mod test;
 mod trouble;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -33,20 +44,46 @@ enum Command {
     Hint(hint::Args),
     /// Show your lab beside the solution
     Diff(diff::Args),
+    /// Check your lab again at each save
+    Watch(watch::Args),
+    /// Put your lab's files back as committed
+    Reset(reset::Args),
+    /// Start the chapter's services to play with
+    Run(run::Args),
+    /// Start or stop the lab's broker, or say what runs
+    Broker(broker::Args),
+    /// Say what is installed, which broker would be used, what to do
+    Doctor,
+    /// Get a broker, fetch and build everything
+    Setup,
+    /// Run everything that proves the lab right
+    Test(test::Args),
+    /// Measure how long a student waits
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
+    // This program is also its own helpers: the broker's keeper, a service's guard.
+    kit::internal::dispatch();
     let cli = Cli::parse();
-    run(cli.command).unwrap_or_else(|error| trouble::tell(&error))
+    start(cli.command).unwrap_or_else(|error| trouble::tell(&error))
 }
 
-fn run(command: Command) -> Result<ExitCode> {
+fn start(command: Command) -> Result<ExitCode> {
     let paths = Paths::find()?;
     match command {
         Command::Lab(args) => check::run(&paths, Variant::Lab, &args),
         Command::Solution(args) => check::run(&paths, Variant::Solution, &args),
         Command::Hint(args) => hint::run(&paths, &args),
         Command::Diff(args) => diff::run(&paths, &args),
+        Command::Watch(args) => watch::run(&paths, &args),
+        Command::Reset(args) => reset::run(&paths, &args),
+        Command::Run(args) => run::run(&paths, &args),
+        Command::Broker(args) => broker::run(&paths, &args),
+        Command::Doctor => doctor::run(&paths),
+        Command::Setup => setup::run(&paths),
+        Command::Test(args) => test::run(&paths, &args),
+        Command::Bench(args) => bench::run(&paths, &args),
     }
 }
 

@@ -35,8 +35,17 @@ pub enum Ended<T> {
     Stopped(ExitCode),
 }
 
+impl Ended<ExitCode> {
+    /// The exit code, whichever way it came about.
+    pub fn code(self) -> ExitCode {
+        match self {
+            Self::Done(code) | Self::Stopped(code) => code,
+        }
+    }
+}
+
 /// Resolves, with the exit code to end with, when this program is asked to stop.
-async fn asked() -> Result<u8> {
+pub async fn asked() -> Result<u8> {
     let on = |kind| signal(kind).context("cannot wait for signals");
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut terminate = on(SignalKind::terminate())?;
@@ -120,13 +129,14 @@ impl Group {
         Ok(status)
     }
 
-    /// Asks the child to end, gives it `grace`, then kills its group.
+    /// Asks the group to end, gives its leader `grace`, then kills whatever is left.
     pub async fn stop(&mut self, grace: Duration) {
         if let Some(pid) = self.pid {
-            // It may have ended by itself meanwhile; that is what is wanted.
-            let _ = kill(pid, Signal::SIGTERM);
-            if tokio::time::timeout(grace, self.wait()).await.is_err() {
-                let _ = killpg(pid, Signal::SIGKILL);
+            // They may have ended by themselves meanwhile; that is what is wanted.
+            let _ = killpg(pid, Signal::SIGTERM);
+            let in_time = tokio::time::timeout(grace, self.wait()).await;
+            let _ = killpg(pid, Signal::SIGKILL);
+            if in_time.is_err() {
                 let _ = self.wait().await;
             }
         }

@@ -1,0 +1,119 @@
+//! `broker up|down|status`, and the broker as the other commands get it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstream::{eprintln, println};
+use anyhow::Result;
+use kit::broker::{self, Broker, Kind};
+use kit::paths::Paths;
+
+use crate::stop::until_stopped;
+use crate::term::{BOLD, DIM, GOOD, TYPE};
+use crate::trouble::trouble;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do
+    #[arg(default_value = "status")]
+    action: Action,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Action {
+    /// Start it, unless it runs
+    Up,
+    /// Stop it, and remove what it kept, except its logs
+    Down,
+    /// Say what runs
+    Status,
+}
+
+pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
+    until_stopped(async {
+        match args.action {
+            Action::Up => {
+                let broker = acquire(paths).await?;
+                println!("{GOOD}✔{GOOD:#} {}", broker.label());
+                describe(paths, &broker);
+            }
+            Action::Down => match broker::down(paths).await? {
+                0 => println!("No broker of this clone runs."),
+                1 => println!("{GOOD}✔{GOOD:#} the broker is stopped"),
+                n => println!("{GOOD}✔{GOOD:#} {n} brokers are stopped"),
+            },
+            Action::Status => status(paths).await,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+    .map(|ended| ended.code())
+}
+
+/// A broker, with a word on what takes long.
+///
+/// # Errors
+/// When there is none to be had: why, and what mends it.
+pub async fn acquire(paths: &Paths) -> Result<Broker> {
+    Broker::acquire(paths, &|slow| eprintln!("{DIM}·{DIM:#} {slow}"))
+        .await
+        .map_err(|no| trouble(no.why, no.mend))
+}
+
+/// Who may log in, and where the password stands: never the password itself, which would
+/// stay in scroll-back and screen shares.
+pub fn login(paths: &Paths, broker: &Broker) -> String {
+    let user = &broker.address.user;
+    match broker.kind {
+        Kind::Given => format!("user {user}, password as in AMQP_URL"),
+        Kind::Private { slot } | Kind::Compose { slot } => {
+            let file = paths.data().join(format!("broker/node-{slot}/state.json"));
+            format!("user {user}, password in {}", paths.short(&file))
+        }
+    }
+}
+
+fn describe(paths: &Paths, broker: &Broker) {
+    let address = &broker.address;
+    println!(
+        "  {DIM}AMQP{DIM:#}        {}:{}",
+        address.host, address.port
+    );
+    println!("  {DIM}management{DIM:#}  {}", broker.management);
+    println!("  {DIM}login{DIM:#}       {}", login(paths, broker));
+}
+
+async fn status(paths: &Paths) {
+    let nodes = broker::status(paths).await;
+    if nodes.is_empty() {
+        println!("No broker of this clone runs. One is started when it is needed.");
+        println!("  {DIM}which{DIM:#}       {TYPE}just doctor{TYPE:#}");
+    }
+    for node in nodes {
+        let purpose = match node.slot {
+            0 => "shared",
+            _ => "for a check that kills it",
+        };
+        match &node.broker {
+            Some(broker) => println!("{BOLD}{}{BOLD:#} · {purpose}", broker.label()),
+            None => println!("{BOLD}a broker that does not answer yet{BOLD:#} · {purpose}"),
+        }
+        if let Some(broker) = &node.broker {
+            describe(paths, broker);
+        }
+        let pids = [("keeper", node.keeper_pid), ("node", node.node_pid)];
+        let pids: Vec<String> = pids
+            .into_iter()
+            .filter_map(|(name, pid)| Some(format!("{name} {}", pid?)))
+            .collect();
+        println!("  {DIM}processes{DIM:#}   {}", pids.join(", "));
+        println!("  {DIM}last used{DIM:#}   {} ago", roughly(node.unused_for));
+        println!("  {DIM}logs{DIM:#}        {}", paths.short(&node.log));
+    }
+}
+
+fn roughly(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
+    }
+}

@@ -25,7 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A second node, for this check alone. The slot is locked while this value lives; the
 /// node stays for the next command. `AMQP_URL` does not matter here, since the broker
 /// named there is not ours to kill.
-
 pub struct OwnNode {
     broker: Broker,
     node: NodeDir,

@@ -31,6 +31,8 @@ pub struct Check {
     pub says: &'static str,
     /// The hole to look at when it fails and nothing points to another one.
     pub hole: u8,
+    /// Whether it starts before the others, because it takes the longest.
+    pub(crate) early: bool,
     pub(crate) body: Body,
 }
 
@@ -55,8 +57,17 @@ impl Check {
             name: name.replace('_', "-"),
             says,
             hole,
+            early: false,
             body: Box::new(move |lab| Box::pin(body(lab))),
         }
+    }
+
+    /// Starts this check before the others, wherever it stands in the report: for the one
+    /// that decides how long a run takes.
+    #[must_use]
+    pub fn early(mut self) -> Self {
+        self.early = true;
+        self
     }
 }
 

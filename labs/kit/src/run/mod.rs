@@ -170,8 +170,10 @@ impl Runs {
         let places = Rc::new(Semaphore::new(AT_ONCE));
         let mut under_way = JoinSet::new();
         let mut waiting: Vec<Option<Verdict>> = Vec::new();
-        for (index, check) in checks.into_iter().enumerate() {
-            waiting.push(None);
+        waiting.resize_with(checks.len(), || None);
+        let mut order: Vec<_> = checks.into_iter().enumerate().collect();
+        order.sort_by_key(|(_, check)| !check.early);
+        for (index, check) in order {
             let plan = self.plan(&check);
             let places = places.clone();
             under_way.spawn_local(async move {

@@ -241,6 +241,11 @@ impl Report {
             part("trace", &line.trace);
         }
         if let Some(detail) = &line.failure {
+            // One open hole stops many checks, and need not be explained for each.
+            if let Some(earlier) = self.explained_by(detail) {
+                part("observed", format!("{}, as above", earlier.observed));
+                return;
+            }
             part("expected", &detail.expected);
             part("observed", &detail.observed);
             part("why", &detail.why);
@@ -248,6 +253,13 @@ impl Report {
             part("again", &detail.again);
             part("hint", format!("just hint {} {}", self.number, detail.hole));
         }
+    }
+
+    /// The failure printed before that says the same.
+    fn explained_by(&self, detail: &Detail) -> Option<&Detail> {
+        let earlier = self.lines.iter().filter_map(|line| line.failure.as_ref());
+        let same = |other: &&Detail| other.observed == detail.observed && other.why == detail.why;
+        earlier.into_iter().find(same)
     }
 
     /// Prints the sum and writes the JSON.

@@ -1,4 +1,16 @@
 //! The lab's own machinery: a real broker, services under check, the wiretap, faults,
 //! verdicts, the report, and what the `lab` command does.
 
+pub mod broker;
+pub mod chapter;
+pub mod check;
+pub mod guard;
+pub mod hints;
+pub mod holes;
+pub mod internal;
 pub mod paths;
+pub mod run;
+pub mod service;
+pub mod wiretap;
+#[cfg(test)]
+mod scratch;

@@ -1,0 +1,105 @@
+# Every command that a person types here. `just` alone lists them.
+
+set positional-arguments
+set quiet
+
+# All children of one `just` build into one place, and end when it ends, however it ends.
+export CARGO_TARGET_DIR := absolute_path(env('CARGO_TARGET_DIR', 'target'))
+export LAB_PARENT := just_pid()
+
+lab := CARGO_TARGET_DIR / 'debug/lab'
+
+# Builds the `lab` command: silently, except the first time, which takes a minute. With
+# `common` in it the crates that all chapters share are built at once, on all cores.
+build := 'cargo build ' + (if path_exists(lab) == 'true' { '-q ' } else { '' }) + '-p kit -p common' \
+    + ' || { echo "The lab itself could not be built: cargo says above why."' \
+    + '; echo "Is Rust there (https://rustup.rs), and room on the disk? README.md lists the needs."' \
+    + '; exit 2; } >&2'
+
+_default:
+    {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Get a broker, fetch and build everything; then: just lab 02
+[group('start here')]
+[no-exit-message]
+setup:
+    {{ build }}; exec {{ lab }} setup
+
+# What is installed, which broker would be used and why, what to do
+[group('start here')]
+[no-exit-message]
+doctor:
+    {{ build }}; exec {{ lab }} doctor
+
+# Check your lab; also --only CHECK, --seed N, --json FILE, --list
+[group('chapter')]
+[no-exit-message]
+lab NN *ARGS:
+    {{ build }}; exec {{ lab }} lab "$@"
+
+# Check your lab again at each save
+[group('chapter')]
+[no-exit-message]
+watch NN *ARGS:
+    {{ build }}; exec {{ lab }} watch "$@"
+
+# The next hint for a hole: just hint 02 3
+[group('chapter')]
+[no-exit-message]
+hint NN *HOLE:
+    {{ build }}; exec {{ lab }} hint "$@"
+
+# Start the chapter's services to play with; --watch, --solution
+[group('chapter')]
+[no-exit-message]
+run NN *ARGS:
+    {{ build }}; exec {{ lab }} run "$@"
+
+# Check the solution, with the same checks
+[group('chapter')]
+[no-exit-message]
+solution NN *ARGS:
+    {{ build }}; exec {{ lab }} solution "$@"
+
+# Your lab beside the solution
+[group('chapter')]
+[no-exit-message]
+diff NN:
+    {{ build }}; exec {{ lab }} diff "$@"
+
+# Put your lab's files back as committed; your work is kept under target/
+[group('chapter')]
+[no-exit-message]
+reset NN:
+    {{ build }}; exec {{ lab }} reset "$@"
+
+# The private broker: up, down or status
+[group('broker')]
+[no-exit-message]
+broker ACTION='status':
+    {{ build }}; exec {{ lab }} broker "$@"
+
+# Everything that proves the lab right
+[group('for maintainers')]
+[no-exit-message]
+test *STEPS:
+    {{ build }}; exec {{ lab }} test "$@"
+
+# How long the loop of edit and check takes: just bench loop
+[group('for maintainers')]
+[no-exit-message]
+bench WHAT='loop' *ARGS:
+    {{ build }}; exec {{ lab }} bench "$@"
+
+# Format all sources
+[group('for maintainers')]
+[no-exit-message]
+fmt:
+    cargo fmt --all
+
+# Formatting and clippy, warnings denied
+[group('for maintainers')]
+[no-exit-message]
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings

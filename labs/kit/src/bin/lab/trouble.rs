@@ -1,0 +1,45 @@
+//! Errors as a person reads them: one line what is wrong, one what to do.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use anstream::eprintln;
+
+use crate::term::{BAD, BOLD};
+
+/// The exit code of everything that is not the student's code: *unknown*.
+pub const UNKNOWN: u8 = 2;
+
+/// Something is wrong, and this mends it.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What is wrong, in one line.
+    what: String,
+    /// What to do about it, in one line.
+    mend: String,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// An error that says what is wrong and what to do.
+pub fn trouble(what: impl Into<String>, mend: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Trouble {
+        what: what.into(),
+        mend: mend.into(),
+    })
+}
+
+/// Tells a person of `error` and returns the exit code for it.
+pub fn tell(error: &anyhow::Error) -> ExitCode {
+    eprintln!("{BAD}error{BAD:#}: {error:#}");
+    if let Some(trouble) = error.downcast_ref::<Trouble>() {
+        eprintln!("  {BOLD}do{BOLD:#}   {}", trouble.mend);
+    }
+    ExitCode::from(UNKNOWN)
+}

@@ -1,0 +1,143 @@
+//! What the lab itself says to a broker over AMQP: who are you, and how many consumers
+//! has this queue.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use amq_protocol::frame::{AMQPFrame, parse_frame};
+use amq_protocol::protocol::{AMQPClass, connection::AMQPMethod};
+use amq_protocol::types::{AMQPValue, FieldTable};
+use anyhow::{Context, Result};
+use lapin::options::QueueDeclareOptions;
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// Long enough for a broker that is busy, short enough for one that is frozen: that one
+/// accepts TCP and never says a word.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// AMQP reply codes that a passive declare is answered with.
+const NOT_FOUND: u16 = 404;
+const RESOURCE_LOCKED: u16 = 405;
+
+/// What a broker says of itself before anybody has logged in.
+pub(super) struct Greeting {
+    pub product: String,
+    pub version: String,
+    pub cluster_name: String,
+}
+
+/// Opens a TCP connection, sends the protocol header, and reads `connection.start`.
+pub(super) async fn greeting(host: &str, port: u16, patience: Duration) -> io::Result<Greeting> {
+    timeout(patience, read_greeting(host, port))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
+}
+
+async fn read_greeting(host: &str, port: u16) -> io::Result<Greeting> {
+    let mut stream = TcpStream::connect((host, port)).await?;
+    stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match parse_frame(bytes.as_slice()) {
+            Ok((_, AMQPFrame::Method(_, AMQPClass::Connection(AMQPMethod::Start(start))))) => {
+                return Ok(Greeting {
+                    product: text(&start.server_properties, "product"),
+                    version: text(&start.server_properties, "version"),
+                    cluster_name: text(&start.server_properties, "cluster_name"),
+                });
+            }
+            Ok(_) => return Err(io::Error::other("it speaks, but not AMQP 0-9-1")),
+            Err(_) if bytes.starts_with(b"\x01") && bytes.len() < 64 * 1024 => {}
+            Err(_) => return Err(io::Error::other("it answers, but not in AMQP 0-9-1")),
+        }
+    }
+}
+
+fn text(table: &FieldTable, key: &str) -> String {
+    match table.inner().get(key) {
+        Some(AMQPValue::LongString(value)) => value.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// Asks for consumer counts, which the management API tells late and a passive declare
+/// at once. Keeps a connection a vhost.
+#[derive(Default)]
+pub(super) struct Inspector {
+    links: Mutex<HashMap<String, (Connection, Channel)>>,
+}
+
+impl Inspector {
+    /// The consumers of a queue, or none when the broker will not say: the queue is gone,
+    /// or exclusive to another connection.
+    pub async fn consumers(&self, url: &str, vhost: &str, queue: &str) -> Result<Option<u64>> {
+        let mut links = self.links.lock().await;
+        // A link that broke since the last question (the broker was restarted) is no
+        // news to the caller; one that breaks when fresh is.
+        let kept = links.remove(vhost);
+        let fresh = kept.is_none();
+        let (connection, channel) = match kept {
+            Some(link) => link,
+            None => connect(url).await?,
+        };
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let declared = channel
+            .queue_declare(queue.into(), options, lapin::types::FieldTable::default())
+            .await;
+        match declared {
+            Ok(declared) => {
+                links.insert(vhost.to_owned(), (connection, channel));
+                Ok(Some(declared.consumer_count().into()))
+            }
+            Err(e) if matches!(reply_code(&e), Some(NOT_FOUND | RESOURCE_LOCKED)) => {
+                // The refusal closed the channel, not the connection.
+                let channel = connection.create_channel().await?;
+                links.insert(vhost.to_owned(), (connection, channel));
+                Ok(None)
+            }
+            Err(e) if fresh => Err(e).context("cannot ask the broker for the queue's consumers"),
+            Err(_) => {
+                drop(links);
+                Box::pin(self.consumers(url, vhost, queue)).await
+            }
+        }
+    }
+
+    /// Leaves a vhost that is about to be deleted: deleting one with connections in it
+    /// takes the broker ten times as long.
+    pub async fn leave(&self, vhost: &str) {
+        let link = self.links.lock().await.remove(vhost);
+        if let Some((connection, _)) = link {
+            // An error means that the connection is closed, which is what was wanted.
+            let _ = connection.close(200, "done".into()).await;
+        }
+    }
+}
+
+async fn connect(url: &str) -> Result<(Connection, Channel)> {
+    let properties = ConnectionProperties::default().with_connection_name("lab".into());
+    let connection = timeout(CONNECT, Connection::connect(url, properties))
+        .await
+        .context("the broker does not answer over AMQP")?
+        .context("cannot connect to the broker over AMQP")?;
+    let channel = connection.create_channel().await?;
+    Ok((connection, channel))
+}
+
+fn reply_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(e) => Some(e.get_id()),
+        _ => None,
+    }
+}

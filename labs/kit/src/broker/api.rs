@@ -1,0 +1,161 @@
+//! The few calls of RabbitMQ's management API that the lab needs.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use awc::Client;
+use awc::error::SendRequestError;
+use awc::http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Deleting a vhost that is full of queues is the slowest of the calls.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The management API of one broker. Keeps its connections alive between calls.
+#[derive(Clone)]
+pub(super) struct Api {
+    client: Client,
+    base: String,
+}
+
+/// A queue as the listing shows it with `disable_stats` and `enable_queue_totals`: read
+/// from the queue at the time of the call, unlike every other count of this API.
+#[derive(Deserialize)]
+pub(super) struct Listed {
+    pub name: String,
+    #[serde(default)]
+    pub messages_ready: u64,
+    #[serde(default)]
+    pub messages_unacknowledged: u64,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub exclusive: bool,
+    #[serde(default)]
+    pub arguments: Value,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// Who the broker takes us for.
+#[derive(Deserialize)]
+pub(super) struct WhoAmI {
+    /// A list, or one string with commas on older brokers.
+    pub tags: Value,
+}
+
+impl Api {
+    /// `base` is an address such as `http://127.0.0.1:15672`.
+    pub fn new(base: &str, user: &str, password: &str) -> Self {
+        let client = Client::builder()
+            .basic_auth(user, Some(password))
+            .timeout(PATIENCE)
+            .finish();
+        let base = base.trim_end_matches('/').to_owned();
+        Self { client, base }
+    }
+
+    pub async fn create_vhost(&self, name: &str) -> Result<()> {
+        // The broker gives whoever creates a vhost full permissions on it.
+        self.call(Method::PUT, &format!("vhosts/{}", encode(name)))
+            .await
+            .map(drop)
+            .with_context(|| format!("cannot create vhost {name}"))
+    }
+
+    pub async fn delete_vhost(&self, name: &str) -> Result<()> {
+        match self
+            .send(Method::DELETE, &format!("vhosts/{}", encode(name)))
+            .await
+        {
+            Ok((status, _)) if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
+            Ok((status, body)) => bail!("cannot delete vhost {name}: {}", refusal(status, &body)),
+            Err(e) => bail!("cannot delete vhost {name}: {e}"),
+        }
+    }
+
+    pub async fn vhosts(&self) -> Result<Vec<String>> {
+        let body = self.call(Method::GET, "vhosts?columns=name").await?;
+        let vhosts: Vec<Named> = serde_json::from_slice(&body)?;
+        Ok(vhosts.into_iter().map(|vhost| vhost.name).collect())
+    }
+
+    pub async fn queues(&self, vhost: &str) -> Result<Vec<Listed>> {
+        let path = format!(
+            "queues/{}?disable_stats=true&enable_queue_totals=true",
+            encode(vhost)
+        );
+        let body = self
+            .call(Method::GET, &path)
+            .await
+            .with_context(|| format!("cannot list the queues of vhost {vhost}"))?;
+        serde_json::from_slice(&body).context("the listing of queues is not what was expected")
+    }
+
+    /// The answer to "who am I", with its status: 401 means wrong user or password.
+    pub async fn whoami(&self) -> Result<(StatusCode, Vec<u8>), SendRequestError> {
+        self.send(Method::GET, "whoami").await
+    }
+
+    async fn call(&self, method: Method, path: &str) -> Result<Vec<u8>> {
+        match self.send(method, path).await {
+            Ok((status, body)) if status.is_success() => Ok(body),
+            Ok((status, body)) => bail!("{}", refusal(status, &body)),
+            Err(e) => bail!("the management API at {} does not answer: {e}", self.base),
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<(StatusCode, Vec<u8>), SendRequestError> {
+        match self.send_once(&method, path).await {
+            // The broker may close an idle connection at the moment we use it. All our
+            // calls can be repeated, and the second one gets a new connection.
+            Err(
+                SendRequestError::Connect(_)
+                | SendRequestError::Send(_)
+                | SendRequestError::Response(_),
+            ) => self.send_once(&method, path).await,
+            other => other,
+        }
+    }
+
+    async fn send_once(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Result<(StatusCode, Vec<u8>), SendRequestError> {
+        let url = format!("{}/api/{path}", self.base);
+        let mut response = self.client.request(method.clone(), url).send().await?;
+        let body = response.body().limit(16 << 20).await;
+        let body = body.map_err(|e| SendRequestError::Body(Box::new(e)))?;
+        Ok((response.status(), body.to_vec()))
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> String {
+    let reason = serde_json::from_slice(body)
+        .ok()
+        .and_then(|body: Value| Some(body.get("reason")?.as_str()?.to_owned()));
+    match reason {
+        Some(reason) => format!("the management API answers {status}: {reason}"),
+        None => format!("the management API answers {status}"),
+    }
+}
+
+/// Percent-encodes all but what RFC 3986 calls unreserved.
+pub(super) fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,402 @@
+//! The keeper: a process of its own that holds one node for all the commands of a clone.
+//!
+//! It starts the node, tells where it is, brings it back when it dies, and stops it on
+//! SIGTERM, after half an hour without use, or when its folder is removed. When the
+//! keeper itself dies, the node goes with it.
+
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpStream;
+use tokio::process::Child;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{interval, sleep};
+
+use super::NoBroker;
+use super::amqp;
+use super::compose::Project;
+use super::files::{NodeDir, Source, State, open_private};
+use super::launch::{self, Identity, Ports};
+
+/// A node that dies this often before it was ever up is given up.
+const QUICK_DEATHS: u32 = 3;
+/// Free space, in kB, below which a node is not started: it would block its publishers.
+const DISK_KB: u64 = 48 * 1024;
+/// How often the keeper looks whether it is still needed.
+const TICK: Duration = Duration::from_millis(500);
+/// How often a node that boots is asked whether it is up.
+const POLL: Duration = Duration::from_millis(10);
+/// Half an hour; `LAB_BROKER_IDLE_SECONDS` changes it.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// The arguments of a keeper, as [`arguments`] makes them and [`main`] reads them.
+pub(super) fn arguments(node: &NodeDir, source: Source, file: &Path) -> [OsString; 3] {
+    let source = match source {
+        Source::Private => "private",
+        Source::Compose => "compose",
+    };
+    [source.into(), node.dir.clone().into(), file.into()]
+}
+
+/// Becomes the keeper. Why it failed goes to stdout, a pipe to whoever started it (a
+/// second line, where there is one, says what mends it); all else to its log.
+pub(super) fn main(args: &[OsString]) -> ! {
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no async runtime")
+        .and_then(|runtime| runtime.block_on(keep(args)));
+    if let Err(e) = &result {
+        eprintln!("gave up: {e:#}");
+        let report = match e.downcast_ref::<NoBroker>() {
+            Some(NoBroker { why, mend }) => format!("{why}\n{mend}"),
+            None => format!("{e:#}"),
+        };
+        // Nobody may be left to read it.
+        let _ = io::stdout().write_all(report.as_bytes());
+    }
+    std::process::exit(i32::from(result.is_err()))
+}
+
+async fn keep(args: &[OsString]) -> Result<()> {
+    let [source, dir, file] = args else {
+        bail!("the keeper is started by the lab itself, not by hand");
+    };
+    let node = NodeDir::at(PathBuf::from(dir)).context("not the folder of a node")?;
+    let source = match source.to_str() {
+        Some("compose") => Source::Compose,
+        _ => Source::Private,
+    };
+    // Away from the terminal: its Ctrl-C and its hang-up are for the command, not for us.
+    // An error means that we lead a session of our own already.
+    let _ = nix::unistd::setsid();
+    let mut orders = Orders::listen()?;
+    let Some(_lock) = lock(&node, source).await? else {
+        return Ok(()); // Another keeper was quicker; whoever started us waits for it.
+    };
+    clean_up(&node, Path::new(file)).await?;
+    let mut keeper = Keeper::new(node, source, PathBuf::from(file))?;
+    let result = keeper.run(&mut orders).await;
+    let cleaned = keeper.node.clean();
+    result.and(cleaned.context("cannot remove the node's files"))
+}
+
+/// Takes the folder. None when another keeper has it.
+async fn lock(node: &NodeDir, source: Source) -> Result<Option<File>> {
+    let mut file = open_private(&node.keeper_lock(), false).context("cannot open keeper.lock")?;
+    // Whoever looks at the lock holds it for an instant: not to be taken for a keeper.
+    let deadline = Instant::now() + Duration::from_millis(300);
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(POLL).await,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(e).context("cannot lock the folder"),
+        }
+    }
+    let source = if source == Source::Compose {
+        "compose"
+    } else {
+        "private"
+    };
+    file.set_len(0)?;
+    writeln!(file, "{} {source}", std::process::id())?;
+    Ok(Some(file))
+}
+
+/// Removes what a keeper left behind that was killed: its lifeline ends the node, unless
+/// the node was frozen, or lives in a container.
+pub(super) async fn clean_up(node: &NodeDir, compose_file: &Path) -> Result<()> {
+    if let Some(state) = node.state() {
+        match state.source {
+            Source::Private => kill_orphan(&state),
+            Source::Compose => Project::of(node, compose_file).down().await,
+        }
+    }
+    // A node that is just dying may still write a file into a folder being removed.
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        match node.clean() {
+            Err(_) if Instant::now() < deadline => sleep(POLL).await,
+            result => {
+                return result.with_context(|| format!("cannot empty {}", node.dir.display()));
+            }
+        }
+    }
+}
+
+fn kill_orphan(state: &State) {
+    let Some(pid) = state.vm_pid else { return };
+    let asked = std::process::Command::new("ps")
+        .args(["-ww", "-o", "command=", "-p", &pid.to_string()])
+        .output();
+    // The pid may be anybody's by now; the node's name is in its arguments, and random.
+    let ours = asked
+        .is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(state.node_name.as_str()));
+    if ours {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// What may end a keeper's work.
+struct Orders {
+    term: Signal,
+    hangup: Signal,
+    interrupt: Signal,
+    tick: tokio::time::Interval,
+    idle: Duration,
+}
+
+impl Orders {
+    fn listen() -> Result<Self> {
+        let idle = std::env::var("LAB_BROKER_IDLE_SECONDS").ok();
+        let idle = idle.and_then(|seconds| seconds.parse().ok());
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            tick: interval(TICK),
+            idle: idle.map_or(IDLE, Duration::from_secs),
+        })
+    }
+
+    /// Returns why to stop, once there is a reason to.
+    async fn stop(&mut self, node: &NodeDir) -> String {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return "told to stop".into(),
+                _ = self.hangup.recv() => {}
+                _ = self.interrupt.recv() => {}
+                _ = self.tick.tick() => if let Some(why) = self.superfluous(node) {
+                    return why;
+                },
+            }
+        }
+    }
+
+    fn superfluous(&self, node: &NodeDir) -> Option<String> {
+        let why = |node: &NodeDir| match node.unused_for() {
+            None => Some("its folder was removed".to_owned()),
+            Some(unused) if unused >= self.idle => {
+                Some(format!("not used for {} s", unused.as_secs()))
+            }
+            Some(_) => None,
+        };
+        why(node)?;
+        // A command may be about to use the node: it marks it as used, then reads the
+        // state. So take the state away, then look at the mark once more.
+        let state = node.state();
+        // When it cannot be removed, the folder is gone, and so is the state.
+        let _ = node.remove_state();
+        let why = why(node);
+        if let (None, Some(state)) = (&why, state) {
+            node.write_state(&state).ok()?;
+        }
+        why
+    }
+}
+
+/// How a try to run the node ended.
+enum End {
+    Died { status: ExitStatus, was_up: bool },
+    Stopped(String),
+}
+
+struct Keeper {
+    node: NodeDir,
+    file: PathBuf,
+    identity: Identity,
+    ports: Ports,
+    state: State,
+}
+
+impl Keeper {
+    fn new(node: NodeDir, source: Source, file: PathBuf) -> Result<Self> {
+        let identity = Identity::fresh(&node);
+        let mut state = State::new(node.slot, source);
+        state.user.clone_from(&identity.user);
+        state.password.clone_from(&identity.password);
+        state.node_name.clone_from(&identity.node_name);
+        state.keeper_pid = i32::try_from(std::process::id())?;
+        Ok(Self {
+            ports: Ports::free()?,
+            node,
+            file,
+            identity,
+            state,
+        })
+    }
+
+    async fn run(&mut self, orders: &mut Orders) -> Result<()> {
+        let mut quick = 0;
+        loop {
+            let started = Instant::now();
+            match self.once(orders).await? {
+                End::Stopped(why) => {
+                    eprintln!("stopped: {why}");
+                    return Ok(());
+                }
+                End::Died { status, was_up } => {
+                    let after = started.elapsed().as_secs_f32();
+                    eprintln!("the node died after {after:.1} s: {status}");
+                    quick = if was_up { 0 } else { quick + 1 };
+                }
+            }
+            if quick == QUICK_DEATHS {
+                bail!(
+                    "the node died {QUICK_DEATHS} times while starting; its last words: {}",
+                    self.last_words()
+                );
+            }
+            if self.state.boots == 0 {
+                // Nobody knows the ports yet, and one of them may be the reason.
+                self.ports = Ports::free()?;
+            }
+        }
+    }
+
+    /// Starts the node and stays with it until it dies or has to stop.
+    async fn once(&mut self, orders: &mut Orders) -> Result<End> {
+        let started = Instant::now();
+        let mut child = self.start().await?;
+        // Waiting for a child closes its stdin first, unless it was taken out.
+        let _lifeline = child.stdin.take();
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let node = self.node.clone();
+        let mut stop = std::pin::pin!(orders.stop(&node));
+        let up = tokio::select! {
+            up = self.wait_until_up() => up?,
+            status = child.wait() => return Ok(End::Died { status: status?, was_up: false }),
+            why = &mut stop => {
+                self.stop(child).await?;
+                return Ok(End::Stopped(why));
+            }
+        };
+        self.publish(pid, up)?;
+        let took = started.elapsed().as_secs_f32();
+        eprintln!("up after {took:.2} s on port {}", self.ports.amqp);
+        tokio::select! {
+            status = child.wait() => Ok(End::Died { status: status?, was_up: true }),
+            why = &mut stop => {
+                self.stop(child).await?;
+                Ok(End::Stopped(why))
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<Child> {
+        match self.state.source {
+            Source::Private => {
+                check_disk(&self.node.dir).await?;
+                launch::write_files(&self.node, &self.identity, self.ports)
+                    .with_context(|| format!("cannot write to {}", self.node.dir.display()))?;
+                launch::start(&self.node, &self.file, &self.identity, self.ports)
+                    .with_context(|| format!("cannot start {}", self.file.display()))
+            }
+            Source::Compose => {
+                let project = Project::of(&self.node, &self.file);
+                if self.state.boots == 0 {
+                    project.pull().await?;
+                }
+                project.up(&self.identity, self.ports)
+            }
+        }
+    }
+
+    /// Waits until our node, and no other, accepts AMQP and its management API listens.
+    async fn wait_until_up(&self) -> Result<amqp::Greeting> {
+        let patience = match self.state.source {
+            Source::Private => Duration::from_secs(90),
+            Source::Compose => Duration::from_secs(180),
+        };
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            let port = self.ports.amqp;
+            if let Ok(greeting) = amqp::greeting("127.0.0.1", port, Duration::from_secs(2)).await
+                && self.identity.is_of(&greeting.cluster_name)
+                && TcpStream::connect(("127.0.0.1", self.ports.management))
+                    .await
+                    .is_ok()
+            {
+                return Ok(greeting);
+            }
+            sleep(POLL).await;
+        }
+        bail!(
+            "the node did not answer within {} s; its last words: {}",
+            patience.as_secs(),
+            self.last_words()
+        )
+    }
+
+    fn publish(&mut self, vm_pid: Option<i32>, greeting: amqp::Greeting) -> Result<()> {
+        let state = &mut self.state;
+        state.port = self.ports.amqp;
+        state.management_port = self.ports.management;
+        state.cluster_name = greeting.cluster_name;
+        state.version = greeting.version;
+        state.boots += 1;
+        if state.source == Source::Private {
+            state.vm_pid = vm_pid;
+        }
+        self.node
+            .write_state(state)
+            .context("cannot write state.json")
+    }
+
+    async fn stop(&self, mut child: Child) -> Result<()> {
+        // Nobody shall find a node that is going.
+        let removed = self.node.remove_state();
+        if self.state.source == Source::Compose {
+            Project::of(&self.node, &self.file).down().await;
+        }
+        // All its data is thrown away, so there is nothing to be gentle for.
+        child.kill().await.context("cannot stop the node")?;
+        removed.context("cannot remove state.json")
+    }
+
+    /// The last line that the node printed, for people: on one line and not too long.
+    fn last_words(&self) -> String {
+        let bytes = std::fs::read(self.node.console_log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty());
+        line.unwrap_or("(none)").chars().take(200).collect()
+    }
+}
+
+/// Refuses a disk so full that the node could not work.
+async fn check_disk(dir: &Path) -> Result<()> {
+    let df = tokio::process::Command::new("df")
+        .arg("-Pk")
+        .arg(dir)
+        .output();
+    let Ok(out) = df.await else { return Ok(()) };
+    let text = String::from_utf8_lossy(&out.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    let free = line
+        .split_whitespace()
+        .nth(3)
+        .and_then(|kb| kb.parse::<u64>().ok());
+    match free {
+        Some(kb) if kb < DISK_KB => bail!(NoBroker {
+            why: format!(
+                "only {} MB are free on the disk of {}; a node needs {} MB",
+                kb / 1024,
+                dir.display(),
+                DISK_KB / 1024
+            ),
+            mend: "export CARGO_TARGET_DIR=<a folder on a disk with space>".into(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,264 @@
+//! A real RabbitMQ for the checks, wherever one can be had: the one named by `AMQP_URL`,
+//! a node that the lab started earlier, Docker Compose, or an installed
+//! `rabbitmq-server` run as a private node under `target/`.
+//!
+//! All of it runs on actix's runtime (`actix_web::rt::System`), as the management API is
+//! called with `awc`.
+
+mod amqp;
+mod api;
+mod compose;
+mod files;
+mod given;
+mod install;
+mod keeper;
+mod launch;
+mod start;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::rc::Rc;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::paths::Paths;
+use api::{Api, encode};
+use files::{NodeDir, Source, State};
+
+/// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why} (to mend it: {mend})")]
+pub struct NoBroker {
+    /// What was looked for and what was found, in one line, without any password.
+    pub why: String,
+    /// The one command (or the like) that mends it.
+    pub mend: String,
+}
+
+/// Where a broker listens and who may log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name or IP address.
+    pub host: String,
+    /// The AMQP port.
+    pub port: u16,
+    /// The user that the lab and its services log in as.
+    pub user: String,
+    /// That user's password. Never shown by `Debug`.
+    pub password: String,
+}
+
+impl Address {
+    /// The `amqp://` URL of one vhost, with everything percent-encoded.
+    #[must_use]
+    pub fn url(&self, vhost: &str) -> String {
+        format!(
+            "amqp://{}:{}@{}:{}/{}",
+            encode(&self.user),
+            encode(&self.password),
+            given::bracketed(&self.host),
+            self.port,
+            encode(vhost)
+        )
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host, port, user, ..
+        } = self;
+        write!(f, "amqp://{user}:***@{host}:{port}")
+    }
+}
+
+/// How a broker was come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Named by `AMQP_URL`: not ours to stop.
+    Given,
+    /// An installed RabbitMQ, run by the lab. Slot 0 is shared, the others are not.
+    Private {
+        /// Which of the clone's nodes it is.
+        slot: usize,
+    },
+    /// Docker Compose, run by the lab.
+    Compose {
+        /// Which of the clone's nodes it is.
+        slot: usize,
+    },
+}
+
+/// What a queue holds at the moment of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Messages waiting for a consumer.
+    pub ready: u64,
+    /// Messages delivered and not yet acknowledged.
+    pub unacked: u64,
+    /// Consumers; none where the broker does not tell, as for a queue that is exclusive
+    /// to another connection.
+    pub consumers: Option<u64>,
+    /// Whether it survives a restart of the broker.
+    pub durable: bool,
+    /// Whether it goes with its last consumer.
+    pub auto_delete: bool,
+    /// Whether it belongs to one connection.
+    pub exclusive: bool,
+    /// The arguments it was declared with, an object.
+    pub arguments: Value,
+}
+
+/// A running broker.
+#[derive(Clone)]
+pub struct Broker {
+    /// Where it listens, with the credentials.
+    pub address: Address,
+    /// How it was come by.
+    pub kind: Kind,
+    /// What it calls itself, as `RabbitMQ 3.10.8`.
+    pub version: String,
+    /// The address of its management API and web page, as `http://127.0.0.1:15672`.
+    pub management: String,
+    api: Api,
+    inspector: Rc<amqp::Inspector>,
+    node: Option<NodeDir>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}", self.label(), self.address)
+    }
+}
+
+impl Broker {
+    /// A running broker, from the first source that has one. `progress` gets a line when
+    /// something slow begins.
+    ///
+    /// # Errors
+    /// When no source has one, or `AMQP_URL` is set and cannot be used.
+    pub async fn acquire(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Self, NoBroker> {
+        match std::env::var("AMQP_URL") {
+            Ok(url) if !url.is_empty() => given::broker(&url).await,
+            _ => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
+        }
+    }
+
+    async fn of_slot(
+        node: NodeDir,
+        paths: &Paths,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self, NoBroker> {
+        let state = start::node(&node, paths, progress).await?;
+        Ok(Self::of_state(&state, node))
+    }
+
+    fn of_state(state: &State, node: NodeDir) -> Self {
+        let address = Address {
+            host: "127.0.0.1".into(),
+            port: state.port,
+            user: state.user.clone(),
+            password: state.password.clone(),
+        };
+        let slot = node.slot;
+        let kind = match state.source {
+            Source::Private => Kind::Private { slot },
+            Source::Compose => Kind::Compose { slot },
+        };
+        let version = format!("RabbitMQ {}", state.version);
+        let management = format!("http://127.0.0.1:{}", state.management_port);
+        let api = Api::new(&management, &address.user, &address.password);
+        Self::new(address, kind, version, management, api, Some(node))
+    }
+
+    fn new(
+        address: Address,
+        kind: Kind,
+        version: String,
+        management: String,
+        api: Api,
+        node: Option<NodeDir>,
+    ) -> Self {
+        Self {
+            address,
+            kind,
+            version,
+            management,
+            api,
+            inspector: Rc::default(),
+            node,
+        }
+    }
+
+    /// For a heading: `RabbitMQ 3.10.8, private node`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let origin = match self.kind {
+            Kind::Given => "from AMQP_URL",
+            Kind::Private { .. } => "private node",
+            Kind::Compose { .. } => "Docker Compose",
+        };
+        format!("{}, {origin}", self.version)
+    }
+
+    /// Makes a vhost in which our user may do everything.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn create_vhost(&self, name: &str) -> Result<()> {
+        self.touch();
+        self.api.create_vhost(name).await
+    }
+
+    /// Deletes a vhost with all in it, and closes its connections. None of that name is
+    /// no error.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn delete_vhost(&self, name: &str) -> Result<()> {
+        self.touch();
+        self.inspector.leave(name).await;
+        self.api.delete_vhost(name).await
+    }
+
+    /// A queue as it is now: ready and unacknowledged messages are read from the queue
+    /// itself, consumers by a passive declare. None when there is no such queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn queue(&self, vhost: &str, name: &str) -> Result<Option<Queue>> {
+        let listed = self.api.queues(vhost).await?;
+        let Some(queue) = listed.into_iter().find(|queue| queue.name == name) else {
+            return Ok(None);
+        };
+        let consumers = if queue.exclusive {
+            None
+        } else {
+            let url = self.address.url(vhost);
+            self.inspector.consumers(&url, vhost, name).await?
+        };
+        Ok(Some(Queue {
+            ready: queue.messages_ready,
+            unacked: queue.messages_unacknowledged,
+            consumers,
+            durable: queue.durable,
+            auto_delete: queue.auto_delete,
+            exclusive: queue.exclusive,
+            arguments: queue.arguments,
+        }))
+    }
+
+    /// Marks a node of ours as used now; it stops after half an hour without use.
+    pub fn touch(&self) {
+        if let Some(node) = &self.node {
+            // A folder that is gone takes its node with it: the next call tells.
+            let _ = node.touch();
+        }
+    }
+}
+
+/// The keeper's `main`, for [`crate::internal::dispatch`].
+pub(crate) fn keeper_main(args: &[OsString]) -> ! {
+    keeper::main(args)
+}

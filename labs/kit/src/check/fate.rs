@@ -1,0 +1,230 @@
+//! What became of a message, told from the journal: why a check that misses it failed.
+
+use super::{Failure, fail};
+use crate::wiretap::{Entry, Event, Frame, Journal, Side};
+
+/// What a finding is about; a chapter knows which of its holes that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// The message was never sent.
+    Publish,
+    /// It was sent without waiting for the broker's word.
+    Confirm,
+    /// It, or its queue, does not outlive the broker.
+    Durability,
+    /// No queue got it.
+    Routing,
+    /// Nobody took it from the queue.
+    Consume,
+    /// It was handed over without asking for an ack.
+    NoAck,
+    /// It was acked, rejected or kept at the wrong time.
+    Settle,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What the journal shows, with the AMQP method.
+    pub observed: String,
+    /// Why that loses messages.
+    pub why: &'static str,
+    /// What it is about.
+    pub topic: Topic,
+}
+
+impl Finding {
+    fn new(topic: Topic, observed: String, why: &'static str) -> Self {
+        Self {
+            observed,
+            why,
+            topic,
+        }
+    }
+
+    /// The failure of a check that expected something else of this message.
+    #[must_use]
+    pub fn failure(&self, expected: &str, seen: &str, hole: u8) -> Failure {
+        fail(expected, format!("{seen}; {}", self.observed))
+            .because(self.why)
+            .hole(hole)
+    }
+}
+
+/// A frame, where it stands in the journal, and when it was seen.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    index: usize,
+    t: f64,
+    frame: &'a Frame,
+}
+
+impl At<'_> {
+    fn same_channel(&self, other: &At<'_>) -> bool {
+        let of = |frame: &Frame| (frame.service.clone(), frame.connection, frame.channel);
+        of(self.frame) == of(other.frame)
+    }
+}
+
+/// Tells what became of the message with this id.
+#[must_use]
+pub fn fate(journal: &Journal, id: &str) -> Finding {
+    journal.read(|entries| {
+        let frames: Vec<At<'_>> = entries
+            .iter()
+            .enumerate()
+            .filter_map(|(index, entry)| match &entry.event {
+                Event::Amqp(frame) => Some(At {
+                    index,
+                    t: entry.t,
+                    frame,
+                }),
+                _ => None,
+            })
+            .collect();
+        let last = |method: &str| {
+            frames
+                .iter()
+                .rfind(|at| at.frame.method == method && at.frame.message_id() == Some(id))
+                .copied()
+        };
+        match (last("basic.publish"), last("basic.deliver")) {
+            (_, Some(delivery)) => delivered(&frames, delivery),
+            (Some(publish), None) => undelivered(entries, &frames, publish, id),
+            (None, None) => Finding::new(
+                Topic::Publish,
+                format!("message {} was never published (no basic.publish)", short(id)),
+                "an answer that promises a message must wait for the message",
+            ),
+        }
+    })
+}
+
+/// The first characters of an id: enough to find it in the journal.
+#[must_use]
+pub fn short(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+fn delivered(frames: &[At<'_>], delivery: At<'_>) -> Finding {
+    let id = short(delivery.frame.message_id().unwrap_or("?"));
+    let to = format!("{} got {id} at {:.3} s", delivery.frame.service, delivery.t);
+    let consumes = frames
+        .iter()
+        .filter(|at| at.frame.method == "basic.consume" && at.frame.service == delivery.frame.service);
+    let consumed = consumes
+        .clone()
+        .enumerate()
+        .filter(|(_, at)| at.index < delivery.index && at.same_channel(&delivery))
+        .last();
+    if let Some((number, consume)) = consumed
+        && consume.frame.flag("no_ack")
+    {
+        return Finding::new(
+            Topic::NoAck,
+            format!("{to} with no_ack (basic.consume #{})", number + 1),
+            "with no_ack the broker forgets a message as it hands it over",
+        );
+    }
+    let settled = frames
+        .iter()
+        .find(|at| at.index > delivery.index && at.same_channel(&delivery) && settles(at, &delivery));
+    match settled.map(|at| (at, at.frame.method)) {
+        Some((at, "basic.ack")) => Finding::new(
+            Topic::Settle,
+            format!("{to} and acked it at {:.3} s (basic.ack), yet it is not there", at.t),
+            "an ack tells the broker to forget: it must come after the work is done",
+        ),
+        Some((at, method)) if !at.frame.flag("requeue") => Finding::new(
+            Topic::Settle,
+            format!("{to} and threw it away ({method}, requeue false)"),
+            "a good message that is rejected without requeue is gone",
+        ),
+        Some((_, method)) => Finding::new(
+            Topic::Settle,
+            format!("{to} and gave it back ({method}, requeue true)"),
+            "a message that is always given back is never done",
+        ),
+        None => Finding::new(
+            Topic::Settle,
+            format!("{to} and neither recorded nor settled it"),
+            "an unsettled message stays with its consumer for as long as that is connected",
+        ),
+    }
+}
+
+fn settles(at: &At<'_>, delivery: &At<'_>) -> bool {
+    let tag = (at.frame.tag(), delivery.frame.tag());
+    let covers = tag.0 == tag.1 || (at.frame.flag("multiple") && tag.0 >= tag.1);
+    at.frame.from == Side::Client
+        && matches!(at.frame.method, "basic.ack" | "basic.nack" | "basic.reject")
+        && covers
+}
+
+fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) -> Finding {
+    let sent = format!("{} was published at {:.3} s", short(id), publish.t);
+    let returned = |at: &&At<'_>| at.frame.method == "basic.return" && at.frame.message_id() == Some(id);
+    if frames.iter().any(|at| returned(&at)) {
+        return Finding::new(
+            Topic::Routing,
+            format!("{sent} and came back (basic.return): no queue takes it"),
+            "the default exchange routes by queue name: without the queue the message is lost",
+        );
+    }
+    let broker_died = entries[publish.index..].iter().any(
+        |entry| matches!(&entry.event, Event::Check { what } if what.starts_with("broker killed")),
+    );
+    if broker_died {
+        if publish.frame.message.as_ref().is_some_and(|m| !m.persistent) {
+            return Finding::new(
+                Topic::Confirm,
+                format!("{sent} as transient (delivery_mode 1), then the broker died"),
+                "the broker keeps transient messages in memory only",
+            );
+        }
+        let queue = publish.frame.args["routing_key"].as_str();
+        let fleeting = frames.iter().any(|at| {
+            at.frame.method == "queue.declare"
+                && at.frame.args["queue"].as_str() == queue
+                && !at.frame.flag("durable")
+                && !at.frame.flag("passive")
+        });
+        if fleeting {
+            return Finding::new(
+                Topic::Durability,
+                format!("{sent} to a queue that is not durable, then the broker died"),
+                "a queue that is not durable goes with the broker, and its messages with it",
+            );
+        }
+    }
+    let earlier = |method: &str| {
+        frames
+            .iter()
+            .any(|at| at.index < publish.index && at.frame.method == method && at.same_channel(&publish))
+    };
+    if !earlier("confirm.select") {
+        return Finding::new(
+            Topic::Confirm,
+            format!("{sent} without confirm mode (no confirm.select)"),
+            "without a confirm nobody knows whether the broker got it",
+        );
+    }
+    let confirmed = frames.iter().any(|at| {
+        at.index > publish.index
+            && at.frame.from == Side::Server
+            && at.frame.method == "basic.ack"
+            && at.same_channel(&publish)
+    });
+    if !confirmed {
+        return Finding::new(
+            Topic::Confirm,
+            format!("{sent} and the broker never confirmed it (no basic.ack came back)"),
+            "only a confirmed message is the broker's to keep",
+        );
+    }
+    Finding::new(
+        Topic::Consume,
+        format!("{sent} and confirmed; nobody took it from the queue"),
+        "a consumer whose channel is gone gets nothing more until it consumes again",
+    )
+}

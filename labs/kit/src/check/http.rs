@@ -1,0 +1,79 @@
+//! What a check asks a service over HTTP.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use awc::Client;
+use awc::http::{Method, StatusCode};
+use serde_json::Value;
+
+/// No answer of a service takes longer than this, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// Larger than any body that a service sends.
+const LARGEST_BODY: usize = 4 * 1024 * 1024;
+
+/// A service's answer.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The header `view-id`, where there is one: the id of the view that was told.
+    pub view_id: Option<String>,
+    /// The body as it came.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// Whether the status says success.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body as JSON; null when it is not.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The status and the beginning of the body, for a person to read.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(120)]).into_owned();
+        let text = if text.contains('\0') { String::new() } else { text };
+        let status = StatusCode::from_u16(self.status)
+            .map_or_else(|_| self.status.to_string(), |status| status.to_string());
+        format!("{status} {}", text.trim()).trim_end().to_owned()
+    }
+}
+
+/// Sends one request on a connection of its own, so that a killed service leaves no
+/// half-dead connection behind for the next.
+pub(super) async fn call(
+    method: Method,
+    url: &str,
+    body: Option<(&str, Vec<u8>)>,
+) -> Result<Response> {
+    let client = Client::builder().timeout(PATIENCE).finish();
+    let request = client.request(method, url).force_close();
+    let sent = match body {
+        Some((kind, bytes)) => request.content_type(kind).send_body(bytes),
+        None => request.send(),
+    };
+    // awc's errors are not `Send`, as anyhow's must be.
+    let mut response = sent.await.map_err(|e| anyhow::anyhow!("{e}"))?;
+    let view_id = response
+        .headers()
+        .get("view-id")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let body = tokio::time::timeout(PATIENCE, response.body().limit(LARGEST_BODY))
+        .await
+        .context("the body did not end")?
+        .map_err(|e| anyhow::anyhow!("the body broke off: {e}"))?;
+    Ok(Response {
+        status: response.status().as_u16(),
+        view_id,
+        body: body.to_vec(),
+    })
+}

@@ -1,0 +1,376 @@
+//! The room in which one check runs: a vhost, a folder, a journal, seeded chance, and the
+//! services that it has started.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+use super::service::LOOK_AGAIN;
+use super::{Failure, Outcome, Port, Seen, Service, Topic, fail, fate};
+use crate::broker::{Broker, OwnNode, Queue};
+use crate::paths::Paths;
+use crate::service::Launch;
+use crate::wiretap::{Journal, Wiretap};
+
+/// How long a state is waited for: far longer than it takes, so that a busy machine does
+/// not fail anybody, and short enough that a student does not wander off.
+pub const DEADLINE: Duration = Duration::from_secs(8);
+/// How long is waited for what takes a broker's start or a service's back-off.
+pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// The room in which one check runs. Clones are the same room.
+#[derive(Debug, Clone)]
+pub struct Lab(Rc<Room>);
+
+/// What a room is made from.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) paths: Paths,
+    /// Where the program's sources are, to tell the line of a hole.
+    pub(crate) program: PathBuf,
+    pub(crate) dir: PathBuf,
+    pub(crate) chapter: String,
+    pub(crate) check: String,
+    pub(crate) seed: u64,
+    pub(crate) broker: Option<Rc<Broker>>,
+    pub(crate) hole_for: fn(Topic) -> u8,
+}
+
+#[derive(Debug)]
+struct Room {
+    plan: Plan,
+    journal: Journal,
+    vhost: String,
+    own: OnceCell<OwnNode>,
+    chance: RefCell<StdRng>,
+    services: RefCell<Vec<Service>>,
+}
+
+impl Lab {
+    /// Makes the folder, the journal and the vhost.
+    pub(crate) async fn open(plan: Plan) -> Result<Self> {
+        let dir = &plan.dir;
+        if dir.exists() {
+            std::fs::remove_dir_all(dir)
+                .with_context(|| format!("cannot clear {}", dir.display()))?;
+        }
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let journal = Journal::create(dir, &plan.chapter, &plan.check, plan.seed)?;
+        let vhost = format!("lab.{}.{}", std::process::id(), plan.check);
+        if let Some(broker) = &plan.broker {
+            broker.create_vhost(&vhost).await?;
+        }
+        // The same seed gives each check the same data, whichever checks run beside it.
+        let salt = plan.check.bytes().fold(0_u64, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        let chance = RefCell::new(StdRng::seed_from_u64(plan.seed ^ salt));
+        Ok(Self(Rc::new(Room {
+            plan,
+            journal,
+            vhost,
+            own: OnceCell::new(),
+            chance,
+            services: RefCell::default(),
+        })))
+    }
+
+    /// Kills what still runs and removes the vhosts.
+    pub(crate) async fn close(&self) {
+        for service in self.0.services.take() {
+            service.drop_process();
+        }
+        // A vhost that stays is swept away when the next run starts.
+        if let Some(broker) = &self.0.plan.broker {
+            let _ = broker.delete_vhost(&self.0.vhost).await;
+        }
+        if let Some(own) = self.0.own.get() {
+            let _ = own.broker().delete_vhost(&self.0.vhost).await;
+        }
+    }
+
+    /// The folder for the files of this run of the check.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.plan.dir
+    }
+
+    /// The journal of this run of the check.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Chance that comes out the same when the seed is given again.
+    pub fn random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.0.chance.borrow_mut())
+    }
+
+    /// A service that is not started yet: set its environment with [`Service::with`].
+    ///
+    /// # Errors
+    /// Unknown when no port is free.
+    pub async fn service(&self, role: &str) -> Outcome<Service> {
+        let port = Port::claim()?;
+        let dir = self.dir();
+        let mut environment = BTreeMap::from([
+            ("PORT".to_owned(), port.number().to_string()),
+            ("RUST_LOG".to_owned(), "info".to_owned()),
+            ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
+            (
+                "DATABASE".to_owned(),
+                dir.join(format!("{role}.sqlite")).display().to_string(),
+            ),
+        ]);
+        let tap = match self.broker() {
+            Some(broker) => {
+                let address = &broker.address;
+                let tap =
+                    Wiretap::open(role, &address.host, address.port, self.journal()).await?;
+                let tapped = address.at("127.0.0.1", tap.port());
+                environment.insert("AMQP_URL".to_owned(), tapped.url(&self.0.vhost));
+                Some(tap)
+            }
+            None => None,
+        };
+        let launch = Launch {
+            program: self.0.plan.program.clone(),
+            role: role.to_owned(),
+            environment,
+            log: dir.join(format!("{role}.log")),
+        };
+        let service = Service::new(self.clone(), port, tap, launch);
+        self.0.services.borrow_mut().push(service.clone());
+        Ok(service)
+    }
+
+    /// A service that is started and answers.
+    ///
+    /// # Errors
+    /// A failure when it does not come up.
+    pub async fn start(&self, role: &str) -> Outcome<Service> {
+        let service = self.service(role).await?;
+        service.start().await?;
+        Ok(service)
+    }
+
+    /// Looks again and again until `probe` sees what is expected.
+    ///
+    /// # Errors
+    /// A failure with what the probe saw last when [`DEADLINE`] is over, or at once when a
+    /// service has died or has come upon an open hole.
+    pub async fn eventually<T>(
+        &self,
+        expected: &str,
+        why: &str,
+        probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
+    ) -> Outcome<T> {
+        self.eventually_within(DEADLINE, expected, why, probe).await
+    }
+
+    /// As [`Lab::eventually`], with a deadline of its own.
+    ///
+    /// # Errors
+    /// As [`Lab::eventually`].
+    pub async fn eventually_within<T>(
+        &self,
+        deadline: Duration,
+        expected: &str,
+        why: &str,
+        mut probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
+    ) -> Outcome<T> {
+        let over = Instant::now() + deadline;
+        loop {
+            let late = Instant::now() > over;
+            let instead = match probe().await? {
+                Seen::Yes(value) => return Ok(value),
+                Seen::NotYet(instead) => instead,
+            };
+            self.all_well()?;
+            if late {
+                let observed = format!("{instead}, after {} s", deadline.as_secs());
+                return Err(fail(expected, observed).because(why).into());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether no service has died unasked or come upon an open hole.
+    ///
+    /// # Errors
+    /// A failure that says which one.
+    pub fn all_well(&self) -> Outcome {
+        for service in self.0.services.borrow().iter() {
+            if let Some(failure) = open_hole(service).or_else(|| died(service)) {
+                return Err(failure.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The failure of a check that misses the message with this id, with what the journal
+    /// tells of it. `seen` is what there is instead.
+    #[must_use]
+    pub fn missing(&self, expected: &str, seen: &str, id: &str) -> Failure {
+        let finding = fate(self.journal(), id);
+        let hole = (self.0.plan.hole_for)(finding.topic);
+        finding.failure(expected, seen, hole)
+    }
+
+    /// The broker that services started now will use.
+    #[must_use]
+    pub fn broker(&self) -> Option<&Broker> {
+        match self.0.own.get() {
+            Some(own) => Some(own.broker()),
+            None => self.0.plan.broker.as_deref(),
+        }
+    }
+
+    fn need_broker(&self) -> Result<&Broker> {
+        self.broker().context("this chapter has no broker")
+    }
+
+    /// Gives this check a broker of its own, which it may kill. Before it starts a service.
+    ///
+    /// # Errors
+    /// Unknown when there is no second node to be had.
+    pub async fn own_broker(&self) -> Outcome {
+        let own = OwnNode::acquire(&self.0.plan.paths, &|_| ())
+            .await
+            .map_err(anyhow::Error::from)?;
+        own.broker().create_vhost(&self.0.vhost).await?;
+        let _ = self.0.own.set(own);
+        Ok(())
+    }
+
+    /// `kill -9` for the check's own broker, which its keeper starts again at once.
+    ///
+    /// # Errors
+    /// Unknown when it cannot be killed, or the check has no broker of its own.
+    pub async fn kill_broker(&self) -> Outcome {
+        let own = self.0.own.get().context("the check has no broker of its own")?;
+        self.journal().note("broker killed (SIGKILL)");
+        Ok(own.kill().await?)
+    }
+
+    /// Waits until the check's own broker lets clients in again.
+    ///
+    /// # Errors
+    /// Unknown when it does not come back.
+    pub async fn broker_is_back(&self) -> Outcome {
+        let own = self.0.own.get().context("the check has no broker of its own")?;
+        own.up().await?;
+        self.journal().note("broker up again");
+        Ok(())
+    }
+
+    /// What the broker says of a queue; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not say.
+    pub async fn queue(&self, name: &str) -> Outcome<Option<Queue>> {
+        Ok(self.need_broker()?.queue(&self.0.vhost, name).await?)
+    }
+
+    /// Waits until `count` consumers stand at the queue.
+    ///
+    /// # Errors
+    /// A failure when they do not come.
+    pub async fn consumers(&self, queue: &str, count: u64) -> Outcome {
+        let expected = format!("{count} consumer(s) on queue `{queue}`");
+        let why = "without a consumer the messages stay in the queue";
+        self.eventually_within(PATIENCE, &expected, why, async || {
+            Ok(match self.queue(queue).await? {
+                Some(seen) => Seen::when(seen.consumers == count, || {
+                    format!("{} consumer(s)", seen.consumers)
+                }),
+                None => Seen::NotYet(format!("no queue `{queue}`")),
+            })
+        })
+        .await
+    }
+
+    /// A connection of the check's own to the services' vhost, past every wiretap.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not let it in.
+    pub async fn connect(&self) -> Outcome<Connection> {
+        let url = self.need_broker()?.address.url(&self.0.vhost);
+        let properties = ConnectionProperties::default().with_connection_name("check".into());
+        Ok(Connection::connect(&url, properties)
+            .await
+            .context("the check cannot connect to the broker")?)
+    }
+
+    /// Publishes `body` to `queue` as a foreign client would, with these properties.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not take it.
+    pub async fn publish(
+        &self,
+        queue: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Outcome {
+        let connection = self.connect().await?;
+        let published = async {
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(Default::default()).await?;
+            channel
+                .basic_publish(
+                    "".into(),
+                    queue.into(),
+                    BasicPublishOptions::default(),
+                    body,
+                    properties,
+                )
+                .await?
+                .await?;
+            connection.close(200, "done".into()).await
+        };
+        published.await.context("the check cannot publish")?;
+        let text = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        self.journal().note(format!("published to `{queue}`: {text}"));
+        Ok(())
+    }
+}
+
+/// The panic of an open hole, in what a service printed.
+fn open_hole(service: &Service) -> Option<Failure> {
+    let output = service.output();
+    let found = output
+        .split_once("not yet implemented: HOLE ")
+        .map(|(_, rest)| rest.lines().next().unwrap_or(rest).to_owned())?;
+    let (number, task) = found.split_once(':').unwrap_or((&found, ""));
+    let hole = number.trim().parse().ok()?;
+    Some(
+        fail(
+            format!("{} does its part", service.role()),
+            format!("it came to HOLE {hole}, which is still open"),
+        )
+        .because(format!("to do:{task}"))
+        .hole(hole),
+    )
+}
+
+/// The last words of a service that nobody told to end.
+fn died(service: &Service) -> Option<Failure> {
+    let exit = service.died()?;
+    let words = service.last_words(3).join("\n");
+    Some(
+        fail(
+            format!("{} keeps running", service.role()),
+            format!("it ended by itself: {exit}; it printed last:\n{words}"),
+        )
+        .because("a service that ends when something around it fails has to be started by hand"),
+    )
+}

@@ -1,0 +1,76 @@
+//! The vocabulary of checks: small enough that a check reads like the sentence it prints.
+
+mod fate;
+mod http;
+mod lab;
+mod outcome;
+mod port;
+mod service;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use fate::{Finding, Topic, fate, short};
+pub use http::Response;
+pub use lab::{DEADLINE, Lab, PATIENCE};
+pub use outcome::{Failure, Outcome, Seen, Stop, fail};
+pub use port::Port;
+pub use service::Service;
+
+type Body = Box<dyn Fn(Lab) -> Pin<Box<dyn Future<Output = Outcome>>>>;
+
+/// One check: its name on the command line, the sentence it prints, and what it does.
+pub struct Check {
+    /// What `--only` takes and its folder is called: `killed-consumer`.
+    pub name: String,
+    /// What holds when it passes: `a killed consumer loses nothing`.
+    pub says: &'static str,
+    /// The hole to look at when it fails and nothing points to another one.
+    pub hole: u8,
+    pub(crate) body: Body,
+}
+
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Check").field("name", &self.name).finish()
+    }
+}
+
+impl Check {
+    /// A check that runs `body`. The name is the function's, with hyphens.
+    pub fn new<F>(
+        name: &str,
+        says: &'static str,
+        hole: u8,
+        body: impl Fn(Lab) -> F + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Outcome> + 'static,
+    {
+        Self {
+            name: name.replace('_', "-"),
+            says,
+            hole,
+            body: Box::new(move |lab| Box::pin(body(lab))),
+        }
+    }
+}
+
+/// Names a check after its function: `check!(killed_consumer, HOLE 4, "a killed consumer …")`.
+#[macro_export]
+macro_rules! check {
+    ($body:ident, HOLE $hole:literal, $says:literal) => {
+        $crate::check::Check::new(stringify!($body), $says, $hole, $body)
+    };
+}
+
+/// One chapter's checks, and what they need to know of it.
+#[derive(Debug)]
+pub struct Checks {
+    /// Whether its services talk to a broker.
+    pub broker: bool,
+    /// The hole in which the student deals with a topic.
+    pub hole_for: fn(Topic) -> u8,
+    /// In the order in which they are reported.
+    pub all: Vec<Check>,
+}

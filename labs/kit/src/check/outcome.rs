@@ -1,0 +1,96 @@
+//! How a check ends: it passes, it fails and says why, or nothing can be said.
+
+use std::fmt::Display;
+
+/// What a failed check tells the student.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What should have been seen.
+    pub expected: String,
+    /// What was seen instead.
+    pub observed: String,
+    /// Why that matters.
+    pub why: String,
+    /// The hole to look at, when it is known better than the check's own.
+    pub hole: Option<u8>,
+}
+
+/// Why a check did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The services did something wrong.
+    Failed(Box<Failure>),
+    /// The check could not be carried through, and that is not the services' doing.
+    Unknown(String),
+}
+
+/// What a step of a check gives.
+pub type Outcome<T = ()> = Result<T, Stop>;
+
+/// A failure: what was expected and what was observed. Say why it matters with
+/// [`Failure::because`].
+pub fn fail(expected: impl Display, observed: impl Display) -> Failure {
+    Failure {
+        expected: expected.to_string(),
+        observed: observed.to_string(),
+        why: String::new(),
+        hole: None,
+    }
+}
+
+impl Failure {
+    /// Adds why it matters.
+    #[must_use]
+    pub fn because(mut self, why: impl Display) -> Self {
+        self.why = why.to_string();
+        self
+    }
+
+    /// Adds the hole to look at.
+    #[must_use]
+    pub fn hole(mut self, hole: u8) -> Self {
+        self.hole = Some(hole);
+        self
+    }
+
+    /// This failure unless `holds`.
+    ///
+    /// # Errors
+    /// This failure.
+    pub fn unless(self, holds: bool) -> Outcome {
+        if holds { Ok(()) } else { Err(self.into()) }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+/// Trouble of the lab's own machinery is never the student's failure.
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Unknown(format!("{error:#}"))
+    }
+}
+
+/// What a probe of [`Lab::eventually`](super::Lab::eventually) has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<T = ()> {
+    /// What was waited for.
+    Yes(T),
+    /// Not yet; this instead.
+    NotYet(String),
+}
+
+impl Seen<()> {
+    /// What was waited for, when `holds`; else what was seen instead.
+    pub fn when(holds: bool, instead: impl FnOnce() -> String) -> Self {
+        if holds {
+            Self::Yes(())
+        } else {
+            Self::NotYet(instead())
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! A service as a check speaks of it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+use std::rc::Rc;
+use std::time::Duration;
+
+use awc::http::Method;
+use serde_json::Value;
+
+use super::http::{self, Response};
+use super::{DEADLINE, Lab, Outcome, Port, Seen, fail};
+use crate::guard::Exit;
+use crate::service::{Launch, Process};
+use crate::wiretap::Wiretap;
+
+/// A service under check: it can be started and ended many times, always with the same
+/// role, port, data and wiretap. Clones are the same service.
+#[derive(Debug, Clone)]
+pub struct Service(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    lab: Lab,
+    port: Port,
+    tap: Option<Wiretap>,
+    launch: RefCell<Launch>,
+    process: RefCell<Option<Process>>,
+    /// Whether the check has ended it, or told it to end.
+    ended_by_check: Cell<bool>,
+}
+
+impl Service {
+    pub(super) fn new(lab: Lab, port: Port, tap: Option<Wiretap>, launch: Launch) -> Self {
+        Self(Rc::new(Inner {
+            lab,
+            port,
+            tap,
+            launch: RefCell::new(launch),
+            process: RefCell::default(),
+            ended_by_check: Cell::default(),
+        }))
+    }
+
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> String {
+        self.0.launch.borrow().role.clone()
+    }
+
+    /// The loopback port that it serves HTTP on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port.number()
+    }
+
+    /// The wiretap between it and the broker.
+    ///
+    /// # Panics
+    /// In a chapter without a broker: there is no such wire.
+    #[must_use]
+    pub fn tap(&self) -> &Wiretap {
+        self.0
+            .tap
+            .as_ref()
+            .expect("a check of a chapter without a broker asked for its wiretap")
+    }
+
+    /// Where its SQLite file is.
+    #[must_use]
+    pub fn database(&self) -> std::path::PathBuf {
+        self.0.lab.dir().join(format!("{}.sqlite", self.role()))
+    }
+
+    /// Adds to the environment that it is started with.
+    #[must_use]
+    pub fn with(self, name: &str, value: impl Display) -> Self {
+        let mut launch = self.0.launch.borrow_mut();
+        launch.environment.insert(name.to_owned(), value.to_string());
+        drop(launch);
+        self
+    }
+
+    /// Starts it, and waits until it answers `GET /health`.
+    ///
+    /// # Errors
+    /// A failure when it does not come up.
+    pub async fn start(&self) -> Outcome {
+        self.launch().await?;
+        let role = self.role();
+        self.0
+            .lab
+            .eventually(
+                &format!("{role} starts and answers GET /health"),
+                "a service that is not there can do nothing else right",
+                async || {
+                    Ok(match self.try_get("/health").await {
+                        Ok(answer) => Seen::when(answer.ok(), || answer.summary()),
+                        Err(error) => Seen::NotYet(error),
+                    })
+                },
+            )
+            .await
+    }
+
+    /// Starts it and does not wait.
+    ///
+    /// # Errors
+    /// Unknown when no process can be made of the program.
+    pub async fn launch(&self) -> Outcome {
+        let launch = self.0.launch.borrow().clone();
+        let process = Process::start(&launch, self.0.lab.journal()).await?;
+        self.0.ended_by_check.set(false);
+        self.0.process.replace(Some(process));
+        Ok(())
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// Unknown when the kernel does not let it be killed.
+    pub async fn kill(&self) -> Outcome {
+        self.0.ended_by_check.set(true);
+        let process = self.0.process.take();
+        if let Some(process) = process {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Freezes it: it keeps its connections and says nothing more.
+    ///
+    /// # Errors
+    /// Unknown when it has ended.
+    pub fn freeze(&self) -> Outcome {
+        Ok(self.0.process.borrow().as_ref().map_or(Ok(()), Process::freeze)?)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// Unknown when it has ended.
+    pub fn thaw(&self) -> Outcome {
+        Ok(self.0.process.borrow().as_ref().map_or(Ok(()), Process::thaw)?)
+    }
+
+    /// Sends SIGTERM and does not wait.
+    ///
+    /// # Errors
+    /// Unknown when it has ended.
+    pub fn terminate(&self) -> Outcome {
+        self.0.ended_by_check.set(true);
+        Ok(self.0.process.borrow().as_ref().map_or(Ok(()), Process::terminate)?)
+    }
+
+    /// Waits until it has ended, and gives how.
+    ///
+    /// # Errors
+    /// A failure when it goes on.
+    pub async fn ended(&self) -> Outcome<Exit> {
+        let role = self.role();
+        self.0
+            .lab
+            .eventually(
+                &format!("{role} ends within {} s of SIGTERM", DEADLINE.as_secs()),
+                "whoever stops it kills it when it takes too long, with work in hand",
+                async || {
+                    Ok(match self.exit() {
+                        Some(exit) => Seen::Yes(exit),
+                        None => Seen::NotYet(format!("{role} still runs")),
+                    })
+                },
+            )
+            .await
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        self.0.process.borrow().as_ref().and_then(Process::ended)
+    }
+
+    /// How it ended, when nobody told it to.
+    pub(super) fn died(&self) -> Option<Exit> {
+        if self.0.ended_by_check.get() {
+            return None;
+        }
+        self.exit()
+    }
+
+    /// What it has printed, over all its starts.
+    #[must_use]
+    pub fn output(&self) -> String {
+        crate::service::read_log(&self.0.launch.borrow().log)
+    }
+
+    /// The URL of `path` on it.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port())
+    }
+
+    /// `GET path`.
+    ///
+    /// # Errors
+    /// A failure when no answer comes.
+    pub async fn get(&self, path: &str) -> Outcome<Response> {
+        let answer = self.try_get(path).await;
+        self.answered("GET", path, answer)
+    }
+
+    /// `GET path`; what went wrong as text when no answer comes.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn try_get(&self, path: &str) -> Result<Response, String> {
+        self.request(Method::GET, path, None).await
+    }
+
+    /// `POST path` with a JSON body.
+    ///
+    /// # Errors
+    /// A failure when no answer comes.
+    pub async fn post(&self, path: &str, body: &Value) -> Outcome<Response> {
+        self.send(Method::POST, path, "application/json", body.to_string())
+            .await
+    }
+
+    /// Any request.
+    ///
+    /// # Errors
+    /// A failure when no answer comes.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Outcome<Response> {
+        let name = method.to_string();
+        let body = Some((content_type, body.into()));
+        let answer = self.request(method, path, body).await;
+        self.answered(&name, path, answer)
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Response, String> {
+        let what = format!("{method} {path} of {}", self.role());
+        let answer = http::call(method, &self.url(path), body).await;
+        let end = match &answer {
+            Ok(answer) => answer.summary(),
+            Err(error) => format!("{error:#}"),
+        };
+        if path != "/health" {
+            self.0.lab.journal().note(format!("{what}: {end}"));
+        }
+        answer.map_err(|_| end)
+    }
+
+    fn answered(
+        &self,
+        method: &str,
+        path: &str,
+        answer: Result<Response, String>,
+    ) -> Outcome<Response> {
+        answer.or_else(|error| {
+            self.0.lab.all_well()?;
+            let expected = format!("{} answers {method} {path}", self.role());
+            Err(fail(expected, format!("no answer: {error}"))
+                .because("a caller who gets no answer cannot know what happened")
+                .into())
+        })
+    }
+
+    /// Waits until it has ended when it is being stopped.
+    ///
+    /// # Errors
+    /// See [`Service::terminate`] and [`Service::ended`].
+    pub async fn stop(&self) -> Outcome<Exit> {
+        self.terminate()?;
+        self.ended().await
+    }
+
+    /// Kills it, without waiting, when the check is over.
+    pub(super) fn drop_process(&self) {
+        self.0.process.take();
+    }
+
+    /// The last lines of what it printed, at most `count`.
+    #[must_use]
+    pub fn last_words(&self, count: usize) -> Vec<String> {
+        let output = self.output();
+        let lines: Vec<&str> = output.lines().filter(|l| !l.trim().is_empty()).collect();
+        let from = lines.len().saturating_sub(count);
+        lines[from..].iter().map(|&line| line.to_owned()).collect()
+    }
+}
+
+/// How often a state is looked at while it is waited for.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(15);

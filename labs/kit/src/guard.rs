@@ -1,0 +1,123 @@
+//! Starts a program so that it cannot outlive the one who asked for it.
+//!
+//! Between a check and each service stands a guard: this same program under a hidden first
+//! argument. It starts the service in a process group of its own and kills that group when
+//! its own standard input ends, which the kernel sees to whatever kills the check.
+
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// The hidden first argument.
+pub const ARGUMENT: &str = "__guard";
+
+/// How a guarded program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "{signal}"),
+                Err(_) => write!(f, "signal {number}"),
+            },
+        }
+    }
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, signal) => Self::Signal(signal.unwrap_or(0)),
+        }
+    }
+}
+
+/// What a guard tells on its standard output, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The program runs, under this process id, which is its process group's too.
+    Running(i32),
+    /// The program ended.
+    Ended(Exit),
+    /// The program could not be started.
+    Failed(String),
+}
+
+impl Report {
+    /// Reads a line that a guard wrote; `None` when it is not one.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let (word, rest) = line.trim_end().split_once(' ')?;
+        match word {
+            "running" => Some(Self::Running(rest.parse().ok()?)),
+            "code" => Some(Self::Ended(Exit::Code(rest.parse().ok()?))),
+            "signal" => Some(Self::Ended(Exit::Signal(rest.parse().ok()?))),
+            "failed" => Some(Self::Failed(rest.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn write(&self) {
+        let line = match self {
+            Self::Running(pid) => format!("running {pid}"),
+            Self::Ended(Exit::Code(code)) => format!("code {code}"),
+            Self::Ended(Exit::Signal(number)) => format!("signal {number}"),
+            Self::Failed(why) => format!("failed {why}"),
+        };
+        // When nobody reads any more, standard input has ended too, and that is acted on.
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+/// The guard's own `main`: `program` with `arguments`, whose output goes to the guard's
+/// standard error.
+#[must_use]
+pub fn main(program: &str, arguments: &[String]) -> ExitCode {
+    match guard(program, arguments) {
+        Ok(exit) => {
+            Report::Ended(exit).write();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            Report::Failed(format!("{error:#}")).write();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn guard(program: &str, arguments: &[String]) -> Result<Exit> {
+    let output = std::io::stderr();
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    let pid = i32::try_from(child.id()).context("a process id beyond i32")?;
+    Report::Running(pid).write();
+    std::thread::spawn(move || {
+        let mut ignored = Vec::new();
+        let _ = std::io::stdin().read_to_end(&mut ignored);
+        // It may have ended by itself already; then there is no such group.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    });
+    let status = child.wait().context("cannot wait for the program")?;
+    // Whatever it started itself goes with it.
+    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    Ok(status.into())
+}

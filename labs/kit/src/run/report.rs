@@ -1,0 +1,352 @@
+//! What a run tells: lines for a person, the same as JSON for a program.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::Package;
+use crate::broker::{Broker, NoBroker};
+use crate::chapter::{Chapter, Variant};
+use crate::check::{Check, Failure, Outcome, Stop};
+use crate::holes;
+use crate::paths::Paths;
+
+const WIDTH: usize = 80;
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const ODD: Style = AnsiColor::Yellow.on_default().bold();
+const STRONG: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+
+/// What a run or a check comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// All that was expected was seen.
+    Pass,
+    /// Nothing can be said: the broker was lost, or the machine stood in the way.
+    Unknown,
+    /// The services did something wrong.
+    Fail,
+}
+
+impl Status {
+    /// The exit code: 0, 2 or 1.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Unknown => 2,
+        }
+    }
+}
+
+/// How one check ended.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The check's name.
+    pub name: String,
+    /// Its sentence.
+    pub says: &'static str,
+    /// The hole to look at when the failure names none.
+    pub hole: u8,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The journal of its run.
+    pub trace: PathBuf,
+}
+
+/// The same, as it stands in `report.json`.
+#[derive(Debug, Clone, Serialize)]
+struct Line {
+    check: String,
+    says: String,
+    status: Status,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Detail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    trace: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Detail {
+    expected: String,
+    observed: String,
+    why: String,
+    hole: u8,
+    again: String,
+}
+
+/// Where to go on.
+#[derive(Debug, Clone, Serialize)]
+struct Next {
+    hole: u8,
+    file: String,
+    line: usize,
+}
+
+/// `report.json`: version 1 of the schema.
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    report: u32,
+    chapter: &'a str,
+    variant: &'a str,
+    broker: Option<&'a str>,
+    seed: u64,
+    status: Status,
+    passed: usize,
+    checks: &'a [Line],
+    next: Option<&'a Next>,
+}
+
+/// Tells a run as it goes, and sums it up.
+#[derive(Debug)]
+pub struct Report {
+    paths: Paths,
+    heading: String,
+    number: String,
+    /// `lab` or `solution`.
+    variant: String,
+    sources: PathBuf,
+    seed: u64,
+    broker: Option<String>,
+    lines: Vec<Line>,
+}
+
+impl Report {
+    pub(super) fn new(
+        paths: &Paths,
+        package: Package,
+        number: &str,
+        variant: &str,
+        seed: u64,
+    ) -> Self {
+        let folder = Path::new(package.folder);
+        let chapter = Chapter::of_folder(&paths.root, folder).ok();
+        let heading = chapter
+            .as_ref()
+            .map_or_else(|| number.to_owned(), Chapter::heading);
+        // The student works in the lab, also when it is the solution that is checked.
+        let sources = chapter.map_or_else(|| folder.to_owned(), |c| c.folder(Variant::Lab).into());
+        Self {
+            paths: paths.clone(),
+            heading,
+            number: number.to_owned(),
+            variant: variant.to_owned(),
+            sources: sources.join("src"),
+            seed,
+            broker: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Something slow begins.
+    pub(super) fn progress(&self, line: &str) {
+        anstream::eprintln!("{FAINT}{line}{FAINT:#}");
+    }
+
+    pub(super) fn header(&mut self, broker: Option<&Broker>) {
+        let mut name = self.variant.clone();
+        name[..1].make_ascii_uppercase();
+        let left = format!("{name} {}", self.heading);
+        self.broker = broker.map(Broker::label);
+        let right = match &self.broker {
+            Some(broker) => format!("{broker} · seed {}", self.seed),
+            None => format!("seed {}", self.seed),
+        };
+        let gap = WIDTH.saturating_sub(width(&left) + width(&right)).max(2);
+        anstream::println!("{STRONG}{left}{STRONG:#}{:gap$}{FAINT}{right}{FAINT:#}", "");
+    }
+
+    /// All checks are unknown, for want of a broker.
+    pub(super) fn no_broker(&mut self, checks: &[Check], reason: &NoBroker) {
+        self.header(None);
+        for check in checks {
+            let left = format!("  {ODD}?{ODD:#} {}", check.says);
+            let gap = 66_usize.saturating_sub(4 + width(check.says)).max(2);
+            anstream::println!("{left}{:gap$}not run", "");
+            self.lines.push(Line {
+                check: check.name.clone(),
+                says: check.says.to_owned(),
+                status: Status::Unknown,
+                seconds: 0.0,
+                failure: None,
+                reason: Some(reason.to_string()),
+                trace: String::new(),
+            });
+        }
+        part("reason", &reason.why);
+        part("do", &reason.mend);
+    }
+
+    pub(super) fn show(&mut self, verdict: Verdict) {
+        let trace = self.paths.short(&verdict.trace);
+        let (status, failure, reason) = match verdict.outcome {
+            Ok(()) => (Status::Pass, None, None),
+            Err(Stop::Unknown(reason)) => (Status::Unknown, None, Some(reason)),
+            Err(Stop::Failed(failure)) => {
+                let detail = self.detail(*failure, verdict.hole, &verdict.name);
+                (Status::Fail, Some(detail), None)
+            }
+        };
+        let line = Line {
+            check: verdict.name,
+            says: verdict.says.to_owned(),
+            status,
+            seconds: (verdict.seconds * 100.0).round() / 100.0,
+            failure,
+            reason,
+            trace,
+        };
+        self.print(&line);
+        self.lines.push(line);
+    }
+
+    fn detail(&self, failure: Failure, hole: u8, check: &str) -> Detail {
+        let (variant, number, seed) = (&self.variant, &self.number, self.seed);
+        Detail {
+            expected: failure.expected,
+            observed: failure.observed,
+            why: failure.why,
+            hole: failure.hole.unwrap_or(hole),
+            again: format!("just {variant} {number} --only {check} --seed {seed}"),
+        }
+    }
+
+    fn print(&self, line: &Line) {
+        let (style, mark) = match line.status {
+            Status::Pass => (GOOD, '✔'),
+            Status::Fail => (BAD, '✘'),
+            Status::Unknown => (ODD, '?'),
+        };
+        let time = format!("{:.1} s", line.seconds);
+        let gap = WIDTH.saturating_sub(4 + width(&line.says) + width(&time)).max(2);
+        anstream::println!(
+            "  {style}{mark}{style:#} {}{:gap$}{FAINT}{time}{FAINT:#}",
+            line.says,
+            ""
+        );
+        if let Some(reason) = &line.reason {
+            part("reason", reason);
+            part("trace", &line.trace);
+        }
+        if let Some(detail) = &line.failure {
+            part("expected", &detail.expected);
+            part("observed", &detail.observed);
+            part("why", &detail.why);
+            part("trace", &line.trace);
+            part("again", &detail.again);
+            part("hint", format!("just hint {} {}", self.number, detail.hole));
+        }
+    }
+
+    /// Prints the sum and writes the JSON.
+    pub(super) fn finish(&self, dir: &Path, json: Option<&Path>) -> Result<Status> {
+        let passed = self.count(Status::Pass);
+        let status = self.lines.iter().map(|line| line.status).max();
+        let status = status.unwrap_or(Status::Unknown);
+        let next = self.next();
+        let mut sum = format!("{passed} of {} checks pass", self.lines.len());
+        if self.lines.is_empty() {
+            sum = "no check of that name".to_owned();
+        }
+        if let Some(next) = &next {
+            sum += &format!(" · next: HOLE {}, {}:{}", next.hole, next.file, next.line);
+        }
+        let style = match status {
+            Status::Pass => GOOD,
+            Status::Fail => BAD,
+            Status::Unknown => ODD,
+        };
+        for line in wrap(&sum, WIDTH - 2) {
+            anstream::println!("  {style}{line}{style:#}");
+        }
+        let written = Written {
+            report: 1,
+            chapter: &self.number,
+            variant: &self.variant,
+            broker: self.broker.as_deref(),
+            seed: self.seed,
+            status,
+            passed,
+            checks: &self.lines,
+            next: next.as_ref(),
+        };
+        let text = serde_json::to_string_pretty(&written)? + "\n";
+        for path in [Some(dir.join("report.json").as_path()), json].into_iter().flatten() {
+            std::fs::write(path, &text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(status)
+    }
+
+    fn count(&self, status: Status) -> usize {
+        self.lines.iter().filter(|line| line.status == status).count()
+    }
+
+    /// The first hole that a failure points to.
+    fn next(&self) -> Option<Next> {
+        let failures = self.lines.iter().filter_map(|line| line.failure.as_ref());
+        let hole = failures.map(|detail| detail.hole).min()?;
+        let (file, line) = holes::locate(&self.sources, u32::from(hole)).ok().flatten()?;
+        Some(Next {
+            hole,
+            file: self.paths.short(&file),
+            line,
+        })
+    }
+}
+
+/// One labelled part of a check's story, wrapped.
+fn part(label: &str, text: impl Display) {
+    let mut label = label;
+    for paragraph in text.to_string().lines() {
+        for line in wrap(paragraph, WIDTH - 16) {
+            anstream::println!("      {FAINT}{label:<9}{FAINT:#} {line}");
+            label = "";
+        }
+    }
+}
+
+/// How many columns a text takes; the lab prints no wide characters of its own.
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Breaks a text at spaces so that no line is wider than `limit`, words longer than that apart.
+fn wrap(text: &str, limit: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().map_or(0, |line| width(line));
+        if line > 0 && line + 1 + width(word) > limit {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrap;
+
+    #[test]
+    fn text_is_broken_at_spaces_and_loses_no_word() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("", 8), [""]);
+        assert_eq!(wrap("a-word-that-is-too-long b", 8), ["a-word-that-is-too-long", "b"]);
+    }
+}

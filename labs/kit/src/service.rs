@@ -1,0 +1,199 @@
+//! A service under check: the student's program as a real process, with a role, a port, a
+//! log of its own, and faults that can be done to it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+
+use crate::guard::{self, Exit, Report};
+use crate::internal;
+use crate::wiretap::{Event, Journal};
+
+/// What to start: program, role and environment.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program under check.
+    pub program: PathBuf,
+    /// Its first argument.
+    pub role: String,
+    /// The environment, added to this process's own.
+    pub environment: BTreeMap<String, String>,
+    /// Where what it prints goes, appended.
+    pub log: PathBuf,
+}
+
+/// A started process. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Process {
+    role: String,
+    log: PathBuf,
+    pid: Pid,
+    ended: watch::Receiver<Option<Exit>>,
+    journal: Journal,
+    // The guard kills the process when this is closed.
+    _lifeline: ChildStdin,
+}
+
+impl Process {
+    /// Starts `launch` behind a guard and waits until the process exists.
+    ///
+    /// # Errors
+    /// When guard or program cannot be started.
+    pub async fn start(launch: &Launch, journal: &Journal) -> Result<Self> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&launch.log)
+            .with_context(|| format!("cannot write {}", launch.log.display()))?;
+        let mut guard = Command::new(internal::this_program()?)
+            .arg(guard::ARGUMENT)
+            .arg(&launch.program)
+            .arg(&launch.role)
+            .envs(&launch.environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("cannot start the guard of a service")?;
+        let lifeline = guard.stdin.take().context("the guard has no stdin")?;
+        let (pid, ended) = follow(guard, launch, journal).await?;
+        tell(journal, &launch.role, "started");
+        Ok(Self {
+            role: launch.role.clone(),
+            log: launch.log.clone(),
+            pid,
+            ended,
+            journal: journal.clone(),
+            _lifeline: lifeline,
+        })
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<Exit> {
+        *self.ended.borrow()
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the kernel does not let it be killed.
+    pub async fn kill(&self) -> Result<Exit> {
+        tell(&self.journal, &self.role, "killed (SIGKILL)");
+        self.signal(Signal::SIGKILL)?;
+        self.end(Duration::from_secs(5)).await
+    }
+
+    /// Stops it from running, as a long pause or a hung machine does (SIGSTOP).
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn freeze(&self) -> Result<()> {
+        tell(&self.journal, &self.role, "frozen (SIGSTOP)");
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn thaw(&self) -> Result<()> {
+        tell(&self.journal, &self.role, "thawed (SIGCONT)");
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Asks it to stop, as every orchestrator does (SIGTERM).
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn terminate(&self) -> Result<()> {
+        tell(&self.journal, &self.role, "asked to stop (SIGTERM)");
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it has not after `deadline`.
+    pub async fn end(&self, deadline: Duration) -> Result<Exit> {
+        let mut ended = self.ended.clone();
+        let wait = ended.wait_for(Option::is_some);
+        match tokio::time::timeout(deadline, wait).await {
+            Ok(Ok(exit)) => exit.context("ended without an exit"),
+            Ok(Err(_)) => bail!("the guard of {} is gone", self.role),
+            Err(_) => bail!("{} still runs after {deadline:?}", self.role),
+        }
+    }
+
+    /// What it printed.
+    #[must_use]
+    pub fn output(&self) -> String {
+        read_log(&self.log)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        if self.ended().is_some() && signal == Signal::SIGKILL {
+            return Ok(());
+        }
+        killpg(self.pid, signal).with_context(|| format!("cannot send {signal} to {}", self.role))
+    }
+}
+
+/// What a log file holds; nothing when it is not there.
+#[must_use]
+pub fn read_log(path: &Path) -> String {
+    std::fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+fn tell(journal: &Journal, role: &str, what: &str) {
+    journal.record(Event::Service {
+        service: role.to_owned(),
+        what: what.to_owned(),
+    });
+}
+
+/// Waits until the guard says that the program runs, then follows it to its end.
+async fn follow(
+    mut guard: Child,
+    launch: &Launch,
+    journal: &Journal,
+) -> Result<(Pid, watch::Receiver<Option<Exit>>)> {
+    let output = guard.stdout.take().context("the guard has no stdout")?;
+    let mut lines = BufReader::new(output).lines();
+    let pid = match lines.next_line().await?.as_deref().and_then(Report::parse) {
+        Some(Report::Running(pid)) => Pid::from_raw(pid),
+        Some(Report::Failed(why)) => bail!(why),
+        other => bail!("the guard of {} said {other:?}", launch.role),
+    };
+    let (sender, ended) = watch::channel(None);
+    let (role, journal) = (launch.role.clone(), journal.clone());
+    // Ends with the guard, which ends when the process that holds its lifeline drops it.
+    tokio::task::spawn_local(async move {
+        let line = lines.next_line().await.ok().flatten();
+        let exit = match line.as_deref().and_then(Report::parse) {
+            Some(Report::Ended(exit)) => exit,
+            _ => Exit::Signal(Signal::SIGKILL as i32),
+        };
+        tell(&journal, &role, &format!("ended: {exit}"));
+        let _ = sender.send(Some(exit));
+        let _ = guard.wait().await;
+    });
+    Ok((pid, ended))
+}
+
+/// Processes by role, shared with whoever watches over them.
+pub type Running = Rc<RefCell<BTreeMap<String, Rc<Process>>>>;

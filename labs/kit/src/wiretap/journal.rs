@@ -1,0 +1,231 @@
+//! The journal of one check's run: everything that crossed the wire and everything the
+//! check did to it, in order, in memory and as JSON lines.
+//!
+//! # The file
+//! `journal.jsonl`, one JSON object a line. The first line describes the run:
+//! `{"journal": 1, "chapter": "02", "check": "killed-consumer", "seed": 1734}`, where
+//! `journal` is the version of this schema. Each further line is an [`Entry`]: `t`, the
+//! seconds since the run began, `event`, which kind it is, and that kind's fields as
+//! documented on [`Event`]. A frame is journaled just before it is passed on, so a cause
+//! always stands above its effect.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The version of the schema that [`Journal`] writes.
+pub const SCHEMA: u32 = 1;
+
+/// Which end of a relayed connection sent something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The service under check.
+    Client,
+    /// What it talks to: the broker, or another service.
+    Server,
+}
+
+/// The content that follows `basic.publish`, `basic.deliver`, `basic.return` or `basic.get-ok`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// The property `message_id`.
+    pub id: Option<String>,
+    /// The property `content_type`.
+    pub content_type: Option<String>,
+    /// Whether `delivery_mode` is 2: the broker keeps the message on disk.
+    pub persistent: bool,
+    /// The property `correlation_id`.
+    pub correlation_id: Option<String>,
+    /// The property `reply_to`.
+    pub reply_to: Option<String>,
+    /// The size of the body in bytes.
+    pub size: u64,
+    /// The first 256 bytes of the body, as text.
+    pub body: String,
+}
+
+/// One method that crossed the wiretap.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Frame {
+    /// The role of the service whose wiretap saw it.
+    pub service: String,
+    /// Counts that service's connections from 1.
+    pub connection: u32,
+    /// Who sent it.
+    pub from: Side,
+    /// The AMQP channel number.
+    pub channel: u16,
+    /// The method's name in the AMQP specification: `basic.publish`.
+    pub method: &'static str,
+    /// The method's arguments that a lesson speaks of.
+    pub args: Value,
+    /// The content, for the methods that carry one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message>,
+}
+
+impl Frame {
+    /// The delivery tag of a deliver, ack, nack or reject.
+    #[must_use]
+    pub fn tag(&self) -> Option<u64> {
+        self.args["delivery_tag"].as_u64()
+    }
+
+    /// Whether the boolean argument `name` is set.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.args[name].as_bool().unwrap_or(false)
+    }
+
+    /// The message's id, where it carries one.
+    #[must_use]
+    pub fn message_id(&self) -> Option<&str> {
+        self.message.as_ref()?.id.as_deref()
+    }
+}
+
+/// What an entry tells of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// An AMQP method, with its content where it has one.
+    Amqp(Frame),
+    /// An HTTP request or response on a relay of chapter 01's kind.
+    Http {
+        /// The role of the service that sends the requests.
+        service: String,
+        /// Counts that service's connections from 1.
+        connection: u32,
+        /// `client` for a request, `server` for a response.
+        from: Side,
+        /// `POST /viewed` or `200 OK`.
+        line: String,
+        /// The first 256 bytes of the body, as text.
+        body: String,
+    },
+    /// Something the check did to a service, or that befell it: `started`, `killed`,
+    /// `frozen`, `thawed`, `asked to stop`, `exited (0)`.
+    Service {
+        /// Its role.
+        service: String,
+        /// What happened.
+        what: String,
+    },
+    /// Something the check did to a service's link, or that befell it: `opened`, `cut`, `refused`.
+    Link {
+        /// The role of the service whose link it is.
+        service: String,
+        /// Counts that service's connections from 1; absent when it concerns them all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connection: Option<u32>,
+        /// What happened.
+        what: String,
+    },
+    /// Something the check did itself: to the broker, or as a client of a service.
+    Check {
+        /// What it did.
+        what: String,
+    },
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    /// Seconds since the run of the check began.
+    pub t: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The journal of one check's run. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Journal(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    began: Instant,
+    path: PathBuf,
+    file: RefCell<File>,
+    entries: RefCell<Vec<Entry>>,
+}
+
+impl Journal {
+    /// Begins a journal in `dir`, with `head` as its first line beside the schema version.
+    ///
+    /// # Errors
+    /// When the file cannot be made there.
+    pub fn create(dir: &Path, chapter: &str, check: &str, seed: u64) -> Result<Self> {
+        let path = dir.join("journal.jsonl");
+        let head = serde_json::json!({
+            "journal": SCHEMA, "chapter": chapter, "check": check, "seed": seed,
+        });
+        let mut file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(file, "{head}").with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(Rc::new(Inner {
+            began: Instant::now(),
+            path,
+            file: RefCell::new(file),
+            entries: RefCell::default(),
+        })))
+    }
+
+    /// The file it writes.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Adds an entry, stamped with the time.
+    pub fn record(&self, event: Event) {
+        let entry = Entry {
+            t: (self.0.began.elapsed().as_secs_f64() * 1e6).round() / 1e6,
+            event,
+        };
+        // A full disk must not change what the services see; the entries in memory still
+        // serve the verdict, and the runner has said at the start that the folder is writable.
+        if let Ok(line) = serde_json::to_string(&entry) {
+            let _ = writeln!(self.0.file.borrow_mut(), "{line}");
+        }
+        self.0.entries.borrow_mut().push(entry);
+    }
+
+    /// Adds what the check itself did.
+    pub fn note(&self, what: impl Into<String>) {
+        self.record(Event::Check { what: what.into() });
+    }
+
+    /// Gives `look` the entries so far.
+    pub fn read<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
+        look(&self.0.entries.borrow())
+    }
+
+    /// The AMQP methods so far that `wanted` accepts, in order.
+    #[must_use]
+    pub fn frames(&self, wanted: impl Fn(&Frame) -> bool) -> Vec<Frame> {
+        self.read(|entries| {
+            entries
+                .iter()
+                .filter_map(|entry| match &entry.event {
+                    Event::Amqp(frame) if wanted(frame) => Some(frame.clone()),
+                    _ => None,
+                })
+                .collect()
+        })
+    }
+
+    /// The AMQP methods so far of one service with one name.
+    #[must_use]
+    pub fn methods(&self, service: &str, method: &str) -> Vec<Frame> {
+        self.frames(|frame| frame.service == service && frame.method == method)
+    }
+}

@@ -1,0 +1,257 @@
+//! A service's link to what it talks to: a loopback port that can be taken down, cut,
+//! delayed, black-holed and half-closed while it is in use.
+
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::journal::{Event, Journal, Side};
+
+/// The condition of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Condition {
+    door: Door,
+    cuts: u64,
+    /// How long each byte is under way, in each direction.
+    pub(super) delay: Duration,
+    client: Direction,
+    server: Direction,
+}
+
+impl Condition {
+    /// The condition of what `from` sends.
+    pub(super) fn direction(&self, from: Side) -> Direction {
+        match from {
+            Side::Client => self.client,
+            Side::Server => self.server,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Door {
+    #[default]
+    Open,
+    TurnsAway,
+    Refuses,
+}
+
+/// What happens to the bytes of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Direction {
+    #[default]
+    Flows,
+    Swallowed,
+    Closed,
+}
+
+/// The link of one service. Dropping it closes its port and its connections.
+#[derive(Debug)]
+pub struct Link {
+    service: String,
+    port: u16,
+    condition: watch::Sender<Condition>,
+    journal: Journal,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Link {
+    /// Listens on a free loopback port and gives each connection, counted from 1, to `serve`.
+    pub(super) async fn open<F>(
+        service: &str,
+        journal: &Journal,
+        serve: impl Fn(TcpStream, u32, watch::Receiver<Condition>) -> F + 'static,
+    ) -> Result<Self>
+    where
+        F: Future<Output = Result<()>> + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("no loopback port is free for a wiretap")?;
+        let port = listener.local_addr()?.port();
+        let (condition, changes) = watch::channel(Condition::default());
+        let reception = Reception {
+            service: service.to_owned(),
+            journal: journal.clone(),
+            serve: Rc::new(serve),
+            count: 0,
+        };
+        let task = tokio::task::spawn_local(reception.run(listener, port, changes));
+        Ok(Self {
+            service: service.to_owned(),
+            port,
+            condition,
+            journal: journal.clone(),
+            task,
+        })
+    }
+
+    /// The loopback port that the service connects to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Closes both ends of every connection; new ones are let in.
+    pub fn cut(&self) {
+        self.change("cut", |condition| condition.cuts += 1);
+    }
+
+    /// Closes every connection and the port: whoever connects is refused.
+    pub fn refuse(&self) {
+        self.change("refuses connections", |condition| {
+            condition.door = Door::Refuses;
+        });
+    }
+
+    /// Closes every connection; whoever connects is let in and hung up on at once, and the
+    /// journal counts the attempts.
+    pub fn turn_away(&self) {
+        self.change("turns connections away", |condition| {
+            condition.door = Door::TurnsAway;
+            condition.cuts += 1;
+        });
+    }
+
+    /// Makes the link whole again: connections are let in, bytes flow.
+    pub fn restore(&self) {
+        self.change("restored", |condition| {
+            *condition = Condition {
+                cuts: condition.cuts,
+                ..Condition::default()
+            };
+        });
+    }
+
+    /// Holds each byte back for `delay`, in both directions.
+    pub fn delay(&self, delay: Duration) {
+        self.change(&format!("delayed by {} ms", delay.as_millis()), |c| {
+            c.delay = delay;
+        });
+    }
+
+    /// Lets nothing of what `from` sends arrive any more, and tells neither end.
+    pub fn black_hole(&self, from: Side) {
+        self.set(from, Direction::Swallowed, "swallowed");
+    }
+
+    /// Tells the other end that `from` has nothing more to send, as a half-closed TCP
+    /// connection does.
+    pub fn half_close(&self, from: Side) {
+        self.set(from, Direction::Closed, "half-closed");
+    }
+
+    fn set(&self, from: Side, to: Direction, word: &str) {
+        let who = match from {
+            Side::Client => "what the service sends is",
+            Side::Server => "what is sent to the service is",
+        };
+        self.change(&format!("{who} {word}"), |condition| match from {
+            Side::Client => condition.client = to,
+            Side::Server => condition.server = to,
+        });
+    }
+
+    fn change(&self, what: &str, how: impl FnOnce(&mut Condition)) {
+        record(&self.journal, &self.service, None, what);
+        self.condition.send_modify(how);
+    }
+}
+
+pub(super) fn record(journal: &Journal, service: &str, connection: Option<u32>, what: &str) {
+    journal.record(Event::Link {
+        service: service.to_owned(),
+        connection,
+        what: what.to_owned(),
+    });
+}
+
+/// Lets connections in, or not, as the link's condition says.
+struct Reception<S> {
+    service: String,
+    journal: Journal,
+    serve: Rc<S>,
+    count: u32,
+}
+
+impl<S, F> Reception<S>
+where
+    S: Fn(TcpStream, u32, watch::Receiver<Condition>) -> F + 'static,
+    F: Future<Output = Result<()>> + 'static,
+{
+    async fn run(
+        mut self,
+        listener: TcpListener,
+        port: u16,
+        mut changes: watch::Receiver<Condition>,
+    ) {
+        let mut listener = Some(listener);
+        let mut connections = JoinSet::new();
+        let mut cuts = 0;
+        loop {
+            let condition = *changes.borrow_and_update();
+            if condition.cuts != cuts || condition.door == Door::Refuses {
+                connections.abort_all();
+                cuts = condition.cuts;
+            }
+            match (condition.door, listener.is_some()) {
+                (Door::Refuses, _) => listener = None,
+                (_, false) => listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.ok(),
+                _ => {}
+            }
+            tokio::select! {
+                // The sender is gone only when the link is dropped.
+                changed = changes.changed() => if changed.is_err() { return },
+                Some(client) = accept(listener.as_ref()) => {
+                    self.admit(client, condition, &mut connections, &changes);
+                }
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        client: TcpStream,
+        condition: Condition,
+        connections: &mut JoinSet<()>,
+        changes: &watch::Receiver<Condition>,
+    ) {
+        self.count += 1;
+        let number = self.count;
+        let (journal, service) = (self.journal.clone(), self.service.clone());
+        if condition.door == Door::TurnsAway {
+            record(&journal, &service, Some(number), "turned away");
+            return;
+        }
+        record(&journal, &service, Some(number), "opened");
+        let (serve, changes) = (self.serve.clone(), changes.clone());
+        connections.spawn_local(async move {
+            let end = match serve(client, number, changes).await {
+                Ok(()) => "closed".to_owned(),
+                Err(error) => format!("lost: {error:#}"),
+            };
+            record(&journal, &service, Some(number), &end);
+        });
+    }
+}
+
+/// The next connection; waits for ever without a listener, `None` when accepting failed.
+async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.ok().map(|(client, _)| client),
+        None => std::future::pending().await,
+    }
+}

@@ -2,11 +2,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
+
+use crate::settings;
+
+/// How long a write waits while another program has the file locked.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One thing that was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +37,7 @@ pub struct Store {
 
 impl Store {
     /// Opens the file at `path`, and creates it and `table` (letters and `_`) if need be.
+    /// `DATABASE_TIMEOUT_MS` (default 1000) is how long a write waits for a locked file.
     ///
     /// # Errors
     /// When the file cannot be opened or written, or is not SQLite's; the error names it.
@@ -39,9 +46,10 @@ impl Store {
             !table.is_empty() && table.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
             "{table:?} is no name for a table: use lower-case letters and _"
         );
+        let patience = settings::millis("DATABASE_TIMEOUT_MS", PATIENCE)?;
         let place: Arc<str> = path.display().to_string().into();
         let path = path.to_owned();
-        let connection = spawn_blocking(move || create(&path, table))
+        let connection = spawn_blocking(move || create(&path, table, patience))
             .await?
             .with_context(|| format!("cannot use the database {place} (see DATABASE)"))?;
         Ok(Self {
@@ -107,8 +115,9 @@ impl Store {
     }
 }
 
-fn create(path: &Path, table: &str) -> rusqlite::Result<Connection> {
+fn create(path: &Path, table: &str, patience: Duration) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    connection.busy_timeout(patience)?;
     // With the write-ahead log a commit is one append. `synchronous = FULL` waits at each
     // commit until the disk has it, so a committed row outlives a power cut as well as a
     // `kill -9`. NORMAL would be quicker and enough for the kill, but could lose the last

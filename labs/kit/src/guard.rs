@@ -6,7 +6,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
@@ -84,17 +84,17 @@ impl Report {
 }
 
 /// The guard's own `main`: `program` with `arguments`, whose output goes to the guard's
-/// standard error.
+/// standard error. Gives the guard's exit code.
 #[must_use]
-pub fn main(program: &str, arguments: &[String]) -> ExitCode {
+pub fn main(program: &str, arguments: &[String]) -> i32 {
     match guard(program, arguments) {
         Ok(exit) => {
             Report::Ended(exit).write();
-            ExitCode::SUCCESS
+            0
         }
         Err(error) => {
             Report::Failed(format!("{error:#}")).write();
-            ExitCode::FAILURE
+            1
         }
     }
 }

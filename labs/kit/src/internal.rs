@@ -4,6 +4,12 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::guard;
 
 /// Becomes the node's keeper: see [`crate::broker`].
 pub(crate) const BROKER_KEEPER: &str = "__broker-keeper";
@@ -16,6 +22,14 @@ pub fn dispatch() {
     let rest: Vec<OsString> = args.collect();
     if name == BROKER_KEEPER {
         crate::broker::keeper_main(&rest);
+    }
+    if name == guard::ARGUMENT {
+        let rest: Vec<String> = rest
+            .iter()
+            .map(|arg| arg.to_string_lossy().into())
+            .collect();
+        let (program, arguments) = rest.split_first().expect("a guard is given a program");
+        std::process::exit(guard::main(program, arguments));
     }
     // A further subcommand gets its own `if` here; anything else is the program's own.
 }
@@ -34,4 +48,27 @@ pub fn this_program() -> io::Result<PathBuf> {
         return Ok(own);
     }
     std::env::current_exe()
+}
+
+/// The process whose end is to end this one: `just` for `lab`, `lab` for a check program.
+pub const PARENT: &str = "LAB_PARENT";
+
+/// Waits until the process named by [`PARENT`] is gone; for ever when none is named.
+pub async fn parent_gone() {
+    let parent = std::env::var(PARENT).ok().and_then(|pid| pid.parse().ok());
+    let Some(parent) = parent else {
+        return std::future::pending().await;
+    };
+    while is_alive(parent) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Whether there is a process with this id.
+#[must_use]
+pub fn is_alive(pid: i32) -> bool {
+    !matches!(
+        kill(Pid::from_raw(pid), None),
+        Err(nix::errno::Errno::ESRCH)
+    )
 }

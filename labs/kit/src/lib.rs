@@ -10,7 +10,7 @@ pub mod holes;
 pub mod internal;
 pub mod paths;
 pub mod run;
-pub mod service;
-pub mod wiretap;
 #[cfg(test)]
 mod scratch;
+pub mod service;
+pub mod wiretap;

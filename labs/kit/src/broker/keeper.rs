@@ -151,6 +151,8 @@ struct Orders {
     interrupt: Signal,
     tick: tokio::time::Interval,
     idle: Duration,
+    /// A node that still boots has somebody waiting for it.
+    may_idle: bool,
 }
 
 impl Orders {
@@ -163,6 +165,7 @@ impl Orders {
             interrupt: signal(SignalKind::interrupt())?,
             tick: interval(TICK),
             idle: idle.map_or(IDLE, Duration::from_secs),
+            may_idle: false,
         })
     }
 
@@ -183,7 +186,7 @@ impl Orders {
     fn superfluous(&self, node: &NodeDir) -> Option<String> {
         let why = |node: &NodeDir| match node.unused_for() {
             None => Some("its folder was removed".to_owned()),
-            Some(unused) if unused >= self.idle => {
+            Some(unused) if self.may_idle && unused >= self.idle => {
                 Some(format!("not used for {} s", unused.as_secs()))
             }
             Some(_) => None,
@@ -269,21 +272,24 @@ impl Keeper {
         let _lifeline = child.stdin.take();
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let node = self.node.clone();
-        let mut stop = std::pin::pin!(orders.stop(&node));
+        orders.may_idle = false;
         let up = tokio::select! {
             up = self.wait_until_up() => up?,
             status = child.wait() => return Ok(End::Died { status: status?, was_up: false }),
-            why = &mut stop => {
+            why = orders.stop(&node) => {
                 self.stop(child).await?;
                 return Ok(End::Stopped(why));
             }
         };
         self.publish(pid, up)?;
+        // Whoever waited for it uses it from now on. A lost folder shows at the next tick.
+        let _ = node.touch();
+        orders.may_idle = true;
         let took = started.elapsed().as_secs_f32();
         eprintln!("up after {took:.2} s on port {}", self.ports.amqp);
         tokio::select! {
             status = child.wait() => Ok(End::Died { status: status?, was_up: true }),
-            why = &mut stop => {
+            why = orders.stop(&node) => {
                 self.stop(child).await?;
                 Ok(End::Stopped(why))
             }

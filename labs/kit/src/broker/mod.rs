@@ -5,6 +5,7 @@
 //! All of it runs on actix's runtime (`actix_web::rt::System`), as the management API is
 //! called with `awc`.
 
+mod admin;
 mod amqp;
 mod api;
 mod compose;
@@ -13,6 +14,7 @@ mod given;
 mod install;
 mod keeper;
 mod launch;
+mod own;
 mod start;
 
 use std::ffi::OsString;
@@ -25,6 +27,9 @@ use serde_json::Value;
 use crate::paths::Paths;
 use api::{Api, encode};
 use files::{NodeDir, Source, State};
+
+pub use admin::{Candidate, NodeStatus, down, status, survey};
+pub use own::OwnNode;
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +66,18 @@ impl Address {
             self.port,
             encode(vhost)
         )
+    }
+}
+
+impl Address {
+    /// The same broker and credentials behind another door: a relay's.
+    #[must_use]
+    pub fn at(&self, host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            ..self.clone()
+        }
     }
 }
 
@@ -139,9 +156,9 @@ impl Broker {
     /// # Errors
     /// When no source has one, or `AMQP_URL` is set and cannot be used.
     pub async fn acquire(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Self, NoBroker> {
-        match std::env::var("AMQP_URL") {
-            Ok(url) if !url.is_empty() => given::broker(&url).await,
-            _ => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
+        match admin::given_url() {
+            Some(url) => given::broker(&url).await,
+            None => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
         }
     }
 
@@ -220,6 +237,16 @@ impl Broker {
         self.touch();
         self.inspector.leave(name).await;
         self.api.delete_vhost(name).await
+    }
+
+    /// Deletes the vhosts that begin with `prefix` and that `abandoned` says nobody uses:
+    /// what runs that were killed have left behind. What cannot be deleted stays.
+    pub async fn sweep(&self, prefix: &str, abandoned: impl Fn(&str) -> bool) {
+        for name in self.api.vhosts().await.unwrap_or_default() {
+            if name.starts_with(prefix) && abandoned(&name) {
+                let _ = self.api.delete_vhost(&name).await;
+            }
+        }
     }
 
     /// A queue as it is now: ready and unacknowledged messages are read from the queue

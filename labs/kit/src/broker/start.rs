@@ -29,7 +29,7 @@ pub(super) async fn node(
     progress: &dyn Fn(&str),
 ) -> Result<State, NoBroker> {
     let short = paths.short(&node.dir);
-    let unusable = |e: io::Error| unusable(&short, &e);
+    let unusable = |e| unusable(&short, &e);
     node.create().map_err(unusable)?;
     // First the mark, then the state: the keeper looks at them the other way round
     // before it stops.
@@ -70,7 +70,7 @@ pub(super) async fn is_up(state: &State) -> bool {
         .is_ok_and(|greeting| greeting.cluster_name == state.cluster_name)
 }
 
-fn unusable(folder: &str, e: &io::Error) -> NoBroker {
+pub(super) fn unusable(folder: &str, e: &io::Error) -> NoBroker {
     NoBroker {
         why: format!("a RabbitMQ node needs the folder {folder}: {e}"),
         mend: "export CARGO_TARGET_DIR=<a folder that you may write to>".into(),

@@ -59,13 +59,6 @@ struct At<'a> {
     frame: &'a Frame,
 }
 
-impl At<'_> {
-    fn same_channel(&self, other: &At<'_>) -> bool {
-        let of = |frame: &Frame| (frame.service.clone(), frame.connection, frame.channel);
-        of(self.frame) == of(other.frame)
-    }
-}
-
 /// Tells what became of the message with this id.
 #[must_use]
 pub fn fate(journal: &Journal, id: &str) -> Finding {
@@ -93,8 +86,8 @@ pub fn fate(journal: &Journal, id: &str) -> Finding {
             (Some(publish), None) => undelivered(entries, &frames, publish, id),
             (None, None) => Finding::new(
                 Topic::Publish,
-                format!("message {} was never published (no basic.publish)", short(id)),
-                "an answer that promises a message must wait for the message",
+                format!("no basic.publish carries message_id {}", short(id)),
+                "what was promised to the caller has to be in a message, under its id",
             ),
         }
     })
@@ -109,13 +102,13 @@ pub fn short(id: &str) -> String {
 fn delivered(frames: &[At<'_>], delivery: At<'_>) -> Finding {
     let id = short(delivery.frame.message_id().unwrap_or("?"));
     let to = format!("{} got {id} at {:.3} s", delivery.frame.service, delivery.t);
-    let consumes = frames
-        .iter()
-        .filter(|at| at.frame.method == "basic.consume" && at.frame.service == delivery.frame.service);
+    let consumes = frames.iter().filter(|at| {
+        at.frame.method == "basic.consume" && at.frame.service == delivery.frame.service
+    });
     let consumed = consumes
         .clone()
         .enumerate()
-        .filter(|(_, at)| at.index < delivery.index && at.same_channel(&delivery))
+        .filter(|(_, at)| at.index < delivery.index && at.frame.same_channel(delivery.frame))
         .last();
     if let Some((number, consume)) = consumed
         && consume.frame.flag("no_ack")
@@ -128,11 +121,14 @@ fn delivered(frames: &[At<'_>], delivery: At<'_>) -> Finding {
     }
     let settled = frames
         .iter()
-        .find(|at| at.index > delivery.index && at.same_channel(&delivery) && settles(at, &delivery));
+        .find(|at| at.index > delivery.index && at.frame.settles(delivery.frame));
     match settled.map(|at| (at, at.frame.method)) {
         Some((at, "basic.ack")) => Finding::new(
             Topic::Settle,
-            format!("{to} and acked it at {:.3} s (basic.ack), yet it is not there", at.t),
+            format!(
+                "{to} and acked it at {:.3} s (basic.ack), yet it is not there",
+                at.t
+            ),
             "an ack tells the broker to forget: it must come after the work is done",
         ),
         Some((at, method)) if !at.frame.flag("requeue") => Finding::new(
@@ -153,17 +149,10 @@ fn delivered(frames: &[At<'_>], delivery: At<'_>) -> Finding {
     }
 }
 
-fn settles(at: &At<'_>, delivery: &At<'_>) -> bool {
-    let tag = (at.frame.tag(), delivery.frame.tag());
-    let covers = tag.0 == tag.1 || (at.frame.flag("multiple") && tag.0 >= tag.1);
-    at.frame.from == Side::Client
-        && matches!(at.frame.method, "basic.ack" | "basic.nack" | "basic.reject")
-        && covers
-}
-
 fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) -> Finding {
     let sent = format!("{} was published at {:.3} s", short(id), publish.t);
-    let returned = |at: &&At<'_>| at.frame.method == "basic.return" && at.frame.message_id() == Some(id);
+    let returned =
+        |at: &&At<'_>| at.frame.method == "basic.return" && at.frame.message_id() == Some(id);
     if frames.iter().any(|at| returned(&at)) {
         return Finding::new(
             Topic::Routing,
@@ -175,7 +164,12 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
         |entry| matches!(&entry.event, Event::Check { what } if what.starts_with("broker killed")),
     );
     if broker_died {
-        if publish.frame.message.as_ref().is_some_and(|m| !m.persistent) {
+        if publish
+            .frame
+            .message
+            .as_ref()
+            .is_some_and(|m| !m.persistent)
+        {
             return Finding::new(
                 Topic::Confirm,
                 format!("{sent} as transient (delivery_mode 1), then the broker died"),
@@ -198,9 +192,11 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
         }
     }
     let earlier = |method: &str| {
-        frames
-            .iter()
-            .any(|at| at.index < publish.index && at.frame.method == method && at.same_channel(&publish))
+        frames.iter().any(|at| {
+            at.index < publish.index
+                && at.frame.method == method
+                && at.frame.same_channel(publish.frame)
+        })
     };
     if !earlier("confirm.select") {
         return Finding::new(
@@ -213,7 +209,7 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
         at.index > publish.index
             && at.frame.from == Side::Server
             && at.frame.method == "basic.ack"
-            && at.same_channel(&publish)
+            && at.frame.same_channel(publish.frame)
     });
     if !confirmed {
         return Finding::new(

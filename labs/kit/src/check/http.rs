@@ -40,7 +40,11 @@ impl Response {
     #[must_use]
     pub fn summary(&self) -> String {
         let text = String::from_utf8_lossy(&self.body[..self.body.len().min(120)]).into_owned();
-        let text = if text.contains('\0') { String::new() } else { text };
+        let text = if text.contains('\0') {
+            String::new()
+        } else {
+            text
+        };
         let status = StatusCode::from_u16(self.status)
             .map_or_else(|_| self.status.to_string(), |status| status.to_string());
         format!("{status} {}", text.trim()).trim_end().to_owned()

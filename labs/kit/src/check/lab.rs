@@ -134,8 +134,7 @@ impl Lab {
         let tap = match self.broker() {
             Some(broker) => {
                 let address = &broker.address;
-                let tap =
-                    Wiretap::open(role, &address.host, address.port, self.journal()).await?;
+                let tap = Wiretap::open(role, &address.host, address.port, self.journal()).await?;
                 let tapped = address.at("127.0.0.1", tap.port());
                 environment.insert("AMQP_URL".to_owned(), tapped.url(&self.0.vhost));
                 Some(tap)
@@ -257,7 +256,11 @@ impl Lab {
     /// # Errors
     /// Unknown when it cannot be killed, or the check has no broker of its own.
     pub async fn kill_broker(&self) -> Outcome {
-        let own = self.0.own.get().context("the check has no broker of its own")?;
+        let own = self
+            .0
+            .own
+            .get()
+            .context("the check has no broker of its own")?;
         self.journal().note("broker killed (SIGKILL)");
         Ok(own.kill().await?)
     }
@@ -267,7 +270,11 @@ impl Lab {
     /// # Errors
     /// Unknown when it does not come back.
     pub async fn broker_is_back(&self) -> Outcome {
-        let own = self.0.own.get().context("the check has no broker of its own")?;
+        let own = self
+            .0
+            .own
+            .get()
+            .context("the check has no broker of its own")?;
         own.up().await?;
         self.journal().note("broker up again");
         Ok(())
@@ -290,8 +297,8 @@ impl Lab {
         let why = "without a consumer the messages stay in the queue";
         self.eventually_within(PATIENCE, &expected, why, async || {
             Ok(match self.queue(queue).await? {
-                Some(seen) => Seen::when(seen.consumers == count, || {
-                    format!("{} consumer(s)", seen.consumers)
+                Some(seen) => Seen::when(seen.consumers == Some(count), || {
+                    format!("{} consumer(s)", seen.consumers.unwrap_or(0))
                 }),
                 None => Seen::NotYet(format!("no queue `{queue}`")),
             })
@@ -311,35 +318,41 @@ impl Lab {
             .context("the check cannot connect to the broker")?)
     }
 
-    /// Publishes `body` to `queue` as a foreign client would, with these properties.
+    /// Publishes to `queue` as a foreign client would, one message for each body with its
+    /// properties, and waits for the confirms.
     ///
     /// # Errors
-    /// Unknown when the broker does not take it.
-    pub async fn publish(
+    /// Unknown when the broker does not take them.
+    pub async fn publish<B: AsRef<[u8]>>(
         &self,
         queue: &str,
-        body: &[u8],
-        properties: BasicProperties,
+        messages: impl IntoIterator<Item = (B, BasicProperties)>,
     ) -> Outcome {
         let connection = self.connect().await?;
         let published = async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(Default::default()).await?;
-            channel
-                .basic_publish(
-                    "".into(),
-                    queue.into(),
-                    BasicPublishOptions::default(),
-                    body,
-                    properties,
-                )
-                .await?
-                .await?;
-            connection.close(200, "done".into()).await
+            let mut confirms = Vec::new();
+            let mut shown = Vec::new();
+            for (body, properties) in messages {
+                let body = body.as_ref();
+                let options = BasicPublishOptions::default();
+                let sent =
+                    channel.basic_publish("".into(), queue.into(), options, body, properties);
+                confirms.push(sent.await?);
+                shown.push(String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned());
+            }
+            for confirm in confirms {
+                confirm.await?;
+            }
+            connection.close(200, "done".into()).await?;
+            Ok::<_, lapin::Error>(shown)
         };
-        published.await.context("the check cannot publish")?;
-        let text = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-        self.journal().note(format!("published to `{queue}`: {text}"));
+        let shown = published.await.context("the check cannot publish")?;
+        for body in shown {
+            self.journal()
+                .note(format!("published to `{queue}`: {body}"));
+        }
         Ok(())
     }
 }

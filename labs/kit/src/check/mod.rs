@@ -1,5 +1,7 @@
 //! The vocabulary of checks: small enough that a check reads like the sentence it prints.
 
+mod arrive;
+mod database;
 mod fate;
 mod http;
 mod lab;
@@ -10,8 +12,10 @@ mod service;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use database::Locked;
 pub use fate::{Finding, Topic, fate, short};
 pub use http::Response;
+pub(crate) use lab::Plan;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use outcome::{Failure, Outcome, Seen, Stop, fail};
 pub use port::Port;

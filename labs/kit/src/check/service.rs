@@ -9,7 +9,7 @@ use awc::http::Method;
 use serde_json::Value;
 
 use super::http::{self, Response};
-use super::{DEADLINE, Lab, Outcome, Port, Seen, fail};
+use super::{DEADLINE, Lab, Locked, Outcome, Port, Seen, fail};
 use crate::guard::Exit;
 use crate::service::{Launch, Process};
 use crate::wiretap::Wiretap;
@@ -72,11 +72,26 @@ impl Service {
         self.0.lab.dir().join(format!("{}.sqlite", self.role()))
     }
 
+    /// Locks its SQLite file, as another program's long transaction would: it can read and
+    /// not write until the lock is dropped.
+    ///
+    /// # Errors
+    /// Unknown when the file cannot be locked.
+    pub fn lock_database(&self) -> Outcome<Locked> {
+        Ok(Locked::new(
+            &self.role(),
+            &self.database(),
+            self.0.lab.journal(),
+        )?)
+    }
+
     /// Adds to the environment that it is started with.
     #[must_use]
     pub fn with(self, name: &str, value: impl Display) -> Self {
         let mut launch = self.0.launch.borrow_mut();
-        launch.environment.insert(name.to_owned(), value.to_string());
+        launch
+            .environment
+            .insert(name.to_owned(), value.to_string());
         drop(launch);
         self
     }
@@ -133,7 +148,12 @@ impl Service {
     /// # Errors
     /// Unknown when it has ended.
     pub fn freeze(&self) -> Outcome {
-        Ok(self.0.process.borrow().as_ref().map_or(Ok(()), Process::freeze)?)
+        Ok(self
+            .0
+            .process
+            .borrow()
+            .as_ref()
+            .map_or(Ok(()), Process::freeze)?)
     }
 
     /// Lets it go on.
@@ -141,7 +161,12 @@ impl Service {
     /// # Errors
     /// Unknown when it has ended.
     pub fn thaw(&self) -> Outcome {
-        Ok(self.0.process.borrow().as_ref().map_or(Ok(()), Process::thaw)?)
+        Ok(self
+            .0
+            .process
+            .borrow()
+            .as_ref()
+            .map_or(Ok(()), Process::thaw)?)
     }
 
     /// Sends SIGTERM and does not wait.
@@ -150,7 +175,12 @@ impl Service {
     /// Unknown when it has ended.
     pub fn terminate(&self) -> Outcome {
         self.0.ended_by_check.set(true);
-        Ok(self.0.process.borrow().as_ref().map_or(Ok(()), Process::terminate)?)
+        Ok(self
+            .0
+            .process
+            .borrow()
+            .as_ref()
+            .map_or(Ok(()), Process::terminate)?)
     }
 
     /// Waits until it has ended, and gives how.

@@ -66,13 +66,20 @@ impl Arguments {
     /// When a name is no check's.
     pub(super) fn wanted(&self, checks: Vec<Check>) -> Result<Vec<Check>> {
         let known: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
-        if let Some(wrong) = self.only.iter().find(|name| !known.contains(&name.as_str())) {
+        if let Some(wrong) = self
+            .only
+            .iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
             bail!(
                 "no check is called `{wrong}` here; the checks are:\n  {}",
                 known.join("\n  ")
             );
         }
-        Ok(checks.into_iter().filter(|check| self.wants(&check.name)).collect())
+        Ok(checks
+            .into_iter()
+            .filter(|check| self.wants(&check.name))
+            .collect())
     }
 
     fn wants(&self, name: &str) -> bool {

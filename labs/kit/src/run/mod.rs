@@ -18,7 +18,7 @@ pub use arguments::Arguments;
 pub use report::{Report, Status, Verdict};
 
 use crate::broker::Broker;
-use crate::check::{Check, Checks, Lab, Outcome, Stop};
+use crate::check::{Check, Checks, Lab, Outcome, Plan, Stop};
 use crate::internal;
 use crate::paths::Paths;
 
@@ -80,7 +80,10 @@ pub fn main(package: Package, checks: Checks) -> ExitCode {
 
 async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<Status> {
     let paths = Paths::find()?;
-    let (kind, number) = package.name.split_once('-').unwrap_or(("lab", package.name));
+    let (kind, number) = package
+        .name
+        .split_once('-')
+        .unwrap_or(("lab", package.name));
     let wanted = arguments.wanted(checks.all)?;
     let dir = match std::env::var_os("LAB_RUN_DIR") {
         Some(dir) => PathBuf::from(dir),
@@ -88,7 +91,9 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         None => paths.data().join(package.name),
     };
     let _lock = lock(&dir, &paths)?;
-    let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..10_000));
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| rand::random_range(1..10_000));
     let mut report = Report::new(&paths, package, number, kind, seed);
     let broker = if checks.broker {
         match find_broker(&paths, &mut report).await {
@@ -115,9 +120,14 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
     report.finish(&dir, arguments.json.as_deref())
 }
 
-async fn find_broker(paths: &Paths, report: &mut Report) -> Result<Broker, crate::broker::NoBroker> {
+async fn find_broker(
+    paths: &Paths,
+    report: &mut Report,
+) -> Result<Broker, crate::broker::NoBroker> {
     let broker = Broker::acquire(paths, &|line| report.progress(line)).await?;
-    broker.sweep("lab.", |vhost| !belongs_to_a_living_run(vhost)).await;
+    broker
+        .sweep("lab.", |vhost| !belongs_to_a_living_run(vhost))
+        .await;
     Ok(broker)
 }
 
@@ -136,7 +146,9 @@ fn lock(dir: &std::path::Path, paths: &Paths) -> Result<std::fs::File> {
     let file = std::fs::File::create(dir.join("lock"))
         .with_context(|| format!("cannot write to {shown}: make room or give write access"))?;
     file.try_lock().map_err(|_| {
-        anyhow::anyhow!("another run of these checks is going on in {shown}: wait for it or stop it")
+        anyhow::anyhow!(
+            "another run of these checks is going on in {shown}: wait for it or stop it"
+        )
     })?;
     Ok(file)
 }
@@ -179,8 +191,8 @@ impl Runs {
         Ok(())
     }
 
-    fn plan(&self, check: &Check) -> crate::check::Plan {
-        crate::check::Plan {
+    fn plan(&self, check: &Check) -> Plan {
+        Plan {
             paths: self.paths.clone(),
             program: self.program.clone(),
             dir: self.dir.join(&check.name),
@@ -194,7 +206,7 @@ impl Runs {
 }
 
 /// Runs one check in a room of its own.
-async fn one(plan: crate::check::Plan, check: Check) -> Verdict {
+async fn one(plan: Plan, check: Check) -> Verdict {
     let trace = plan.dir.join("journal.jsonl");
     let began = Instant::now();
     let outcome = match Lab::open(plan).await {

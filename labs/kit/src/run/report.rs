@@ -228,7 +228,9 @@ impl Report {
             Status::Unknown => (ODD, '?'),
         };
         let time = format!("{:.1} s", line.seconds);
-        let gap = WIDTH.saturating_sub(4 + width(&line.says) + width(&time)).max(2);
+        let gap = WIDTH
+            .saturating_sub(4 + width(&line.says) + width(&time))
+            .max(2);
         anstream::println!(
             "  {style}{mark}{style:#} {}{:gap$}{FAINT}{time}{FAINT:#}",
             line.says,
@@ -281,7 +283,10 @@ impl Report {
             next: next.as_ref(),
         };
         let text = serde_json::to_string_pretty(&written)? + "\n";
-        for path in [Some(dir.join("report.json").as_path()), json].into_iter().flatten() {
+        for path in [Some(dir.join("report.json").as_path()), json]
+            .into_iter()
+            .flatten()
+        {
             std::fs::write(path, &text)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -289,14 +294,19 @@ impl Report {
     }
 
     fn count(&self, status: Status) -> usize {
-        self.lines.iter().filter(|line| line.status == status).count()
+        self.lines
+            .iter()
+            .filter(|line| line.status == status)
+            .count()
     }
 
     /// The first hole that a failure points to.
     fn next(&self) -> Option<Next> {
         let failures = self.lines.iter().filter_map(|line| line.failure.as_ref());
         let hole = failures.map(|detail| detail.hole).min()?;
-        let (file, line) = holes::locate(&self.sources, u32::from(hole)).ok().flatten()?;
+        let (file, line) = holes::locate(&self.sources, u32::from(hole))
+            .ok()
+            .flatten()?;
         Some(Next {
             hole,
             file: self.paths.short(&file),
@@ -347,6 +357,9 @@ mod tests {
     fn text_is_broken_at_spaces_and_loses_no_word() {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("", 8), [""]);
-        assert_eq!(wrap("a-word-that-is-too-long b", 8), ["a-word-that-is-too-long", "b"]);
+        assert_eq!(
+            wrap("a-word-that-is-too-long b", 8),
+            ["a-word-that-is-too-long", "b"]
+        );
     }
 }

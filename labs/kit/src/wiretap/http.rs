@@ -231,7 +231,11 @@ fn parse_head(bytes: &[u8], from: Side) -> Result<Option<(String, usize, usize)>
     let length = headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .map(|header| String::from_utf8_lossy(header.value).trim().parse::<usize>())
+        .map(|header| {
+            String::from_utf8_lossy(header.value)
+                .trim()
+                .parse::<usize>()
+        })
         .transpose()
         .context("content-length is not a number")?
         .unwrap_or(0);

@@ -6,6 +6,7 @@ mod amqp;
 mod http;
 pub mod journal;
 mod link;
+mod questions;
 
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -198,18 +199,30 @@ impl Way {
         let mut passed = Vec::with_capacity(bytes.len());
         for piece in self.decoder.feed(bytes) {
             if let Some(frame) = piece.frame {
-                if self.tapped.springs(&frame) {
-                    let what = format!("cut before {} arrives", frame.method);
-                    record(&self.tapped.journal, &self.tapped.service, Some(self.number), &what);
+                let sprung = self.tapped.springs(&frame);
+                let method = frame.method;
+                self.tapped.journal.record(Event::Amqp(frame));
+                if sprung {
+                    let what = format!("cut before that {method} arrives");
+                    record(
+                        &self.tapped.journal,
+                        &self.tapped.service,
+                        Some(self.number),
+                        &what,
+                    );
                     return (passed, true);
                 }
-                self.tapped.journal.record(Event::Amqp(frame));
             }
             passed.extend_from_slice(&piece.bytes);
         }
         if knew && self.decoder.lost() {
             let what = "not AMQP from here on: passed on unread";
-            record(&self.tapped.journal, &self.tapped.service, Some(self.number), what);
+            record(
+                &self.tapped.journal,
+                &self.tapped.service,
+                Some(self.number),
+                what,
+            );
         }
         (passed, false)
     }

@@ -1,0 +1,61 @@
+//! Role `user-management`: takes new users and publishes that they were saved.
+//!
+//! Settings: `PORT`; `AMQP_URL`, the broker.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Json, ServiceConfig};
+use anyhow::Result;
+use common::{http, settings, shutdown};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::publisher::Publisher;
+use crate::queue;
+
+/// What a client sends.
+#[derive(Debug, Deserialize)]
+struct NewUser {
+    name: String,
+}
+
+const EXPECTED: &str = r#"{"name": "Ada"}"#;
+
+/// A user was saved.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Saved {
+    user_id: Uuid,
+    name: String,
+}
+
+/// Serves until SIGTERM.
+pub async fn run() -> Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    let port = settings::port()?;
+    let publisher = Data::new(Publisher::new(settings::amqp_url()?, queue::USERS));
+    let configure = move |app: &mut ServiceConfig| {
+        app.app_data(publisher.clone())
+            .app_data(http::json_body(EXPECTED))
+            .service(web::resource("/users/save").route(web::post().to(save)));
+    };
+    http::serve(port, shutdown, configure).await
+}
+
+/// `POST /users/save`. A 200 is a promise: the other services will hear of this user.
+async fn save(publisher: Data<Publisher>, body: Json<NewUser>) -> actix_web::Result<HttpResponse> {
+    let name = body.into_inner().name;
+    if name.trim().is_empty() {
+        let text = format!("name is empty; expected JSON like {EXPECTED}");
+        return Err(http::error(StatusCode::BAD_REQUEST, text));
+    }
+    let user_id = Uuid::new_v4();
+    let saved = Saved { user_id, name };
+    if let Err(error) = publisher.publish(user_id, &saved).await {
+        log::error!("user {user_id} is not published: {error:#}");
+        let text = "the user cannot be passed on just now; try again";
+        return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
+    }
+    Ok(HttpResponse::Ok().json(json!({ "userId": user_id })))
+}

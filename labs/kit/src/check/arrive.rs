@@ -1,0 +1,67 @@
+//! Waiting for messages to have their effect, each once.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::service::LOOK_AGAIN;
+use super::{DEADLINE, Lab, Outcome, fail};
+
+/// What is still missing when the queue has been empty for this long will not come any more.
+const NOTHING_LEFT: Duration = Duration::from_millis(1500);
+
+impl Lab {
+    /// Waits until `look` shows each of `ids` exactly once, in any order, and gives what it
+    /// shows. `expected` is the sentence for a failure.
+    ///
+    /// # Errors
+    /// A failure that tells from the journal what became of the first message that is
+    /// missing: at [`DEADLINE`], or, when a `queue` is named, once that stays empty without it.
+    pub async fn each_once(
+        &self,
+        expected: &str,
+        queue: Option<&str>,
+        ids: &[String],
+        mut look: impl AsyncFnMut() -> Outcome<Vec<String>>,
+    ) -> Outcome<Vec<String>> {
+        let over = Instant::now() + DEADLINE;
+        let mut empty_since = None;
+        loop {
+            let hopeless = empty_since.is_some_and(|at: Instant| at.elapsed() > NOTHING_LEFT);
+            let late = hopeless || Instant::now() > over;
+            let seen = look().await?;
+            let Some(missing) = ids.iter().find(|id| !seen.contains(id)) else {
+                return none_twice(expected, ids, seen);
+            };
+            self.all_well()?;
+            if late {
+                let there = ids.iter().filter(|id| seen.contains(id)).count();
+                let sum = format!("{there} of {}", ids.len());
+                return Err(self.missing(expected, &sum, missing).into());
+            }
+            let idle = match queue {
+                Some(name) => self.is_empty(name).await?,
+                None => false,
+            };
+            empty_since = idle.then(|| empty_since.unwrap_or_else(Instant::now));
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn is_empty(&self, queue: &str) -> Outcome<bool> {
+        let queue = self.queue(queue).await?;
+        Ok(queue.is_none_or(|queue| queue.ready == 0 && queue.unacked == 0))
+    }
+}
+
+fn none_twice(expected: &str, ids: &[String], seen: Vec<String>) -> Outcome<Vec<String>> {
+    let twice = ids
+        .iter()
+        .find(|id| seen.iter().filter(|other| other == id).count() > 1);
+    match twice {
+        Some(id) => Err(fail(expected, format!("{id} is there more than once"))
+            .because("a message may be delivered twice; its effect must come once")
+            .into()),
+        None => Ok(seen),
+    }
+}

@@ -1,0 +1,107 @@
+//! What checks ask a journal.
+
+use super::journal::{Event, Frame, Journal, Side};
+
+impl Frame {
+    /// Whether this is the client's ack, nack or reject of `delivery`, alone or with others.
+    #[must_use]
+    pub fn settles(&self, delivery: &Self) -> bool {
+        let covers = match (self.tag(), delivery.tag()) {
+            (Some(own), Some(tag)) => own == tag || (self.flag("multiple") && own >= tag),
+            _ => false,
+        };
+        self.from == Side::Client
+            && matches!(self.method, "basic.ack" | "basic.nack" | "basic.reject")
+            && self.same_channel(delivery)
+            && covers
+    }
+
+    /// Whether both crossed the same channel of the same connection.
+    #[must_use]
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.service == other.service
+            && self.connection == other.connection
+            && self.channel == other.channel
+    }
+}
+
+impl Journal {
+    /// How often the message with this id was delivered to the service.
+    #[must_use]
+    pub fn deliveries(&self, service: &str, id: &str) -> usize {
+        let delivered = self.methods(service, "basic.deliver");
+        delivered
+            .iter()
+            .filter(|frame| frame.message_id() == Some(id))
+            .count()
+    }
+
+    /// The ack, nack or reject with which the service settled the last delivery of the
+    /// message with this id.
+    #[must_use]
+    pub fn settlement(&self, service: &str, id: &str) -> Option<Frame> {
+        let frames = self.frames(|frame| frame.service == service);
+        let at = frames
+            .iter()
+            .rposition(|frame| frame.method == "basic.deliver" && frame.message_id() == Some(id))?;
+        let delivery = &frames[at];
+        frames[at..]
+            .iter()
+            .find(|frame| frame.settles(delivery))
+            .cloned()
+    }
+
+    /// Whether the service acked the last delivery of the message with this id.
+    #[must_use]
+    pub fn acked(&self, service: &str, id: &str) -> bool {
+        let settled = self.settlement(service, id);
+        settled.is_some_and(|frame| frame.method == "basic.ack")
+    }
+
+    /// Whether the service rejected the last delivery of the message with this id, without
+    /// requeue.
+    #[must_use]
+    pub fn rejected(&self, service: &str, id: &str) -> bool {
+        let settled = self.settlement(service, id);
+        settled.is_some_and(|frame| frame.method != "basic.ack" && !frame.flag("requeue"))
+    }
+
+    /// The prefetch that the service asked for on the channel of its first `basic.consume`,
+    /// before that; `None` when it asked for none.
+    #[must_use]
+    pub fn prefetch(&self, service: &str) -> Option<u64> {
+        let frames = self.frames(|frame| frame.service == service && frame.from == Side::Client);
+        let at = frames
+            .iter()
+            .position(|frame| frame.method == "basic.consume")?;
+        let qos = frames[..at]
+            .iter()
+            .rfind(|frame| frame.method == "basic.qos" && frame.same_channel(&frames[at]))?;
+        qos.args["prefetch_count"]
+            .as_u64()
+            .filter(|&count| count > 0)
+    }
+
+    /// How often `what` befell the connections of the service: `opened`, `turned away`.
+    #[must_use]
+    pub fn link_count(&self, service: &str, what: &str) -> usize {
+        self.read(|entries| {
+            let hit = |event: &Event| {
+                matches!(event, Event::Link { service: role, what: told, .. }
+                    if role == service && told == what)
+            };
+            entries.iter().filter(|entry| hit(&entry.event)).count()
+        })
+    }
+
+    /// Whether a connection of the service has ended, by itself or by the check.
+    #[must_use]
+    pub fn disconnected(&self, service: &str) -> bool {
+        self.read(|entries| {
+            entries.iter().any(|entry| {
+                matches!(&entry.event, Event::Link { service: role, connection: Some(_), what }
+                    if role == service && (what == "closed" || what.starts_with("lost")))
+            })
+        })
+    }
+}

@@ -9,10 +9,8 @@ use flixtube::{FlixTube, History, LIST, complaints, watch};
 use kit::check;
 use kit::check::{Checks, Lab, Outcome, Seen, fail};
 use kit::wiretap::Answer;
-use rusqlite::Connection;
 use serde_json::json;
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
 
 /// The time limit of a call, where a check does not wait for one to be over: longer than any
 /// call takes, also on a busy machine.
@@ -61,19 +59,57 @@ async fn recorded(lab: Lab) -> Outcome {
 
 async fn bad_input(lab: Lab) -> Outcome {
     let history = History::open(&lab).await?;
-    history.told(&json!({ "videoPath": "./before.mp4" })).await?;
+    history
+        .told(&json!({ "videoPath": "./before.mp4" }))
+        .await?;
     let huge = json!({ "videoPath": "x".repeat(100_000) }).to_string();
     let garbage: [u8; 40] = lab.random(rand::RngExt::random);
     let viewed = "/viewed";
     for (what, method, path, kind, body) in [
         ("no body", Method::POST, viewed, JSON, &b""[..]),
-        ("half of a JSON", Method::POST, viewed, JSON, br#"{"videoPath": "./a"#),
-        ("bytes that are no text", Method::POST, viewed, JSON, &garbage),
+        (
+            "half of a JSON",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": "./a"#,
+        ),
+        (
+            "bytes that are no text",
+            Method::POST,
+            viewed,
+            JSON,
+            &garbage,
+        ),
         ("no videoPath", Method::POST, viewed, JSON, b"{}"),
-        ("another field", Method::POST, viewed, JSON, br#"{"path": "./a.mp4"}"#),
-        ("a number as videoPath", Method::POST, viewed, JSON, br#"{"videoPath": 7}"#),
-        ("null as videoPath", Method::POST, viewed, JSON, br#"{"videoPath": null}"#),
-        ("an empty videoPath", Method::POST, viewed, JSON, br#"{"videoPath": ""}"#),
+        (
+            "another field",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"path": "./a.mp4"}"#,
+        ),
+        (
+            "a number as videoPath",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": 7}"#,
+        ),
+        (
+            "null as videoPath",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": null}"#,
+        ),
+        (
+            "an empty videoPath",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": ""}"#,
+        ),
         (
             "a viewId that is no UUID",
             Method::POST,
@@ -89,11 +125,26 @@ async fn bad_input(lab: Lab) -> Outcome {
             "text/plain",
             br#"{"videoPath": "./a.mp4"}"#,
         ),
-        ("the wrong method", Method::PUT, viewed, JSON, br#"{"videoPath": "./a.mp4"}"#),
-        ("a negative skip", Method::GET, "/history?skip=-1", JSON, b""),
+        (
+            "the wrong method",
+            Method::PUT,
+            viewed,
+            JSON,
+            br#"{"videoPath": "./a.mp4"}"#,
+        ),
+        (
+            "a negative skip",
+            Method::GET,
+            "/history?skip=-1",
+            JSON,
+            b"",
+        ),
         ("a limit of 0", Method::GET, "/history?limit=0", JSON, b""),
     ] {
-        let answer = history.service.send(method.clone(), path, kind, body).await?;
+        let answer = history
+            .service
+            .send(method.clone(), path, kind, body)
+            .await?;
         fail(
             format!("4xx for {method} {path} with {what}"),
             answer.summary(),
@@ -129,7 +180,10 @@ async fn hundred_viewers(lab: Lab) -> Outcome {
         ids.sort();
         let missing = watched.iter().filter(|view| !ids.contains(view)).count();
         Ok(Seen::when(ids == watched, || {
-            format!("{} views in the history, {missing} of ours missing", ids.len())
+            format!(
+                "{} views in the history, {missing} of ours missing",
+                ids.len()
+            )
         }))
     })
     .await
@@ -137,32 +191,23 @@ async fn hundred_viewers(lab: Lab) -> Outcome {
 
 async fn killed_after_200(lab: Lab) -> Outcome {
     let why = "a 200 is a promise: whoever has it forgets the view";
-    let history = History::open(&lab).await?;
+    let history = lab.service("history").await?;
+    let history = History::start(&lab, history.with("DATABASE_TIMEOUT_MS", 100)).await?;
     let path = format!("./videos/{:x}.mp4", lab.random(rand::Rng::next_u32));
+    let view = json!({ "videoPath": path });
 
-    // While we hold the database's lock nothing can be committed, so there can be no 200.
-    let lock = lock(&history).await?;
-    let (service, body) = (history.service.clone(), json!({ "videoPath": path }));
-    let mut telling =
-        actix_web::rt::spawn(async move { service.post("/viewed", &body).await });
-    let early = timeout(Duration::from_millis(300), &mut telling).await;
-    spawn_blocking(move || drop(lock)).await.map_err(anyhow::Error::from)?;
-    lab.all_well()?;
-    if let Ok(answer) = early {
-        let answer = answer.map_err(anyhow::Error::from)??;
-        return Err(fail(
-            "no answer while another program holds the database's write lock",
-            format!("{} before the commit", answer.summary()),
-        )
-        .because(why)
-        .into());
-    }
-    let answer = telling.await.map_err(anyhow::Error::from)??;
+    let locked = history.service.lock_database()?;
+    let answer = history.service.post("/viewed", &view).await?;
+    drop(locked);
+    fail(
+        "an error while the database is locked: nothing can be committed",
+        format!("{} before the commit", answer.summary()),
+    )
+    .because(why)
+    .unless(answer.status >= 500)?;
+
+    history.told(&view).await?;
     history.service.kill().await?;
-    fail("200 OK once the lock is free", answer.summary())
-        .because("a short wait for the database is no reason to lose a view")
-        .unless(answer.ok())?;
-
     history.service.start().await?;
     let list = history.list().await?;
     fail(
@@ -171,19 +216,6 @@ async fn killed_after_200(lab: Lab) -> Outcome {
     )
     .because(why)
     .unless(list.iter().any(|view| view.path == path))
-}
-
-/// Takes the write lock of the history's database, as another program may for a moment. It is
-/// held until the connection is dropped.
-async fn lock(history: &History) -> Outcome<Connection> {
-    let path = history.service.database();
-    let locked = spawn_blocking(move || {
-        let connection = Connection::open(path)?;
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        Ok(connection)
-    });
-    let locked: rusqlite::Result<_> = locked.await.map_err(anyhow::Error::from)?;
-    Ok(locked.map_err(anyhow::Error::from)?)
 }
 
 async fn history_down(lab: Lab) -> Outcome {
@@ -199,7 +231,9 @@ async fn history_down(lab: Lab) -> Outcome {
         let expected = format!("a line of level error with view {view}");
         lab.eventually(&expected, why, async || {
             let said = !complaints(&video, view).is_empty();
-            Ok(Seen::when(said, || "no line of level error with it".to_owned()))
+            Ok(Seen::when(said, || {
+                "no line of level error with it".to_owned()
+            }))
         })
         .await?;
     }
@@ -213,9 +247,12 @@ async fn history_down(lab: Lab) -> Outcome {
         )
         .because("who reads the log counts lost views, not tries")
         .unless(lines.len() == 1)?;
-        fail(format!("the URL {} in the log's line", history.url("")), &lines[0])
-            .because("whoever reads the log must see where it fails")
-            .unless(lines[0].contains(&history.url("")))?;
+        fail(
+            format!("the URL {} in the log's line", history.url("")),
+            &lines[0],
+        )
+        .because("whoever reads the log must see where it fails")
+        .unless(lines[0].contains(&history.url("")))?;
     }
     Ok(())
 }
@@ -228,10 +265,20 @@ async fn stopped(lab: Lab) -> Outcome {
     for _ in 0..5 {
         views.push(flixtube.watch().await?);
     }
-    flixtube.called(&views[0], views.len(), "each view is told").await?;
+    flixtube
+        .called(&views[0], views.len(), "each view is told")
+        .await?;
     let exit = flixtube.video.stop().await?;
-    let cut = flixtube.calls().iter().filter(|call| call.answer.is_none()).count();
-    let given_up = flixtube.calls().iter().filter(|call| call.given_up.is_some()).count();
+    let cut = flixtube
+        .calls()
+        .iter()
+        .filter(|call| call.answer.is_none())
+        .count();
+    let given_up = flixtube
+        .calls()
+        .iter()
+        .filter(|call| call.given_up.is_some())
+        .count();
     fail(
         "every call in hand has its answer before the service ends",
         format!("{} of 5 calls cut off at SIGTERM", cut.max(given_up)),
@@ -277,7 +324,9 @@ async fn history_frozen(lab: Lab) -> Outcome {
 async fn history_500(lab: Lab) -> Outcome {
     let why = "most failures are over in a moment; giving up at the first loses the view";
     let flixtube = FlixTube::open(&lab, AMPLE).await?;
-    flixtube.relay.next([Answer::Status(500), Answer::Status(503)]);
+    flixtube
+        .relay
+        .next([Answer::Status(500), Answer::Status(503)]);
     let view = flixtube.watch().await?;
     let calls = flixtube.called(&view, 3, why).await?;
     for call in &calls {
@@ -350,7 +399,10 @@ async fn once(flixtube: &FlixTube, view: &str) -> Outcome {
     .hole(2)
     .unless(list.len() == 1)?;
     let lines = complaints(&flixtube.video, view);
-    fail("no complaint in the log: the view is recorded", lines.join("\n"))
-        .because("false alarms make people stop reading the log")
-        .unless(lines.is_empty())
+    fail(
+        "no complaint in the log: the view is recorded",
+        lines.join("\n"),
+    )
+    .because("false alarms make people stop reading the log")
+    .unless(lines.is_empty())
 }

@@ -157,7 +157,10 @@ pub fn complaints(video: &Service, view: &str) -> Vec<String> {
     let bad = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
     let output = video.output();
     let lines = output.lines().filter(bad);
-    lines.filter(|line| line.contains(view)).map(str::to_owned).collect()
+    lines
+        .filter(|line| line.contains(view))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The service `history`.
@@ -176,9 +179,15 @@ pub struct View {
 impl History {
     /// Started, with an empty database.
     pub async fn open(lab: &Lab) -> Outcome<Self> {
+        Self::start(lab, lab.service("history").await?).await
+    }
+
+    /// The same, with a service that has its settings already.
+    pub async fn start(lab: &Lab, service: Service) -> Outcome<Self> {
+        service.start().await?;
         Ok(Self {
-            service: lab.start("history").await?,
             lab: lab.clone(),
+            service,
         })
     }
 

@@ -1,1 +1,408 @@
-fn main() {}
+//! The checks of chapter 01: a watched film reaches the history, whatever befalls it.
+
+mod flixtube;
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use flixtube::{FlixTube, History, LIST, complaints, watch};
+use kit::check;
+use kit::check::{Checks, Lab, Outcome, Seen, fail};
+use kit::wiretap::Answer;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+/// The time limit of a call, where a check does not wait for one to be over: longer than any
+/// call takes, also on a busy machine.
+const AMPLE: Duration = Duration::from_secs(3);
+const JSON: &str = "application/json";
+
+kit::main!(Checks {
+    broker: false,
+    hole_for: |_| 1,
+    all: vec![
+        check!(recorded, HOLE 2, "a watched film reaches the history"),
+        check!(bad_input, HOLE 2, "nonsense is refused and nothing of it recorded"),
+        check!(hundred_viewers, HOLE 2, "a hundred viewers at once, a hundred views"),
+        check!(killed_after_200, HOLE 2, "a view answered with 200 survives a kill -9"),
+        check!(history_down, HOLE 3, "without the history: film whole, failure logged once"),
+        check!(stopped, HOLE 3, "told to stop, it finishes the calls in hand"),
+        check!(history_frozen, HOLE 4, "a frozen history: film not held up, call given up"),
+        check!(history_500, HOLE 5, "an answer of 5xx: tried again, recorded once"),
+        check!(history_400, HOLE 5, "an answer of 4xx: not tried again"),
+        check!(response_lost, HOLE 5, "a lost answer: tried again, recorded once"),
+    ],
+});
+
+async fn recorded(lab: Lab) -> Outcome {
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    let view = flixtube.watch().await?;
+    let list = flixtube.history.has(&view).await?;
+    fail("one view after one film", format!("{} views", list.len()))
+        .because("a history that shows more than was watched is wrong as well")
+        .unless(list.len() == 1)?;
+
+    // As the older service tells it: without an id, so each call is a view of its own.
+    let path = format!("./videos/ünï \"{:x}\".mp4", lab.random(rand::Rng::next_u32));
+    for _ in 0..2 {
+        flixtube.history.told(&json!({ "videoPath": path })).await?;
+    }
+    let list = flixtube.history.list().await?;
+    let paths: Vec<_> = list.iter().map(|view| view.path.as_str()).collect();
+    fail(
+        format!("the film, then {path} two times: told two times without viewId"),
+        format!("{paths:?}"),
+    )
+    .because("an older service sends no viewId, and its views count too")
+    .unless(paths == [common::video::PATH, &path, &path])
+}
+
+async fn bad_input(lab: Lab) -> Outcome {
+    let history = History::open(&lab).await?;
+    history
+        .told(&json!({ "videoPath": "./before.mp4" }))
+        .await?;
+    let huge = json!({ "videoPath": "x".repeat(100_000) }).to_string();
+    let garbage: [u8; 40] = lab.random(rand::RngExt::random);
+    let viewed = "/viewed";
+    for (what, method, path, kind, body) in [
+        ("no body", Method::POST, viewed, JSON, &b""[..]),
+        (
+            "half of a JSON",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": "./a"#,
+        ),
+        (
+            "bytes that are no text",
+            Method::POST,
+            viewed,
+            JSON,
+            &garbage,
+        ),
+        ("no videoPath", Method::POST, viewed, JSON, b"{}"),
+        (
+            "another field",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"path": "./a.mp4"}"#,
+        ),
+        (
+            "a number as videoPath",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": 7}"#,
+        ),
+        (
+            "null as videoPath",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": null}"#,
+        ),
+        (
+            "an empty videoPath",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": ""}"#,
+        ),
+        (
+            "a viewId that is no UUID",
+            Method::POST,
+            viewed,
+            JSON,
+            br#"{"videoPath": "./a.mp4", "viewId": "7"}"#,
+        ),
+        ("a huge body", Method::POST, viewed, JSON, huge.as_bytes()),
+        (
+            "text instead of JSON",
+            Method::POST,
+            viewed,
+            "text/plain",
+            br#"{"videoPath": "./a.mp4"}"#,
+        ),
+        (
+            "the wrong method",
+            Method::PUT,
+            viewed,
+            JSON,
+            br#"{"videoPath": "./a.mp4"}"#,
+        ),
+        (
+            "a negative skip",
+            Method::GET,
+            "/history?skip=-1",
+            JSON,
+            b"",
+        ),
+        ("a limit of 0", Method::GET, "/history?limit=0", JSON, b""),
+    ] {
+        let answer = history
+            .service
+            .send(method.clone(), path, kind, body)
+            .await?;
+        fail(
+            format!("4xx for {method} {path} with {what}"),
+            answer.summary(),
+        )
+        .because("a caller must learn that it is the request that is wrong")
+        .unless((400..500).contains(&answer.status))?;
+    }
+    history.told(&json!({ "videoPath": "./after.mp4" })).await?;
+    let list = history.list().await?;
+    let paths: Vec<_> = list.iter().map(|view| view.path.as_str()).collect();
+    fail("the two good views in the history", format!("{paths:?}"))
+        .because("what was refused must leave no trace")
+        .unless(paths == ["./before.mp4", "./after.mp4"])
+}
+
+async fn hundred_viewers(lab: Lab) -> Outcome {
+    const VIEWERS: usize = 100;
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    let mut viewers = JoinSet::new();
+    for _ in 0..VIEWERS {
+        let video = flixtube.video.clone();
+        viewers.spawn_local(async move { watch(&video).await });
+    }
+    let mut watched = Vec::new();
+    for view in viewers.join_all().await {
+        watched.push(view?);
+    }
+    watched.sort();
+    let why = "viewers don't come one after the other";
+    lab.eventually("a hundred views, each once", why, async || {
+        let list = flixtube.history.list().await?;
+        let mut ids: Vec<_> = list.into_iter().map(|view| view.id).collect();
+        ids.sort();
+        let missing = watched.iter().filter(|view| !ids.contains(view)).count();
+        Ok(Seen::when(ids == watched, || {
+            format!(
+                "{} views in the history, {missing} of ours missing",
+                ids.len()
+            )
+        }))
+    })
+    .await
+}
+
+async fn killed_after_200(lab: Lab) -> Outcome {
+    let why = "a 200 is a promise: whoever has it forgets the view";
+    let history = lab.service("history").await?;
+    let history = History::start(&lab, history.with("DATABASE_TIMEOUT_MS", 100)).await?;
+    let path = format!("./videos/{:x}.mp4", lab.random(rand::Rng::next_u32));
+    let view = json!({ "videoPath": path });
+
+    let locked = history.service.lock_database()?;
+    let answer = history.service.post("/viewed", &view).await?;
+    drop(locked);
+    fail(
+        "an error while the database is locked: nothing can be committed",
+        format!("{} before the commit", answer.summary()),
+    )
+    .because(why)
+    .unless(answer.status >= 500)?;
+
+    history.told(&view).await?;
+    history.service.kill().await?;
+    history.service.start().await?;
+    let list = history.list().await?;
+    fail(
+        format!("{path} in the history after kill -9 and restart"),
+        format!("{} views", list.len()),
+    )
+    .because(why)
+    .unless(list.iter().any(|view| view.path == path))
+}
+
+async fn history_down(lab: Lab) -> Outcome {
+    let history = lab.service("history").await?; // never started
+    let video = lab
+        .service("video-streaming")
+        .await?
+        .with("HISTORY_URL", history.url(""));
+    video.start().await?;
+    let views = [watch(&video).await?, watch(&video).await?];
+    let why = "a failure that nobody sees is the one that lasts for months";
+    for view in &views {
+        let expected = format!("a line of level error with view {view}");
+        lab.eventually(&expected, why, async || {
+            let said = !complaints(&video, view).is_empty();
+            Ok(Seen::when(said, || {
+                "no line of level error with it".to_owned()
+            }))
+        })
+        .await?;
+    }
+    // Once it has stopped, everything has been said.
+    video.stop().await?;
+    for view in &views {
+        let lines = complaints(&video, view);
+        fail(
+            format!("one line of level error for view {view}"),
+            format!("{} lines of level error: {}", lines.len(), lines[0]),
+        )
+        .because("who reads the log counts lost views, not tries")
+        .unless(lines.len() == 1)?;
+        fail(
+            format!("the URL {} in the log's line", history.url("")),
+            &lines[0],
+        )
+        .because("whoever reads the log must see where it fails")
+        .unless(lines[0].contains(&history.url("")))?;
+    }
+    Ok(())
+}
+
+async fn stopped(lab: Lab) -> Outcome {
+    const HELD_BACK: Duration = Duration::from_millis(400);
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    flixtube.relay.next([Answer::Late(HELD_BACK); 5]);
+    let mut views = Vec::new();
+    for _ in 0..5 {
+        views.push(flixtube.watch().await?);
+    }
+    flixtube
+        .called(&views[0], views.len(), "each view is told")
+        .await?;
+    let exit = flixtube.video.stop().await?;
+    let cut = flixtube
+        .calls()
+        .iter()
+        .filter(|call| call.answer.is_none())
+        .count();
+    let given_up = flixtube
+        .calls()
+        .iter()
+        .filter(|call| call.given_up.is_some())
+        .count();
+    fail(
+        "every call in hand has its answer before the service ends",
+        format!("{} of 5 calls cut off at SIGTERM", cut.max(given_up)),
+    )
+    .because("a service is stopped at every release; a view cut off then may be lost")
+    .unless(cut + given_up == 0)?;
+    fail("exit code 0 after SIGTERM", exit)
+        .because("anything else tells whoever stopped it that it crashed")
+        .unless(exit.to_string() == "exit code 0")
+}
+
+async fn history_frozen(lab: Lab) -> Outcome {
+    const LIMIT: Duration = Duration::from_millis(800);
+    let flixtube = FlixTube::open(&lab, LIMIT).await?;
+    flixtube.history.service.freeze()?;
+    flixtube.watch().await?;
+    fail(
+        "the film at once, while the call of the history is under way",
+        "the film was held up until the call was given up",
+    )
+    .because("the viewer waits for a list that they have not asked for")
+    .hole(3)
+    .unless(flixtube.calls().iter().all(|call| call.given_up.is_none()))?;
+
+    let limit = LIMIT.as_millis();
+    let why = "what is not given up piles up: connections, memory, waiting views";
+    let expected = format!("the call given up after {limit} ms (HISTORY_TIMEOUT_MS)");
+    let took = lab
+        .eventually_within(LIMIT * 3, &expected, why, async || {
+            let calls = flixtube.calls();
+            let Some(call) = calls.first() else {
+                return Ok(Seen::NotYet("no call of the history".to_owned()));
+            };
+            let over = call.given_up.map(|end| end - call.at);
+            Ok(over.map_or_else(|| Seen::NotYet("not given up".to_owned()), Seen::Yes))
+        })
+        .await?;
+    fail(expected, format!("given up after {:.0} ms", took * 1e3))
+        .because("a limit that is too short loses views that were on their way")
+        .unless(took > LIMIT.as_secs_f64() * 0.8)
+}
+
+async fn history_500(lab: Lab) -> Outcome {
+    let why = "most failures are over in a moment; giving up at the first loses the view";
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    flixtube
+        .relay
+        .next([Answer::Status(500), Answer::Status(503)]);
+    let view = flixtube.watch().await?;
+    let calls = flixtube.called(&view, 3, why).await?;
+    for call in &calls {
+        fail(
+            format!("each call tells of view {view}"),
+            format!("a call under another id: {}", call.view),
+        )
+        .because("under a new id the history takes the same view for another one")
+        .unless(call.view == view)?;
+    }
+    // Never shorter than the pause; how much longer is up to the machine.
+    for (pair, pause) in calls.windows(2).zip([0.09, 0.18]) {
+        let gap = pair[1].at - pair[0].at;
+        fail(
+            "a pause of 100 ms before the second call, of 200 ms before the third",
+            format!("a pause of {:.0} ms", gap * 1e3),
+        )
+        .because("a service that is in trouble needs room to get out of it")
+        .unless(gap > pause)?;
+    }
+    once(&flixtube, &view).await
+}
+
+async fn history_400(lab: Lab) -> Outcome {
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    flixtube.relay.next([Answer::Status(400); 8]);
+    let view = flixtube.watch().await?;
+    let why = "a refused view is a mistake of ours, and somebody has to mend it";
+    lab.eventually("the refusal is logged at level error", why, async || {
+        let said = !complaints(&flixtube.video, &view).is_empty();
+        Ok(Seen::when(said, || "no line of level error".to_owned()))
+    })
+    .await?;
+    flixtube.video.stop().await?;
+    fail(
+        "one call, answered with 400",
+        format!("called {} times", flixtube.calls().len()),
+    )
+    .because("400 says that the request is wrong; the same one is wrong the next time too")
+    .unless(flixtube.calls().len() == 1)
+}
+
+async fn response_lost(lab: Lab) -> Outcome {
+    let why = "who gets no answer cannot know; only asking again makes sure";
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    flixtube.relay.next([Answer::Lost]);
+    let view = flixtube.watch().await?;
+    flixtube.called(&view, 2, why).await?;
+    once(&flixtube, &view).await
+}
+
+/// The last call was answered with success, the view is recorded once and nobody complains.
+async fn once(flixtube: &FlixTube, view: &str) -> Outcome {
+    let why = "that it is recorded is what the caller wants to hear";
+    flixtube
+        .lab
+        .eventually("the last call answered with 200 OK", why, async || {
+            let calls = flixtube.calls();
+            let answer = calls.last().and_then(|call| call.answer.clone());
+            let good = answer.as_ref().is_some_and(|line| line.starts_with("200"));
+            Ok(Seen::when(good, || answer.unwrap_or("no answer".into())))
+        })
+        .await?;
+    let list = flixtube.history.has(view).await?;
+    fail(
+        "recorded once, however often it was told",
+        format!("recorded {} times (GET {LIST})", list.len()),
+    )
+    .because("the first call may have been recorded although its answer was lost")
+    .hole(2)
+    .unless(list.len() == 1)?;
+    let lines = complaints(&flixtube.video, view);
+    fail(
+        "no complaint in the log: the view is recorded",
+        lines.join("\n"),
+    )
+    .because("false alarms make people stop reading the log")
+    .unless(lines.is_empty())
+}

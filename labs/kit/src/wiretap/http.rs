@@ -102,13 +102,23 @@ impl Relay {
                 client.write_all(&canned.bytes).await?;
                 continue;
             }
-            let response = self.forward(&mut server, &request).await?;
+            let answered = async {
+                let response = self.forward(&mut server, &request).await?;
+                match answer {
+                    Answer::Lost => {
+                        self.record(number, Side::Server, &response);
+                        bail!("response lost by the check");
+                    }
+                    Answer::Late(delay) => tokio::time::sleep(delay).await,
+                    Answer::Pass | Answer::Status(_) => {}
+                }
+                Ok(response)
+            };
+            let response = tokio::select! {
+                response = answered => response?,
+                () = hung_up(&client) => bail!("the client hung up before it had its answer"),
+            };
             self.record(number, Side::Server, &response);
-            match answer {
-                Answer::Lost => bail!("response lost by the check"),
-                Answer::Late(delay) => tokio::time::sleep(delay).await,
-                Answer::Pass | Answer::Status(_) => {}
-            }
             client.write_all(&response.bytes).await?;
         }
         Ok(())
@@ -148,6 +158,14 @@ struct Read {
     bytes: Vec<u8>,
     line: String,
     body: String,
+}
+
+/// Waits until the client has closed its end.
+async fn hung_up(client: &TcpStream) {
+    if client.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
+        // It sends more already, so it is still there; its next request waits for its turn.
+        std::future::pending::<()>().await;
+    }
 }
 
 fn canned(status: u16) -> Read {

@@ -1,0 +1,233 @@
+//! What the checks of this chapter speak of: the two services, the relay between them, the
+//! calls that crossed it, and the history's list.
+
+use std::time::Duration;
+
+use kit::check::{Failure, Lab, Outcome, Response, Seen, Service, fail};
+use kit::wiretap::{Event, HttpRelay, Side};
+use serde_json::Value;
+
+/// The role whose calls the relay journals.
+const VIDEO: &str = "video-streaming";
+/// The address of every view in the list; a check makes far fewer.
+pub const LIST: &str = "/history?skip=0&limit=1000";
+
+/// `video-streaming`, and a relay on its way to `history`.
+pub struct FlixTube {
+    pub lab: Lab,
+    pub video: Service,
+    pub history: History,
+    pub relay: HttpRelay,
+}
+
+/// One call of the history, as the relay saw it.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// When the request was complete, in seconds of the run.
+    pub at: f64,
+    /// The `viewId` in its body.
+    pub view: String,
+    /// The answer's first line, without the protocol: `200 OK`.
+    pub answer: Option<String>,
+    /// When the caller hung up before it had the answer.
+    pub given_up: Option<f64>,
+    connection: u32,
+}
+
+impl FlixTube {
+    /// Both services, started; a call of the history may take as long as `timeout`.
+    pub async fn open(lab: &Lab, timeout: Duration) -> Outcome<Self> {
+        let history = History::open(lab).await?;
+        let relay = HttpRelay::open(VIDEO, history.service.port(), lab.journal()).await?;
+        let video = lab
+            .service(VIDEO)
+            .await?
+            .with("HISTORY_URL", relay.url())
+            .with("HISTORY_TIMEOUT_MS", timeout.as_millis());
+        video.start().await?;
+        Ok(Self {
+            lab: lab.clone(),
+            video,
+            history,
+            relay,
+        })
+    }
+
+    /// Watches the film, and gives the id of this view.
+    pub async fn watch(&self) -> Outcome<String> {
+        watch(&self.video).await
+    }
+
+    /// The calls of the history so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lab.journal().read(|entries| {
+            let mut calls: Vec<Call> = Vec::new();
+            for entry in entries {
+                match &entry.event {
+                    Event::Http {
+                        service,
+                        connection,
+                        from,
+                        line,
+                        body,
+                    } if service == VIDEO => match from {
+                        Side::Client => calls.push(Call {
+                            at: entry.t,
+                            view: view_id(body),
+                            connection: *connection,
+                            ..Call::default()
+                        }),
+                        Side::Server => {
+                            if let Some(call) = last(&mut calls, *connection) {
+                                call.answer = Some(line.clone());
+                            }
+                        }
+                    },
+                    Event::Link {
+                        service,
+                        connection: Some(connection),
+                        what,
+                    } if service == VIDEO && what.contains("hung up") => {
+                        if let Some(call) = last(&mut calls, *connection) {
+                            call.given_up = Some(entry.t);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            calls
+        })
+    }
+
+    /// Waits until the history was called `count` times for `view`. Fails at once when the log
+    /// says that the view was given up before.
+    pub async fn called(&self, view: &str, count: usize, why: &str) -> Outcome<Vec<Call>> {
+        let expected = format!("{count} calls of the history for the one view");
+        self.lab
+            .eventually(&expected, why, async || {
+                let calls = self.calls();
+                let instead = format!("the history was called {} time(s)", calls.len());
+                if calls.len() >= count {
+                    return Ok(Seen::Yes(calls));
+                }
+                if !complaints(&self.video, view).is_empty() {
+                    let observed = format!("{instead}, then the view was given up");
+                    return Err(fail(&expected, observed).because(why).into());
+                }
+                Ok(Seen::NotYet(instead))
+            })
+            .await
+    }
+}
+
+/// The last call on a connection.
+fn last(calls: &mut [Call], connection: u32) -> Option<&mut Call> {
+    calls.iter_mut().rfind(|call| call.connection == connection)
+}
+
+fn view_id(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    body["viewId"].as_str().unwrap_or("none").to_owned()
+}
+
+/// Watches the film of `video`, and gives the id of this view.
+pub async fn watch(video: &Service) -> Outcome<String> {
+    let answer = video.get("/video").await?;
+    whole(&answer).unless(answer.status == 200 && answer.body == common::video::MP4)?;
+    answer.view_id.ok_or_else(|| {
+        fail("the header view-id beside the film", "no such header")
+            .because("under this id the viewer finds their view in the history")
+            .into()
+    })
+}
+
+fn whole(answer: &Response) -> Failure {
+    let size = common::video::MP4.len();
+    let observed = match answer.status {
+        200 => format!("200 OK and {} bytes of it", answer.body.len()),
+        _ => answer.summary(),
+    };
+    fail(format!("200 OK and the whole film, {size} bytes"), observed)
+        .because("viewers came for the film; what the history does is not their concern")
+        .hole(3)
+}
+
+/// The lines at level warn or error in which `video` says something of `view`.
+pub fn complaints(video: &Service, view: &str) -> Vec<String> {
+    let bad = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+    let output = video.output();
+    let lines = output.lines().filter(bad);
+    lines
+        .filter(|line| line.contains(view))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The service `history`.
+pub struct History {
+    pub lab: Lab,
+    pub service: Service,
+}
+
+/// A view in the history's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    pub path: String,
+    pub id: String,
+}
+
+impl History {
+    /// Started, with an empty database.
+    pub async fn open(lab: &Lab) -> Outcome<Self> {
+        Self::start(lab, lab.service("history").await?).await
+    }
+
+    /// The same, with a service that has its settings already.
+    pub async fn start(lab: &Lab, service: Service) -> Outcome<Self> {
+        service.start().await?;
+        Ok(Self {
+            lab: lab.clone(),
+            service,
+        })
+    }
+
+    /// Everything in the list.
+    pub async fn list(&self) -> Outcome<Vec<View>> {
+        let answer = self.service.get(LIST).await?;
+        let json = answer.json();
+        let views = json["history"].as_array().ok_or_else(|| {
+            fail(r#"{"history": […]} from GET /history"#, answer.summary())
+                .because("the list is what the service is for")
+        })?;
+        let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+        let view = |row: &Value| View {
+            path: text(&row["videoPath"]),
+            id: text(&row["viewId"]),
+        };
+        Ok(views.iter().map(view).collect())
+    }
+
+    /// Waits until `view` is in the list.
+    pub async fn has(&self, view: &str) -> Outcome<Vec<View>> {
+        let expected = format!("view {view} in the history");
+        let why = "the viewer watched it; a list with gaps is worth little";
+        self.lab
+            .eventually(&expected, why, async || {
+                let views = self.list().await?;
+                Ok(match views.iter().any(|seen| seen.id == view) {
+                    true => Seen::Yes(views),
+                    false => Seen::NotYet(format!("{} other view(s) in it", views.len())),
+                })
+            })
+            .await
+    }
+
+    /// Tells of a view as a client of our own would.
+    pub async fn told(&self, body: &Value) -> Outcome {
+        let answer = self.service.post("/viewed", body).await?;
+        fail(format!("200 OK for {body}"), answer.summary())
+            .because("it is a view as good as any")
+            .hole(2)
+            .unless(answer.ok())
+    }
+}

@@ -43,6 +43,13 @@ pub(super) fn arguments(node: &NodeDir, source: Source, file: &Path) -> [OsStrin
     [source.into(), node.dir.clone().into(), file.into()]
 }
 
+/// A line in the keeper's log. Unlike `eprintln!` it does not panic on a full disk.
+macro_rules! note {
+    ($($words:tt)*) => {
+        let _ = writeln!(io::stderr(), $($words)*);
+    };
+}
+
 /// Becomes the keeper. Why it failed goes to stdout, a pipe to whoever started it (a
 /// second line, where there is one, says what mends it); all else to its log.
 pub(super) fn main(args: &[OsString]) -> ! {
@@ -52,7 +59,7 @@ pub(super) fn main(args: &[OsString]) -> ! {
         .context("no async runtime")
         .and_then(|runtime| runtime.block_on(keep(args)));
     if let Err(e) = &result {
-        eprintln!("gave up: {e:#}");
+        note!("gave up: {e:#}");
         let report = match e.downcast_ref::<NoBroker>() {
             Some(NoBroker { why, mend }) => format!("{why}\n{mend}"),
             None => format!("{e:#}"),
@@ -76,6 +83,9 @@ async fn keep(args: &[OsString]) -> Result<()> {
     // An error means that we lead a session of our own already.
     let _ = nix::unistd::setsid();
     let mut orders = Orders::listen()?;
+    if source == Source::Private {
+        check_disk(&node.dir).await?;
+    }
     let Some(_lock) = lock(&node, source).await? else {
         return Ok(()); // Another keeper was quicker; whoever started us waits for it.
     };
@@ -242,12 +252,12 @@ impl Keeper {
             let started = Instant::now();
             match self.once(orders).await? {
                 End::Stopped(why) => {
-                    eprintln!("stopped: {why}");
+                    note!("stopped: {why}");
                     return Ok(());
                 }
                 End::Died { status, was_up } => {
                     let after = started.elapsed().as_secs_f32();
-                    eprintln!("the node died after {after:.1} s: {status}");
+                    note!("the node died after {after:.1} s: {status}");
                     quick = if was_up { 0 } else { quick + 1 };
                 }
             }
@@ -286,7 +296,7 @@ impl Keeper {
         let _ = node.touch();
         orders.may_idle = true;
         let took = started.elapsed().as_secs_f32();
-        eprintln!("up after {took:.2} s on port {}", self.ports.amqp);
+        note!("up after {took:.2} s on port {}", self.ports.amqp);
         tokio::select! {
             status = child.wait() => Ok(End::Died { status: status?, was_up: true }),
             why = orders.stop(&node) => {
@@ -299,7 +309,6 @@ impl Keeper {
     async fn start(&self) -> Result<Child> {
         match self.state.source {
             Source::Private => {
-                check_disk(&self.node.dir).await?;
                 launch::write_files(&self.node, &self.identity, self.ports)
                     .with_context(|| format!("cannot write to {}", self.node.dir.display()))?;
                 launch::start(&self.node, &self.file, &self.identity, self.ports)

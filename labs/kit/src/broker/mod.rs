@@ -10,10 +10,12 @@ mod amqp;
 mod api;
 mod compose;
 mod files;
+mod folder;
 mod given;
 mod install;
 mod keeper;
 mod launch;
+mod orders;
 mod own;
 mod start;
 

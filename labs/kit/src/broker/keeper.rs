@@ -86,6 +86,10 @@ async fn keep(args: &[OsString]) -> Result<()> {
     folder::clean_up(&node, Path::new(file)).await?;
     let mut keeper = Keeper::new(node, source, PathBuf::from(file))?;
     let result = keeper.run(&mut orders).await;
+    if result.is_err() && source == Source::Compose {
+        // A private node ends with its keeper, a container does not.
+        Project::of(&keeper.node, &keeper.file).down().await;
+    }
     let cleaned = keeper.node.clean();
     result.and(cleaned.context("cannot remove the node's files"))
 }

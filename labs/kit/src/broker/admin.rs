@@ -8,8 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::sleep;
 
-use super::files::{self, Keeping, NodeDir, Source};
-use super::{Address, Broker, compose, given, install, keeper, start};
+use super::files::{self, Keeping, NodeDir, Source, open_private};
+use super::{Address, Broker, compose, folder, given, install, start};
 use crate::paths::Paths;
 
 /// A keeper kills a private node at once; Docker takes its time.
@@ -40,7 +40,11 @@ pub async fn down(paths: &Paths) -> Result<usize> {
         }
     }
     for node in &nodes {
-        keeper::clean_up(node, &start::compose_file(paths)).await?;
+        // Not under the feet of a keeper that another command has started just now.
+        let lock = open_private(&node.keeper_lock(), false)?;
+        if lock.try_lock().is_ok() {
+            folder::clean_up(node, &start::compose_file(paths)).await?;
+        }
     }
     Ok(running.len())
 }

@@ -1,5 +1,6 @@
 //! The same node from Docker Compose: `compose/broker.yml`, one project a slot.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -117,10 +118,14 @@ impl Project {
             .command(None)
             .args(["down", "-v", "--timeout", "2"])
             .output();
-        match down.await {
-            Ok(out) if out.status.success() => {}
-            Ok(out) => eprintln!("compose down: {}", String::from_utf8_lossy(&out.stderr)),
-            Err(e) => eprintln!("compose down: {e}"),
+        let problem = match down.await {
+            Ok(out) if out.status.success() => None,
+            Ok(out) => Some(String::from_utf8_lossy(&out.stderr).into_owned()),
+            Err(e) => Some(e.to_string()),
+        };
+        if let Some(problem) = problem {
+            // On a full disk even this fails.
+            let _ = writeln!(io::stderr(), "docker compose down: {problem}");
         }
     }
 

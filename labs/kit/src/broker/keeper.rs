@@ -5,7 +5,6 @@
 //! keeper itself dies, the node goes with it.
 
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -14,25 +13,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpStream;
 use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{interval, sleep};
+use tokio::time::sleep;
 
 use super::NoBroker;
 use super::amqp;
 use super::compose::Project;
-use super::files::{NodeDir, Source, State, open_private};
+use super::files::{NodeDir, Source, State};
+use super::folder;
 use super::launch::{self, Identity, Ports};
+use super::orders::Orders;
 
 /// A node that dies this often before it was ever up is given up.
 const QUICK_DEATHS: u32 = 3;
-/// Free space, in kB, below which a node is not started: it would block its publishers.
-const DISK_KB: u64 = 48 * 1024;
-/// How often the keeper looks whether it is still needed.
-const TICK: Duration = Duration::from_millis(500);
 /// How often a node that boots is asked whether it is up.
 const POLL: Duration = Duration::from_millis(10);
-/// Half an hour; `LAB_BROKER_IDLE_SECONDS` changes it.
-const IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// The arguments of a keeper, as [`arguments`] makes them and [`main`] reads them.
 pub(super) fn arguments(node: &NodeDir, source: Source, file: &Path) -> [OsString; 3] {
@@ -41,6 +35,13 @@ pub(super) fn arguments(node: &NodeDir, source: Source, file: &Path) -> [OsStrin
         Source::Compose => "compose",
     };
     [source.into(), node.dir.clone().into(), file.into()]
+}
+
+/// A line in the keeper's log. Unlike `eprintln!` it does not panic on a full disk.
+macro_rules! note {
+    ($($words:tt)*) => {
+        let _ = writeln!(io::stderr(), $($words)*);
+    };
 }
 
 /// Becomes the keeper. Why it failed goes to stdout, a pipe to whoever started it (a
@@ -52,7 +53,7 @@ pub(super) fn main(args: &[OsString]) -> ! {
         .context("no async runtime")
         .and_then(|runtime| runtime.block_on(keep(args)));
     if let Err(e) = &result {
-        eprintln!("gave up: {e:#}");
+        note!("gave up: {e:#}");
         let report = match e.downcast_ref::<NoBroker>() {
             Some(NoBroker { why, mend }) => format!("{why}\n{mend}"),
             None => format!("{e:#}"),
@@ -76,133 +77,21 @@ async fn keep(args: &[OsString]) -> Result<()> {
     // An error means that we lead a session of our own already.
     let _ = nix::unistd::setsid();
     let mut orders = Orders::listen()?;
-    let Some(_lock) = lock(&node, source).await? else {
+    if source == Source::Private {
+        folder::check_disk(&node.dir).await?;
+    }
+    let Some(_lock) = folder::lock(&node, source).await? else {
         return Ok(()); // Another keeper was quicker; whoever started us waits for it.
     };
-    clean_up(&node, Path::new(file)).await?;
+    folder::clean_up(&node, Path::new(file)).await?;
     let mut keeper = Keeper::new(node, source, PathBuf::from(file))?;
     let result = keeper.run(&mut orders).await;
+    if result.is_err() && source == Source::Compose {
+        // A private node ends with its keeper, a container does not.
+        Project::of(&keeper.node, &keeper.file).down().await;
+    }
     let cleaned = keeper.node.clean();
     result.and(cleaned.context("cannot remove the node's files"))
-}
-
-/// Takes the folder. None when another keeper has it.
-async fn lock(node: &NodeDir, source: Source) -> Result<Option<File>> {
-    let mut file = open_private(&node.keeper_lock(), false).context("cannot open keeper.lock")?;
-    // Whoever looks at the lock holds it for an instant: not to be taken for a keeper.
-    let deadline = Instant::now() + Duration::from_millis(300);
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(POLL).await,
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(e)) => return Err(e).context("cannot lock the folder"),
-        }
-    }
-    let source = if source == Source::Compose {
-        "compose"
-    } else {
-        "private"
-    };
-    file.set_len(0)?;
-    writeln!(file, "{} {source}", std::process::id())?;
-    Ok(Some(file))
-}
-
-/// Removes what a keeper left behind that was killed: its lifeline ends the node, unless
-/// the node was frozen, or lives in a container.
-pub(super) async fn clean_up(node: &NodeDir, compose_file: &Path) -> Result<()> {
-    if let Some(state) = node.state() {
-        match state.source {
-            Source::Private => kill_orphan(&state),
-            Source::Compose => Project::of(node, compose_file).down().await,
-        }
-    }
-    // A node that is just dying may still write a file into a folder being removed.
-    let deadline = Instant::now() + Duration::from_secs(3);
-    loop {
-        match node.clean() {
-            Err(_) if Instant::now() < deadline => sleep(POLL).await,
-            result => {
-                return result.with_context(|| format!("cannot empty {}", node.dir.display()));
-            }
-        }
-    }
-}
-
-fn kill_orphan(state: &State) {
-    let Some(pid) = state.vm_pid else { return };
-    let asked = std::process::Command::new("ps")
-        .args(["-ww", "-o", "command=", "-p", &pid.to_string()])
-        .output();
-    // The pid may be anybody's by now; the node's name is in its arguments, and random.
-    let ours = asked
-        .is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(state.node_name.as_str()));
-    if ours {
-        let pid = nix::unistd::Pid::from_raw(pid);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-    }
-}
-
-/// What may end a keeper's work.
-struct Orders {
-    term: Signal,
-    hangup: Signal,
-    interrupt: Signal,
-    tick: tokio::time::Interval,
-    idle: Duration,
-    /// A node that still boots has somebody waiting for it.
-    may_idle: bool,
-}
-
-impl Orders {
-    fn listen() -> Result<Self> {
-        let idle = std::env::var("LAB_BROKER_IDLE_SECONDS").ok();
-        let idle = idle.and_then(|seconds| seconds.parse().ok());
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            tick: interval(TICK),
-            idle: idle.map_or(IDLE, Duration::from_secs),
-            may_idle: false,
-        })
-    }
-
-    /// Returns why to stop, once there is a reason to.
-    async fn stop(&mut self, node: &NodeDir) -> String {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return "told to stop".into(),
-                _ = self.hangup.recv() => {}
-                _ = self.interrupt.recv() => {}
-                _ = self.tick.tick() => if let Some(why) = self.superfluous(node) {
-                    return why;
-                },
-            }
-        }
-    }
-
-    fn superfluous(&self, node: &NodeDir) -> Option<String> {
-        let why = |node: &NodeDir| match node.unused_for() {
-            None => Some("its folder was removed".to_owned()),
-            Some(unused) if self.may_idle && unused >= self.idle => {
-                Some(format!("not used for {} s", unused.as_secs()))
-            }
-            Some(_) => None,
-        };
-        why(node)?;
-        // A command may be about to use the node: it marks it as used, then reads the
-        // state. So take the state away, then look at the mark once more.
-        let state = node.state();
-        // When it cannot be removed, the folder is gone, and so is the state.
-        let _ = node.remove_state();
-        let why = why(node);
-        if let (None, Some(state)) = (&why, state) {
-            node.write_state(&state).ok()?;
-        }
-        why
-    }
 }
 
 /// How a try to run the node ended.
@@ -242,12 +131,12 @@ impl Keeper {
             let started = Instant::now();
             match self.once(orders).await? {
                 End::Stopped(why) => {
-                    eprintln!("stopped: {why}");
+                    note!("stopped: {why}");
                     return Ok(());
                 }
                 End::Died { status, was_up } => {
                     let after = started.elapsed().as_secs_f32();
-                    eprintln!("the node died after {after:.1} s: {status}");
+                    note!("the node died after {after:.1} s: {status}");
                     quick = if was_up { 0 } else { quick + 1 };
                 }
             }
@@ -286,7 +175,7 @@ impl Keeper {
         let _ = node.touch();
         orders.may_idle = true;
         let took = started.elapsed().as_secs_f32();
-        eprintln!("up after {took:.2} s on port {}", self.ports.amqp);
+        note!("up after {took:.2} s on port {}", self.ports.amqp);
         tokio::select! {
             status = child.wait() => Ok(End::Died { status: status?, was_up: true }),
             why = orders.stop(&node) => {
@@ -299,7 +188,6 @@ impl Keeper {
     async fn start(&self) -> Result<Child> {
         match self.state.source {
             Source::Private => {
-                check_disk(&self.node.dir).await?;
                 launch::write_files(&self.node, &self.identity, self.ports)
                     .with_context(|| format!("cannot write to {}", self.node.dir.display()))?;
                 launch::start(&self.node, &self.file, &self.identity, self.ports)
@@ -377,32 +265,5 @@ impl Keeper {
             .map(str::trim)
             .find(|line| !line.is_empty());
         line.unwrap_or("(none)").chars().take(200).collect()
-    }
-}
-
-/// Refuses a disk so full that the node could not work.
-async fn check_disk(dir: &Path) -> Result<()> {
-    let df = tokio::process::Command::new("df")
-        .arg("-Pk")
-        .arg(dir)
-        .output();
-    let Ok(out) = df.await else { return Ok(()) };
-    let text = String::from_utf8_lossy(&out.stdout);
-    let line = text.lines().last().unwrap_or_default();
-    let free = line
-        .split_whitespace()
-        .nth(3)
-        .and_then(|kb| kb.parse::<u64>().ok());
-    match free {
-        Some(kb) if kb < DISK_KB => bail!(NoBroker {
-            why: format!(
-                "only {} MB are free on the disk of {}; a node needs {} MB",
-                kb / 1024,
-                dir.display(),
-                DISK_KB / 1024
-            ),
-            mend: "export CARGO_TARGET_DIR=<a folder on a disk with space>".into(),
-        }),
-        _ => Ok(()),
     }
 }

@@ -173,7 +173,8 @@ pub(super) fn start(
     } = ports;
     let name = &identity.node_name;
     let console = open_private(&node.console_log(), true)?;
-    let preload = PRELOAD.replace('\n', " ");
+    let lines = PRELOAD.lines().filter(|line| !line.starts_with('%'));
+    let preload = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     Command::new(script)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())

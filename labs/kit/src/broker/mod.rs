@@ -10,10 +10,12 @@ mod amqp;
 mod api;
 mod compose;
 mod files;
+mod folder;
 mod given;
 mod install;
 mod keeper;
 mod launch;
+mod orders;
 mod own;
 mod start;
 
@@ -262,7 +264,9 @@ impl Broker {
         let consumers = if queue.exclusive {
             None
         } else {
-            let url = self.address.url(vhost);
+            // Small frames: lapin makes its buffers 32 of them long, byte by byte in a debug
+            // build, and the usual 4 MB would take 50 ms a connection.
+            let url = format!("{}?frame_max=8192", self.address.url(vhost));
             self.inspector.consumers(&url, vhost, name).await?
         };
         Ok(Some(Queue {

@@ -1,5 +1,26 @@
-os:unsetenv("ERL_AFLAGS"),Apps=[rabbitmq_prelaunch,rabbit_common,rabbit,cuttlefish,syslog,sasl,os_mon,osiris,ra,aten,seshat,gen_batch_server,enough,sysmon_handler,credentials_obfuscation,jsx,mnesia,khepri,khepri_mnesia_migration,horus,ranch,recon,stdout_formatter,observer_cli,systemd,xmerl,crypto,public_key,asn1,ssl,tools,syntax_tools,amqp10_common,oauth2_client,inets,cowlib,cowboy,amqp_client,rabbitmq_management_agent,rabbitmq_web_dispatch,rabbitmq_management,compiler],
-Dirs=lists:foldl(fun(D,M)->A=hd(string:split(filename:basename(filename:dirname(D)),[$-])),M#{A=>D} end,#{},code:get_path()),
-Mods=[list_to_atom(filename:rootname(F))||A<-Apps,{ok,D}<-[maps:find(atom_to_list(A),Dirs)],{ok,Fs}<-[erl_prim_loader:list_dir(D)],F<-Fs,filename:extension(F)=:=[$.|atom_to_list(beam)]],
-Load=fun Go([])->ok;Go(L)->{C,R}=lists:split(min(150,length(L)),L),code:ensure_modules_loaded(C),Go(R) end,
-spawn(fun()->Load(Mods) end)
+% Loads the modules of RabbitMQ in a process of its own while RabbitMQ boots. Apps in the
+% order in which the boot needs them; those that this version has not are passed over.
+% This travels in ERL_AFLAGS as one line in single quotes: no quotes in here.
+% RabbitMQ starts helper VMs, and those must not do the same.
+os:unsetenv([$E,$R,$L,$_,$A,$F,$L,$A,$G,$S]),
+Apps = [rabbitmq_prelaunch, rabbit_common, rabbit, cuttlefish, syslog, sasl, os_mon,
+    osiris, ra, aten, seshat, gen_batch_server, enough, sysmon_handler,
+    credentials_obfuscation, jsx, mnesia, khepri, khepri_mnesia_migration, horus, ranch,
+    recon, stdout_formatter, observer_cli, systemd, xmerl, crypto, public_key, asn1, ssl,
+    tools, syntax_tools, amqp10_common, oauth2_client, inets, cowlib, cowboy, amqp_client,
+    rabbitmq_management_agent, rabbitmq_web_dispatch, rabbitmq_management, compiler,
+    stdlib, kernel],
+App = fun(Dir) -> hd(string:split(filename:basename(filename:dirname(Dir)), [$-])) end,
+Dirs = maps:from_list([{App(Dir), Dir} || Dir <- code:get_path()]),
+Modules = [list_to_atom(filename:rootname(File)) || Name <- Apps,
+    {ok, Dir} <- [maps:find(atom_to_list(Name), Dirs)],
+    {ok, Files} <- [erl_prim_loader:list_dir(Dir)],
+    File <- Files,
+    filename:extension(File) =:= [$. | atom_to_list(beam)]],
+Load = fun Next([]) -> ok;
+           Next(Left) ->
+               {Now, Later} = lists:split(min(150, length(Left)), Left),
+               code:ensure_modules_loaded(Now),
+               Next(Later)
+       end,
+spawn(fun() -> Load(Modules) end)

@@ -1,0 +1,102 @@
+//! Taking a node's folder: its lock, what a killed keeper left in it, and its disk.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+use tokio::time::sleep;
+
+use super::NoBroker;
+use super::compose::Project;
+use super::files::{NodeDir, Source, State, open_private};
+
+/// Free space, in kB, below which a node is not started: it would block its publishers.
+const DISK_KB: u64 = 48 * 1024;
+/// How often a lock is tried, and a removal that failed.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Takes the folder. None when another keeper has it.
+pub(super) async fn lock(node: &NodeDir, source: Source) -> Result<Option<File>> {
+    let mut file = open_private(&node.keeper_lock(), false).context("cannot open keeper.lock")?;
+    // Whoever looks at the lock holds it for an instant: not to be taken for a keeper.
+    let deadline = Instant::now() + Duration::from_millis(300);
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(POLL).await,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(e).context("cannot lock the folder"),
+        }
+    }
+    let source = if source == Source::Compose {
+        "compose"
+    } else {
+        "private"
+    };
+    file.set_len(0)?;
+    writeln!(file, "{} {source}", std::process::id())?;
+    Ok(Some(file))
+}
+
+/// Removes what a keeper left behind that was killed: its lifeline ends the node, unless
+/// the node was frozen, or lives in a container.
+pub(super) async fn clean_up(node: &NodeDir, compose_file: &Path) -> Result<()> {
+    if let Some(state) = node.state() {
+        match state.source {
+            Source::Private => kill_orphan(&state).await,
+            Source::Compose => Project::of(node, compose_file).down().await,
+        }
+    }
+    // A node that is just dying may still write a file into a folder being removed.
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        match node.clean() {
+            Err(_) if Instant::now() < deadline => sleep(POLL).await,
+            result => {
+                return result.with_context(|| format!("cannot empty {}", node.dir.display()));
+            }
+        }
+    }
+}
+
+async fn kill_orphan(state: &State) {
+    let Some(pid) = state.vm_pid else { return };
+    let asked = Command::new("ps")
+        .args(["-ww", "-o", "command=", "-p", &pid.to_string()])
+        .output()
+        .await;
+    // The pid may be anybody's by now; the node's name is in its arguments, and random.
+    let ours = asked
+        .is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(state.node_name.as_str()));
+    if ours {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Refuses a disk so full that the node could not work.
+pub(super) async fn check_disk(dir: &Path) -> Result<()> {
+    let df = Command::new("df").arg("-Pk").arg(dir).output();
+    let Ok(out) = df.await else { return Ok(()) };
+    let text = String::from_utf8_lossy(&out.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    let free = line
+        .split_whitespace()
+        .nth(3)
+        .and_then(|kb| kb.parse::<u64>().ok());
+    match free {
+        Some(kb) if kb < DISK_KB => bail!(NoBroker {
+            why: format!(
+                "only {} MB are free on the disk of {}; a node needs {} MB",
+                kb / 1024,
+                dir.display(),
+                DISK_KB / 1024
+            ),
+            mend: "export CARGO_TARGET_DIR=<a folder on a disk with space>".into(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,167 @@
+//! The node that all commands share: one, private, and with counts to be believed.
+
+use super::*;
+
+pub async fn one_node_for_all() -> Result<()> {
+    let paths = shared();
+    let commands: Vec<_> = (0..3).map(|_| other_command(paths, &[]).spawn()).collect();
+    let broker = acquire(paths).await?;
+    for command in commands {
+        let line = printed(command?.wait_with_output()?);
+        ensure!(
+            line == format!("{} {}", broker.label(), broker.address.port),
+            "{line}"
+        );
+    }
+    ensure!(broker.kind == Kind::Private { slot: 0 }, "{broker:?}");
+    let start = Instant::now();
+    acquire(paths).await?;
+    ensure!(
+        start.elapsed() < Duration::from_millis(300),
+        "{:?}",
+        start.elapsed()
+    );
+    Ok(())
+}
+
+pub async fn secrets_are_private() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let password = &broker.address.password;
+    ensure!(!format!("{broker:?}").contains(password));
+    let mut folders = vec![shared().data().join("broker")];
+    let mut holders = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).unwrap_or_default();
+            if bytes
+                .windows(password.len())
+                .any(|w| w == password.as_bytes())
+            {
+                let mode = fs::metadata(&path)?.permissions().mode();
+                let name = path.file_name().unwrap_or_default();
+                ensure!(
+                    name == "state.json" || name == "rabbitmq.conf",
+                    "the password is in {}",
+                    path.display()
+                );
+                ensure!(mode & 0o777 == 0o600, "{}: mode {mode:o}", path.display());
+                holders += 1;
+            }
+        }
+    }
+    ensure!(holders == 2, "the password is in {holders} files");
+    let node = only_node(shared()).await?;
+    let folder = node.log.parent().context("no folder")?;
+    let mode = fs::metadata(folder)?.permissions().mode();
+    ensure!(mode & 0o777 == 0o700, "the node's folder has mode {mode:o}");
+    let everything = printed(
+        Command::new("ps")
+            .args(["-A", "-ww", "-o", "args"])
+            .output()?,
+    );
+    ensure!(
+        !everything.contains(password),
+        "the password is in somebody's arguments"
+    );
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+pub async fn loopback_only() -> Result<()> {
+    acquire(shared()).await?;
+    let pid = only_node(shared()).await?.node_pid.context("no pid")?;
+    let mut inodes = Vec::new();
+    for fd in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let target = fs::read_link(fd?.path()).unwrap_or_default();
+        let target = target.to_string_lossy().into_owned();
+        if let Some(inode) = target
+            .strip_prefix("socket:[")
+            .and_then(|t| t.strip_suffix(']'))
+        {
+            inodes.push(inode.to_owned());
+        }
+    }
+    let mut listeners = 0;
+    for table in ["tcp", "tcp6"] {
+        for line in fs::read_to_string(format!("/proc/net/{table}"))?.lines() {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, "0A", _, _, _, _, _, inode, ..] = fields[..] else {
+                continue;
+            };
+            if inodes.iter().any(|ours| ours == inode) {
+                // 127.0.0.1 in the kernel's notation.
+                ensure!(local.starts_with("0100007F:"), "listens on {local}");
+                listeners += 1;
+            }
+        }
+    }
+    ensure!(listeners == 3, "{listeners} listeners");
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub async fn loopback_only() -> Result<()> {
+    Ok(())
+}
+
+pub async fn vhosts() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let name = "a/b ü%";
+    broker.create_vhost(name).await?;
+    let (connection, _channel) = channel(&broker, name).await?;
+    ensure!(broker.queue(name, "viewed").await?.is_none());
+    connection.close(200, "done".into()).await?;
+    broker.delete_vhost(name).await?;
+    broker.delete_vhost(name).await.context("a second time")?;
+    ensure!(
+        channel(&broker, name).await.is_err(),
+        "the vhost is still there"
+    );
+    Ok(())
+}
+
+pub async fn counts_are_exact() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let vhost = "counts";
+    broker.create_vhost(vhost).await?;
+    let (_connection, channel) = channel(&broker, vhost).await?;
+    for round in 1..=20 {
+        publish_to_durable(&channel, "viewed", 1).await?;
+        ensure!(queue(&broker, vhost, "viewed").await?.ready == round);
+    }
+    channel.basic_qos(2, BasicQosOptions::default()).await?;
+    let mut consumer = channel
+        .basic_consume(
+            "viewed".into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    for _ in 0..2 {
+        consumer.next().await.context("no delivery")??;
+    }
+    let viewed = queue(&broker, vhost, "viewed").await?;
+    ensure!((viewed.ready, viewed.unacked) == (18, 2), "{viewed:?}");
+    ensure!(viewed.consumers == Some(1), "{viewed:?}");
+    ensure!(
+        viewed.durable && !viewed.exclusive && !viewed.auto_delete,
+        "{viewed:?}"
+    );
+    ensure!(viewed.arguments == serde_json::json!({}), "{viewed:?}");
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..Default::default()
+    };
+    channel
+        .queue_declare("mine".into(), exclusive, FieldTable::default())
+        .await?;
+    let mine = queue(&broker, vhost, "mine").await?;
+    ensure!(mine.exclusive && mine.consumers.is_none(), "{mine:?}");
+    broker.delete_vhost(vhost).await
+}

@@ -27,7 +27,7 @@ kit::main!(Checks {
         check!(other_clients, HOLE 2, "a service in another language can join in"),
         check!(consumer_down, HOLE 5, "messages wait for a stopped consumer, in order"),
         check!(killed_consumer, HOLE 5, "a killed consumer loses nothing"),
-        check!(ack_after_record, HOLE 6, "no message is acked before it is recorded"),
+        check!(ack_after_record, HOLE 7, "no message is acked before it is recorded"),
         check!(prefetch, HOLE 5, "a consumer takes no more than it can carry"),
         check!(broken_message, HOLE 6, "a broken message does not block the next one"),
         check!(link_cut, HOLE 4, "a success is never a message that was lost"),
@@ -276,6 +276,7 @@ async fn ack_after_record(lab: Lab) -> Outcome {
             let told = fate(lab.journal(), &id).observed;
             fail("no ack while the view cannot be recorded", told)
                 .because("an ack tells the broker to forget: the work must be done by then")
+                .hole(6)
                 .unless(!acked)?;
             let gone = frames.iter().any(|frame| gave_up.contains(&frame.method))
                 || lab.journal().disconnected("history");

@@ -44,7 +44,7 @@ impl Finding {
 
     /// The failure of a check that expected something else of this message.
     #[must_use]
-    pub fn failure(&self, expected: &str, seen: &str, hole: u8) -> Failure {
+    pub fn failure(&self, expected: &str, seen: &str, hole: u32) -> Failure {
         fail(expected, format!("{seen}; {}", self.observed))
             .because(self.why)
             .hole(hole)

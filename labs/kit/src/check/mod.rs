@@ -30,7 +30,7 @@ pub struct Check {
     /// What holds when it passes: `a killed consumer loses nothing`.
     pub says: &'static str,
     /// The hole to look at when it fails and nothing points to another one.
-    pub hole: u8,
+    pub hole: u32,
     /// Whether it starts before the others, because it takes the longest.
     pub(crate) early: bool,
     pub(crate) body: Body,
@@ -47,7 +47,7 @@ impl Check {
     pub fn new<F>(
         name: &str,
         says: &'static str,
-        hole: u8,
+        hole: u32,
         body: impl Fn(Lab) -> F + 'static,
     ) -> Self
     where
@@ -85,7 +85,7 @@ pub struct Checks {
     /// Whether its services talk to a broker.
     pub broker: bool,
     /// The hole in which the student deals with a topic.
-    pub hole_for: fn(Topic) -> u8,
+    pub hole_for: fn(Topic) -> u32,
     /// In the order in which they are reported.
     pub all: Vec<Check>,
 }

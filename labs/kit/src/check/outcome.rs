@@ -12,7 +12,7 @@ pub struct Failure {
     /// Why that matters.
     pub why: String,
     /// The hole to look at, when it is known better than the check's own.
-    pub hole: Option<u8>,
+    pub hole: Option<u32>,
 }
 
 /// Why a check did not pass.
@@ -48,7 +48,7 @@ impl Failure {
 
     /// Adds the hole to look at.
     #[must_use]
-    pub fn hole(mut self, hole: u8) -> Self {
+    pub fn hole(mut self, hole: u32) -> Self {
         self.hole = Some(hole);
         self
     }

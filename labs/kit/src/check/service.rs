@@ -146,41 +146,43 @@ impl Service {
     /// Freezes it: it keeps its connections and says nothing more.
     ///
     /// # Errors
-    /// Unknown when it has ended.
+    /// A failure when it has ended by itself.
     pub fn freeze(&self) -> Outcome {
-        Ok(self
-            .0
-            .process
-            .borrow()
-            .as_ref()
-            .map_or(Ok(()), Process::freeze)?)
+        self.act(Process::freeze)
     }
 
     /// Lets it go on.
     ///
     /// # Errors
-    /// Unknown when it has ended.
+    /// A failure when it has ended by itself.
     pub fn thaw(&self) -> Outcome {
-        Ok(self
-            .0
-            .process
-            .borrow()
-            .as_ref()
-            .map_or(Ok(()), Process::thaw)?)
+        self.act(Process::thaw)
     }
 
     /// Sends SIGTERM and does not wait.
     ///
     /// # Errors
-    /// Unknown when it has ended.
+    /// A failure when it has ended by itself.
     pub fn terminate(&self) -> Outcome {
+        self.act(Process::terminate)?;
         self.0.ended_by_check.set(true);
-        Ok(self
-            .0
-            .process
-            .borrow()
-            .as_ref()
-            .map_or(Ok(()), Process::terminate)?)
+        Ok(())
+    }
+
+    fn act(&self, how: impl Fn(&Process) -> anyhow::Result<()>) -> Outcome {
+        self.0.lab.all_well()?;
+        let process = self.0.process.borrow();
+        // Between the look above and the signal it may have ended, and not been missed yet.
+        process.as_ref().map_or(Ok(()), how).map_err(|_| {
+            let role = self.role();
+            let words = self.last_words(3).join("\n");
+            fail(
+                format!("{role} keeps running"),
+                format!("it ended; it printed last:\n{words}"),
+            )
+            .because("only what runs can be stopped in order")
+            .into()
+        })
     }
 
     /// Waits until it has ended, and gives how.

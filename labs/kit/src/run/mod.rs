@@ -161,7 +161,7 @@ struct Runs {
     number: String,
     seed: u64,
     broker: Option<Rc<Broker>>,
-    hole_for: fn(crate::check::Topic) -> u8,
+    hole_for: fn(crate::check::Topic) -> u32,
 }
 
 impl Runs {

@@ -41,7 +41,7 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for chapter in &chapters {
         let number = chapter.number.clone();
-        let checks = Checks::of(&paths, chapter);
+        let checks = Checks::build(&paths, chapter, arguments.list)?;
         let solution = checks.clone();
         trials.push(trial(format!("{number} solution"), move || solution.pass()));
 
@@ -51,7 +51,16 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
             lab.fail_at_first_hole(&pristine)
         }));
 
-        for mutant in Mutant::all(chapter)? {
+        let mutants = Mutant::all(chapter)?;
+        let count = mutants.len();
+        trials.push(trial(
+            format!("{number} has six mutants at least"),
+            move || {
+                ensure!(count >= 6, "it has {count}");
+                Ok(())
+            },
+        ));
+        for mutant in mutants {
             let program = crates.mutant(chapter, &mutant)?;
             let checks = checks.clone();
             let name = format!("{number} mutant {}", mutant.file);
@@ -59,13 +68,6 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
         }
     }
     if !arguments.list {
-        for chapter in &chapters {
-            let package = chapter.package(Variant::Solution);
-            cargo(
-                &paths,
-                &["test", "--no-run", "--test", "checks", "-p", &package],
-            )?;
-        }
         crates.build()?;
     }
     Ok(trials)
@@ -77,24 +79,29 @@ fn trial(name: String, body: impl FnOnce() -> Result<()> + Send + 'static) -> Tr
     })
 }
 
-/// Cargo, in the clone's root and target folder.
-fn cargo(paths: &Paths, arguments: &[&str]) -> Result<()> {
-    let status = Command::new(env!("CARGO"))
+/// Cargo, in the clone's root and target folder; gives what it writes to standard output.
+fn cargo(paths: &Paths, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(env!("CARGO"))
         .args(arguments)
         .arg("--quiet")
         .current_dir(&paths.root)
         .env("CARGO_TARGET_DIR", &paths.target)
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .context("cargo cannot be started")?;
-    ensure!(status.success(), "cargo {} failed", arguments.join(" "));
-    Ok(())
+    ensure!(
+        output.status.success(),
+        "cargo {} failed",
+        arguments.join(" ")
+    );
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// A chapter's checks as a program: the solution's own, which other programs are given to.
 #[derive(Clone)]
 struct Checks {
     paths: Paths,
-    package: String,
+    program: PathBuf,
     number: String,
 }
 
@@ -106,12 +113,37 @@ struct Said {
 }
 
 impl Checks {
-    fn of(paths: &Paths, chapter: &Chapter) -> Self {
-        Self {
-            paths: paths.clone(),
-            package: chapter.package(Variant::Solution),
-            number: chapter.number.clone(),
+    /// Builds them, unless the trials are only listed.
+    fn build(paths: &Paths, chapter: &Chapter, only_list: bool) -> Result<Self> {
+        let mut program = PathBuf::new();
+        if !only_list {
+            let package = chapter.package(Variant::Solution);
+            let said = cargo(
+                paths,
+                &[
+                    "test",
+                    "--no-run",
+                    "--message-format=json",
+                    "--test",
+                    "checks",
+                    "-p",
+                    &package,
+                ],
+            )?;
+            let path = said.lines().find_map(|line| {
+                let message: Value = serde_json::from_str(line).ok()?;
+                let ours = message["target"]["name"] == "checks";
+                Some(PathBuf::from(
+                    message["executable"].as_str().filter(|_| ours)?,
+                ))
+            });
+            program = path.with_context(|| format!("cargo built no checks of {package}"))?;
         }
+        Ok(Self {
+            paths: paths.clone(),
+            program,
+            number: chapter.number.clone(),
+        })
     }
 
     /// Runs the checks in a folder of their own, against `program` when one is given.
@@ -121,17 +153,8 @@ impl Checks {
             .data()
             .join("proofs")
             .join(format!("{}-{name}", self.number));
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = Command::new(&self.program);
         command
-            .args([
-                "test",
-                "--quiet",
-                "-p",
-                &self.package,
-                "--test",
-                "checks",
-                "--",
-            ])
             .args(arguments)
             .current_dir(&self.paths.root)
             .env("CARGO_TARGET_DIR", &self.paths.target)

@@ -107,7 +107,8 @@ impl Crates {
                 "--manifest-path",
                 &manifest,
             ],
-        )
+        )?;
+        Ok(())
     }
 
     /// An empty folder in which a member is made.
@@ -187,7 +188,7 @@ fn update(from: &Path, to: &Path) -> Result<()> {
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
             update(&source, &target)?;
-        } else if fs::read(&source)? != fs::read(&target).unwrap_or_default() {
+        } else if fs::read(&target).ok() != Some(fs::read(&source)?) {
             fs::copy(source, target)?;
         }
     }

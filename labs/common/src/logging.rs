@@ -2,14 +2,17 @@
 
 use std::io::Write;
 
-use env_logger::{Builder, Env};
+use env_logger::Builder;
+use log::LevelFilter;
 
 /// Logs as `role` from now on, at level info or as `RUST_LOG` says. Times are UTC. A second
 /// call changes nothing.
 pub fn init(role: &'static str) {
-    // Actix announces each of its threads at level info; that says nothing about the service.
-    let default = Env::default().default_filter_or("info,actix_server=warn");
-    let outcome = Builder::from_env(default)
+    let outcome = Builder::new()
+        .filter_level(LevelFilter::Info)
+        // Actix tells of each of its threads at level info; that says nothing of the service.
+        .filter_module("actix_server", LevelFilter::Warn)
+        .parse_env("RUST_LOG")
         .format(move |out, record| {
             let now = out.timestamp_millis().to_string();
             let level = record.level();

@@ -1,6 +1,7 @@
 //! What the checks of this chapter speak of: the two services, the relay between them, the
 //! calls that crossed it, and the history's list.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kit::check::{Failure, Lab, Outcome, Response, Seen, Service, fail};
@@ -9,8 +10,8 @@ use serde_json::Value;
 
 /// The role whose calls the relay journals.
 const VIDEO: &str = "video-streaming";
-/// The address of every view in the list; a check makes far fewer.
-pub const LIST: &str = "/history?skip=0&limit=1000";
+/// The whole list: a check makes far fewer views than that.
+const LIST: &str = "/history?skip=0&limit=1000";
 
 /// `video-streaming`, and a relay on its way to `history`.
 pub struct FlixTube {
@@ -99,6 +100,43 @@ impl FlixTube {
         })
     }
 
+    /// How many views, by their ids, the history has confirmed.
+    fn views_told(&self) -> usize {
+        let taken = self.calls().into_iter().filter(Call::taken);
+        taken.map(|call| call.view).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Waits until `views` are in the history's list, each once and nothing else. When it has
+    /// confirmed as many, what is missing then will not come any more.
+    pub async fn recorded(&self, views: &[String]) -> Outcome {
+        let expected = match views {
+            [view] => format!("view {view} in the history, once"),
+            _ => format!("{} views in the history, each once", views.len()),
+        };
+        let why = "a list with gaps, or with what was never watched, is worth little";
+        self.lab
+            .eventually(&expected, why, async || {
+                let told = self.views_told();
+                let list = self.history.list().await?;
+                let missing = views
+                    .iter()
+                    .find(|view| list.iter().all(|seen| seen.id != **view));
+                let seen = format!("{} in it", list.len());
+                match missing {
+                    Some(view) if told >= views.len() => {
+                        Err(self.lab.missing(&expected, &seen, view).into())
+                    }
+                    Some(_) => Ok(Seen::NotYet(seen)),
+                    None => {
+                        let failure = fail(&expected, seen).because(why).hole(2);
+                        failure.unless(list.len() == views.len())?;
+                        Ok(Seen::Yes(()))
+                    }
+                }
+            })
+            .await
+    }
+
     /// Waits until the history was called `count` times for `view`. Fails at once when the log
     /// says that the view was given up before.
     pub async fn called(&self, view: &str, count: usize, why: &str) -> Outcome<Vec<Call>> {
@@ -110,13 +148,22 @@ impl FlixTube {
                 if calls.len() >= count {
                     return Ok(Seen::Yes(calls));
                 }
-                if !complaints(&self.video, view).is_empty() {
-                    let observed = format!("{instead}, then the view was given up");
+                if let Some(line) = complaints(&self.video, view).first() {
+                    let observed = format!("{instead}, then the log says: {line}");
                     return Err(fail(&expected, observed).because(why).into());
                 }
                 Ok(Seen::NotYet(instead))
             })
             .await
+    }
+}
+
+impl Call {
+    /// Whether the history answered with success.
+    pub fn taken(&self) -> bool {
+        self.answer
+            .as_ref()
+            .is_some_and(|line| line.starts_with('2'))
     }
 }
 
@@ -165,7 +212,6 @@ pub fn complaints(video: &Service, view: &str) -> Vec<String> {
 
 /// The service `history`.
 pub struct History {
-    pub lab: Lab,
     pub service: Service,
 }
 
@@ -179,16 +225,13 @@ pub struct View {
 impl History {
     /// Started, with an empty database.
     pub async fn open(lab: &Lab) -> Outcome<Self> {
-        Self::start(lab, lab.service("history").await?).await
+        Self::start(lab.service("history").await?).await
     }
 
     /// The same, with a service that has its settings already.
-    pub async fn start(lab: &Lab, service: Service) -> Outcome<Self> {
+    pub async fn start(service: Service) -> Outcome<Self> {
         service.start().await?;
-        Ok(Self {
-            lab: lab.clone(),
-            service,
-        })
+        Ok(Self { service })
     }
 
     /// Everything in the list.
@@ -207,27 +250,21 @@ impl History {
         Ok(views.iter().map(view).collect())
     }
 
-    /// Waits until `view` is in the list.
-    pub async fn has(&self, view: &str) -> Outcome<Vec<View>> {
-        let expected = format!("view {view} in the history");
-        let why = "the viewer watched it; a list with gaps is worth little";
-        self.lab
-            .eventually(&expected, why, async || {
-                let views = self.list().await?;
-                Ok(match views.iter().any(|seen| seen.id == view) {
-                    true => Seen::Yes(views),
-                    false => Seen::NotYet(format!("{} other view(s) in it", views.len())),
-                })
-            })
-            .await
+    /// The films in the list.
+    pub async fn paths(&self) -> Outcome<Vec<String>> {
+        let list = self.list().await?;
+        Ok(list.into_iter().map(|view| view.path).collect())
     }
 
     /// Tells of a view as a client of our own would.
     pub async fn told(&self, body: &Value) -> Outcome {
         let answer = self.service.post("/viewed", body).await?;
-        fail(format!("200 OK for {body}"), answer.summary())
-            .because("it is a view as good as any")
-            .hole(2)
-            .unless(answer.ok())
+        fail(
+            format!("200 OK for POST /viewed with {body}"),
+            answer.summary(),
+        )
+        .because("it is a view as good as any; an older service sends no viewId")
+        .hole(2)
+        .unless(answer.ok())
     }
 }

@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use super::service::LOOK_AGAIN;
-use super::{Failure, Outcome, Port, Seen, Service, Topic, fail, fate};
+use super::{Failure, Outcome, Port, Seen, Service, Topic, fail, fate, told};
 use crate::broker::{Broker, OwnNode, Queue};
 use crate::paths::Paths;
 use crate::service::Launch;
@@ -220,6 +220,10 @@ impl Lab {
     /// tells of it. `seen` is what there is instead.
     #[must_use]
     pub fn missing(&self, expected: &str, seen: &str, id: &str) -> Failure {
+        if self.broker().is_none() {
+            let why = "what was sent, and what came back, is all the sender can go by";
+            return fail(expected, format!("{seen}; {}", told(self.journal(), id))).because(why);
+        }
         let finding = fate(self.journal(), id);
         let hole = (self.0.plan.hole_for)(finding.topic);
         finding.failure(expected, seen, hole)

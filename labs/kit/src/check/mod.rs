@@ -8,6 +8,7 @@ mod lab;
 mod outcome;
 mod port;
 mod service;
+mod told;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use outcome::{Failure, Outcome, Seen, Stop, fail};
 pub use port::Port;
 pub use service::Service;
+pub use told::told;
 
 type Body = Box<dyn Fn(Lab) -> Pin<Box<dyn Future<Output = Outcome>>>>;
 

@@ -25,13 +25,13 @@ _default:
 setup:
     {{ build }}; exec {{ lab }} setup
 
-# What is installed, which broker would be used and why, what to do
+# What is installed, which broker would be used, what to do
 [group('start here')]
 [no-exit-message]
 doctor:
     {{ build }}; exec {{ lab }} doctor
 
-# Check your lab; also --only CHECK, --seed N, --json FILE, --list
+# Check your lab; --only CHECK, --seed N, --json FILE, --list
 [group('chapter')]
 [no-exit-message]
 lab NN *ARGS:
@@ -43,7 +43,7 @@ lab NN *ARGS:
 watch NN *ARGS:
     {{ build }}; exec {{ lab }} watch "$@"
 
-# The next hint for a hole: just hint 02 3
+# The next hint for a hole, as in: just hint 02 3
 [group('chapter')]
 [no-exit-message]
 hint NN *HOLE:
@@ -67,7 +67,7 @@ solution NN *ARGS:
 diff NN:
     {{ build }}; exec {{ lab }} diff "$@"
 
-# Put your lab's files back as committed; your work is kept under target/
+# Put your lab back as committed; a copy stays under target/
 [group('chapter')]
 [no-exit-message]
 reset NN:
@@ -76,7 +76,7 @@ reset NN:
 # The private broker: up, down or status
 [group('broker')]
 [no-exit-message]
-broker ACTION='status':
+broker *ACTION:
     {{ build }}; exec {{ lab }} broker "$@"
 
 # Everything that proves the lab right
@@ -85,10 +85,10 @@ broker ACTION='status':
 test *STEPS:
     {{ build }}; exec {{ lab }} test "$@"
 
-# How long the loop of edit and check takes: just bench loop
+# How long the loop of edit and check takes: bench loop
 [group('for maintainers')]
 [no-exit-message]
-bench WHAT='loop' *ARGS:
+bench *WHAT:
     {{ build }}; exec {{ lab }} bench "$@"
 
 # Format all sources

@@ -19,19 +19,19 @@ build := 'cargo build ' + (if path_exists(lab) == 'true' { '-q ' } else { '' }) 
 _default:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Get a broker, fetch and build everything; then: just lab 02
+# Get a broker and build everything; then: just lab 02
 [group('start here')]
 [no-exit-message]
 setup:
     {{ build }}; exec {{ lab }} setup
 
-# What is installed, which broker would be used, what to do
+# What is installed, which broker is used, what to do
 [group('start here')]
 [no-exit-message]
 doctor:
     {{ build }}; exec {{ lab }} doctor
 
-# Check your lab; --only CHECK, --seed N, --json FILE, --list
+# Check your lab; --only CHECK, --seed N, --json FILE
 [group('chapter')]
 [no-exit-message]
 lab NN *ARGS:
@@ -49,7 +49,7 @@ watch NN *ARGS:
 hint NN *HOLE:
     {{ build }}; exec {{ lab }} hint "$@"
 
-# Start the chapter's services to play with; --watch, --solution
+# Start its services to play with; --watch, --solution
 [group('chapter')]
 [no-exit-message]
 run NN *ARGS:
@@ -67,7 +67,7 @@ solution NN *ARGS:
 diff NN:
     {{ build }}; exec {{ lab }} diff "$@"
 
-# Put your lab back as committed; a copy stays under target/
+# Put your lab back as committed; target/ keeps a copy/
 [group('chapter')]
 [no-exit-message]
 reset NN:

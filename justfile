@@ -97,9 +97,13 @@ bench *WHAT:
 fmt:
     cargo fmt --all
 
+# The checks have `test = false`, so that no plain `cargo test` runs them, and
+# `--all-targets` leaves them out: clippy is told of them by name.
+#
 # Formatting and clippy, warnings denied
 [group('for maintainers')]
 [no-exit-message]
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --test checks --locked -- -D warnings

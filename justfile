@@ -19,19 +19,19 @@ build := 'cargo build ' + (if path_exists(lab) == 'true' { '-q ' } else { '' }) 
 _default:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Get a broker, fetch and build everything; then: just lab 02
+# Get a broker and build everything; then: just lab 02
 [group('start here')]
 [no-exit-message]
 setup:
     {{ build }}; exec {{ lab }} setup
 
-# What is installed, which broker would be used and why, what to do
+# What is installed, which broker is used, what to do
 [group('start here')]
 [no-exit-message]
 doctor:
     {{ build }}; exec {{ lab }} doctor
 
-# Check your lab; also --only CHECK, --seed N, --json FILE, --list
+# Check your lab; --only CHECK, --seed N, --json FILE
 [group('chapter')]
 [no-exit-message]
 lab NN *ARGS:
@@ -43,13 +43,13 @@ lab NN *ARGS:
 watch NN *ARGS:
     {{ build }}; exec {{ lab }} watch "$@"
 
-# The next hint for a hole: just hint 02 3
+# The next hint for a hole, as in: just hint 02 3
 [group('chapter')]
 [no-exit-message]
 hint NN *HOLE:
     {{ build }}; exec {{ lab }} hint "$@"
 
-# Start the chapter's services to play with; --watch, --solution
+# Start its services to play with; --watch, --solution
 [group('chapter')]
 [no-exit-message]
 run NN *ARGS:
@@ -67,7 +67,7 @@ solution NN *ARGS:
 diff NN:
     {{ build }}; exec {{ lab }} diff "$@"
 
-# Put your lab's files back as committed; your work is kept under target/
+# Put your lab back as committed; target/ keeps a copy/
 [group('chapter')]
 [no-exit-message]
 reset NN:
@@ -76,7 +76,7 @@ reset NN:
 # The private broker: up, down or status
 [group('broker')]
 [no-exit-message]
-broker ACTION='status':
+broker *ACTION:
     {{ build }}; exec {{ lab }} broker "$@"
 
 # Everything that proves the lab right
@@ -85,10 +85,10 @@ broker ACTION='status':
 test *STEPS:
     {{ build }}; exec {{ lab }} test "$@"
 
-# How long the loop of edit and check takes: just bench loop
+# How long the loop of edit and check takes: bench loop
 [group('for maintainers')]
 [no-exit-message]
-bench WHAT='loop' *ARGS:
+bench *WHAT:
     {{ build }}; exec {{ lab }} bench "$@"
 
 # Format all sources
@@ -97,9 +97,13 @@ bench WHAT='loop' *ARGS:
 fmt:
     cargo fmt --all
 
+# The checks have `test = false`, so that no plain `cargo test` runs them, and
+# `--all-targets` leaves them out: clippy is told of them by name.
+#
 # Formatting and clippy, warnings denied
 [group('for maintainers')]
 [no-exit-message]
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --test checks --locked -- -D warnings

@@ -250,8 +250,45 @@ fn all_is_well(piece: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
+
+    /// A workspace of one chapter without dependencies, whose source is `main`.
+    fn built(manifest: &str, main: &str) -> Result<Built> {
+        let scratch = Scratch::new("build");
+        let root = scratch.path().canonicalize().unwrap();
+        let package = "[package]\nname = \"lab-01\"\nedition = \"2024\"\n[workspace]\n";
+        let lab = "labs/01-http";
+        scratch.write(
+            &format!("{lab}/Cargo.toml"),
+            &format!("{package}{manifest}"),
+        );
+        scratch.write(&format!("{lab}/src/main.rs"), main);
+        scratch.write(&format!("{lab}/tests/checks.rs"), "");
+        let chapter = Chapter::resolve(&root, "1").unwrap();
+        let paths = Paths {
+            root: root.join(lab),
+            target: root.join("target"),
+        };
+        let work = build(&paths, &chapter, Variant::Lab, Product::Checks);
+        actix_web::rt::System::new().block_on(work)
+    }
+
+    #[test]
+    fn a_build_is_a_program_the_students_mistake_or_trouble() {
+        match built("", "fn main() {}") {
+            Ok(Built::Program(path)) => {
+                let name = path.file_name().unwrap().to_string_lossy();
+                assert!(name.starts_with("checks-"), "{}", path.display());
+            }
+            other => panic!("{other:?}"),
+        }
+        let mistake = built("", "fn main() { 1 }");
+        assert!(matches!(mistake, Ok(Built::CompileError)), "{mistake:?}");
+        assert!(built("this is no manifest", "fn main() {}").is_err());
+    }
 
     #[test]
     fn progress_passes_and_success_is_silent() {

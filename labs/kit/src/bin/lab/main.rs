@@ -12,6 +12,9 @@ mod probe;
 mod reset;
 mod run;
 mod saves;
+#[cfg(test)]
+#[path = "../../scratch.rs"]
+mod scratch;
 mod setup;
 mod stop;
 mod term;

@@ -31,15 +31,15 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     }
     let copy = keep(paths, &src, &chapter.name)?;
     let copy = paths.short(&copy);
-    if tracked(paths, &short)? {
-        let from = ["restore", "--source=HEAD", "--staged", "--worktree", "--"];
-        git(paths, &[from.as_slice(), &[&short]].concat())?;
-    }
     for change in changed.iter().filter(|change| change.new) {
         let path = paths.root.join(&change.path);
         if path.is_file() {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", change.path))?;
         }
+    }
+    if tracked(paths, &short)? {
+        let from = ["restore", "--source=HEAD", "--staged", "--worktree", "--"];
+        git(paths, &[from.as_slice(), &[&short]].concat())?;
     }
     println!("{GOOD}✔{GOOD:#} {short} is as committed again:");
     for change in &changed {
@@ -66,6 +66,7 @@ fn changed(paths: &Paths, short: &str) -> Result<Vec<Change>> {
         &[
             "diff",
             "--name-status",
+            "--relative",
             "--no-renames",
             "-z",
             "HEAD",
@@ -92,15 +93,15 @@ fn changed(paths: &Paths, short: &str) -> Result<Vec<Change>> {
             short,
         ],
     )?;
-    changes.extend(
-        others
-            .split('\0')
-            .filter(|path| !path.is_empty())
-            .map(|path| Change {
+    for path in others.split('\0').filter(|path| !path.is_empty()) {
+        // What left the index only is in both lists, and comes back from the commit.
+        if !changes.iter().any(|change| change.path == path) {
+            changes.push(Change {
                 path: path.to_owned(),
                 new: true,
-            }),
-    );
+            });
+        }
+    }
     Ok(changes)
 }
 
@@ -191,8 +192,10 @@ fn timestamp(seconds: u64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::timestamp;
+    use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn timestamps_are_those_of_date_u() {
@@ -200,5 +203,53 @@ mod tests {
         assert_eq!(timestamp(951_827_696), "20000229-123456");
         assert_eq!(timestamp(1_795_263_326), "20261121-121526");
         assert_eq!(timestamp(4_102_444_799), "20991231-235959");
+    }
+
+    fn reset(paths: &Paths) -> ExitCode {
+        let which = Which {
+            chapter: "2".to_owned(),
+        };
+        run(paths, &Args { which }).unwrap()
+    }
+
+    #[test]
+    fn edited_deleted_staged_and_new_files_come_back_as_committed_and_are_kept() {
+        let scratch = Scratch::new("reset");
+        let root = scratch.path().canonicalize().unwrap();
+        let paths = Paths {
+            target: root.join("target"),
+            root: root.clone(),
+        };
+        let src = "labs/02-queue/src";
+        for file in ["a.rs", "b.rs", "c.rs"] {
+            scratch.write(&format!("{src}/{file}"), "committed");
+        }
+        scratch.write("labs/01-http/src/a.rs", "committed");
+        scratch.write(".gitignore", "/target");
+        let name = ["-c", "user.name=x", "-c", "user.email=x@example.invalid"];
+        git(&paths, &["init", "-q"]).unwrap();
+        git(&paths, &["add", "-A"]).unwrap();
+        git(&paths, &[&name[..], &["commit", "-qm", "x"]].concat()).unwrap();
+        reset(&paths);
+        assert!(!paths.data().exists(), "nothing to do, nothing kept");
+
+        scratch.write(&format!("{src}/a.rs"), "my work");
+        fs::remove_file(root.join(src).join("b.rs")).unwrap();
+        scratch.write(&format!("{src}/staged.rs"), "my work");
+        git(&paths, &["add", &format!("{src}/staged.rs")]).unwrap();
+        git(&paths, &["rm", "-q", "--cached", &format!("{src}/c.rs")]).unwrap();
+        scratch.write(&format!("{src}/deep/new.rs"), "my work");
+        scratch.write("labs/01-http/src/a.rs", "not to be touched");
+        reset(&paths);
+
+        let status = git(&paths, &["status", "--porcelain", "-uall"]).unwrap();
+        assert_eq!(status, " M labs/01-http/src/a.rs\n");
+        let kept: Vec<_> = fs::read_dir(paths.data().join("reset")).unwrap().collect();
+        assert_eq!(kept.len(), 1);
+        let kept = kept[0].as_ref().unwrap().path();
+        let read = |file| fs::read_to_string(kept.join(file)).unwrap();
+        for file in ["a.rs", "staged.rs", "deep/new.rs"] {
+            assert_eq!(read(file), "my work", "{file}");
+        }
     }
 }

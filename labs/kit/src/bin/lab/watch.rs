@@ -1,6 +1,7 @@
 //! `watch NN`: the checks again at each save.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -114,6 +115,9 @@ fn start(checks: &Path, rest: &[OsString]) -> Result<Group> {
 fn clear() {
     if term::interactive() {
         print!("\x1b[2J\x1b[H");
+        // Now, not with our next line: cargo and the checks write before that. A terminal
+        // that is gone ends the command by a signal.
+        let _ = std::io::stdout().flush();
     } else {
         println!("---");
     }

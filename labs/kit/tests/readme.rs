@@ -1,0 +1,148 @@
+//! Holds the texts to the commands: what a README tells a person to type exists.
+#![allow(clippy::unwrap_used)] // a test that cannot read the texts should stop there
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use kit::chapter::Chapter;
+use kit::manifest::{Scene, fill};
+use kit::paths::Paths;
+
+/// The code in a Markdown text: each line of its blocks, and each span between backticks.
+fn code(markdown: &str) -> (Vec<String>, Vec<String>) {
+    let (mut lines, mut spans) = (Vec::new(), Vec::new());
+    let mut fenced = false;
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced || line.starts_with("    ") {
+            lines.push(line.trim().to_owned());
+        } else {
+            spans.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    (lines, spans)
+}
+
+/// The recipes that a line of code calls: `lab` of `cd x && just lab 02`.
+fn recipes_called(line: &str) -> Vec<String> {
+    line.trim_start_matches(['$', ' '])
+        .split(['&', ';', '|', '('])
+        .filter_map(|command| command.trim().strip_prefix("just "))
+        .filter_map(|rest| rest.split_whitespace().next())
+        .filter(|word| !word.starts_with('-'))
+        .map(|word| word.trim_end_matches([',', '.', ')', ':']).to_owned())
+        .collect()
+}
+
+/// The recipes of the justfile; those that are only for other recipes start with `_`.
+fn recipes() -> BTreeSet<String> {
+    let justfile = fs::read_to_string(Paths::find().unwrap().root.join("justfile")).unwrap();
+    justfile
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '_'))
+        .filter(|line| !line.contains(":="))
+        .filter_map(|line| line.split_once(':'))
+        .filter_map(|(head, _)| head.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Every Markdown file that a person is meant to read.
+fn texts() -> Vec<PathBuf> {
+    let root = Paths::find().unwrap().root;
+    let mut found = vec![root.join("README.md")];
+    for folder in ["labs", "slides", "compose"] {
+        found.extend(
+            kit::holes::files(&root.join(folder))
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|file| file.extension().is_some_and(|ext| ext == "md"))
+                .map(|file| root.join(folder).join(file)),
+        );
+    }
+    found
+}
+
+#[test]
+fn each_command_that_a_text_names_exists() {
+    let recipes = recipes();
+    assert!(
+        recipes.contains("lab") && recipes.contains("setup"),
+        "{recipes:?}"
+    );
+    let mut unknown = Vec::new();
+    for text in texts() {
+        let (lines, spans) = code(&fs::read_to_string(&text).unwrap());
+        for line in lines.iter().chain(&spans) {
+            for recipe in recipes_called(line) {
+                if !recipes.contains(&recipe) {
+                    unknown.push(format!("{}: `just {recipe}` in `{line}`", text.display()));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "\n  {}\n", unknown.join("\n  "));
+}
+
+#[test]
+fn the_readme_names_each_command() {
+    let readme = fs::read_to_string(Paths::find().unwrap().root.join("README.md")).unwrap();
+    let (lines, spans) = code(&readme);
+    let named: BTreeSet<String> = lines
+        .iter()
+        .chain(&spans)
+        .flat_map(|line| recipes_called(line))
+        .collect();
+    let missing: Vec<String> = recipes()
+        .into_iter()
+        .filter(|recipe| !recipe.starts_with('_') && !named.contains(recipe))
+        .collect();
+    assert!(missing.is_empty(), "README.md names no `just {missing:?}`");
+}
+
+#[test]
+fn each_curl_line_of_a_chapter_is_one_that_run_prints() {
+    let paths = Paths::find().unwrap();
+    let mut strangers = Vec::new();
+    for chapter in Chapter::all(&paths.root).unwrap() {
+        let Ok(text) = fs::read_to_string(chapter.readme()) else {
+            continue; // a chapter that is only begun
+        };
+        let scene = Scene::of(&paths.root, &chapter).unwrap();
+        let ports: BTreeMap<String, u16> = scene
+            .services
+            .iter()
+            .map(|role| (role.role.clone(), role.port))
+            .collect();
+        let tries: Vec<String> = scene
+            .tries
+            .iter()
+            .map(|line| fill(line, &ports).unwrap())
+            .collect();
+        for line in code(&text).0 {
+            if line.starts_with("curl ") && !tries.contains(&line) {
+                strangers.push(format!("{}: {line}", chapter.name));
+            }
+        }
+    }
+    assert!(
+        strangers.is_empty(),
+        "not in `try`:\n  {}\n",
+        strangers.join("\n  ")
+    );
+}
+
+#[test]
+fn commands_are_found_in_code_only() {
+    let (lines, spans) = code("just now: `just lab 02`, `x`\n\n```sh\n$ just a && just b 1\n```\n");
+    assert_eq!(lines, ["$ just a && just b 1"]);
+    assert_eq!(spans, ["just lab 02", "x"]);
+    assert_eq!(recipes_called(&lines[0]), ["a", "b"]);
+    assert_eq!(
+        recipes_called("cargo install --locked just && just setup lab 02"),
+        ["setup"]
+    );
+    assert!(recipes_called("just --list").is_empty());
+}

@@ -293,6 +293,8 @@ impl Play<'_> {
             Heard::Ended(index, text) => (*index, text, NOTE),
         };
         let role = self.scene.services.get(index).map_or("", |s| &s.role);
+        // The column says whose line it is, so the line need not say it again.
+        let text = text.replacen(&format!(" {role}: "), " ", 1);
         let (colour, width) = (colour(index), self.width());
         println!("{colour}{role:width$} |{colour:#} {style}{text}{style:#}");
     }

@@ -1,0 +1,36 @@
+//! The wiretap and the HTTP relay between real sockets, and before a real broker.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod broker;
+mod http;
+mod link;
+#[path = "../support/mod.rs"]
+mod support;
+mod traps;
+
+use libtest_mimic::Arguments;
+use support::trial;
+
+fn main() {
+    // The broker's keeper is this very program.
+    kit::internal::dispatch();
+    let trials = vec![
+        trial("lost_publish", broker::lost_publish),
+        trial("lost_confirm", broker::lost_confirm),
+        trial("large_message", broker::large_message),
+        trial("many_messages", broker::many_messages),
+        trial("passes_unchanged", link::passes_unchanged),
+        trial("back_pressure", link::back_pressure),
+        trial("dropped", link::dropped),
+        trial("no_broker", link::no_broker),
+        trial("http_pass", http::pass),
+        trial("http_split_bodies", http::split_bodies),
+        trial("http_lost", http::lost),
+        trial("http_late", http::late),
+        trial("http_status", http::status),
+        trial("http_server_down", http::server_down),
+        trial("http_client_gives_up", http::client_gives_up),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}

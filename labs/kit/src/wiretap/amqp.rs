@@ -13,6 +13,8 @@ use super::journal::{Frame, Message, Side};
 /// The frames of the largest size that a RabbitMQ broker agrees to are far below this; a
 /// longer one is not AMQP.
 const LARGEST_FRAME: usize = 16 * 1024 * 1024;
+/// How a client's protocol header begins.
+const GREETING: &[u8] = b"AMQP";
 /// How much of a body the journal keeps, in bytes.
 const BODY_KEPT: usize = 256;
 
@@ -86,6 +88,17 @@ impl Decoder {
         if self.lost {
             return Some(self.pending.len());
         }
+        // Told by the first bytes, so that a peer which waits for an answer to them gets it.
+        let plausible = if self.greeted {
+            matches!(self.pending[0], 1 | 2 | 3 | 8)
+        } else {
+            let mut both = self.pending.iter().zip(GREETING);
+            both.all(|(byte, expected)| byte == expected)
+        };
+        if !plausible {
+            self.lost = true;
+            return Some(self.pending.len());
+        }
         let header = if self.greeted { 7 } else { 8 };
         if self.pending.len() < header {
             return None;
@@ -95,7 +108,7 @@ impl Decoder {
         }
         let size = [3, 4, 5, 6].map(|at| self.pending[at]);
         let length = u32::from_be_bytes(size) as usize + 8;
-        if length > LARGEST_FRAME || !matches!(self.pending[0], 1 | 2 | 3 | 8) {
+        if length > LARGEST_FRAME {
             self.lost = true;
             return Some(self.pending.len());
         }

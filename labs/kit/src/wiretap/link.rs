@@ -238,13 +238,32 @@ where
         }
         record(&journal, &service, Some(number), "opened");
         let (serve, changes) = (self.serve.clone(), changes.clone());
+        let mut end = End {
+            journal,
+            service,
+            number,
+            how: "lost: closed by the check".to_owned(),
+        };
         connections.spawn_local(async move {
-            let end = match serve(client, number, changes).await {
+            end.how = match serve(client, number, changes).await {
                 Ok(()) => "closed".to_owned(),
                 Err(error) => format!("lost: {error:#}"),
             };
-            record(&journal, &service, Some(number), &end);
         });
+    }
+}
+
+/// Journals the end of a connection when it is dropped: a cut aborts the task that serves it.
+struct End {
+    journal: Journal,
+    service: String,
+    number: u32,
+    how: String,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        record(&self.journal, &self.service, Some(self.number), &self.how);
     }
 }
 

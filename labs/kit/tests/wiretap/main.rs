@@ -22,6 +22,7 @@ fn main() {
         trial("many_messages", broker::many_messages),
         trial("passes_unchanged", link::passes_unchanged),
         trial("short_greeting", link::short_greeting),
+        trial("cut", link::cut),
         trial("turn_away", link::turn_away),
         trial("delay", link::delay),
         trial("back_pressure", link::back_pressure),

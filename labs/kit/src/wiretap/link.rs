@@ -113,6 +113,7 @@ impl Link {
     pub fn refuse(&self) {
         self.change("refuses connections", |condition| {
             condition.door = Door::Refuses;
+            condition.cuts += 1;
         });
     }
 
@@ -202,7 +203,7 @@ where
         let mut cuts = 0;
         loop {
             let condition = *changes.borrow_and_update();
-            if condition.cuts != cuts || condition.door == Door::Refuses {
+            if condition.cuts != cuts {
                 connections.abort_all();
                 cuts = condition.cuts;
             }

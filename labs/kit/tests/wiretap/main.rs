@@ -23,6 +23,7 @@ fn main() {
         trial("passes_unchanged", link::passes_unchanged),
         trial("short_greeting", link::short_greeting),
         trial("cut", link::cut),
+        trial("refuse_for_a_moment", link::refuse_for_a_moment),
         trial("turn_away", link::turn_away),
         trial("delay", link::delay),
         trial("back_pressure", link::back_pressure),

@@ -12,6 +12,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::journal::{Event, Journal, Side};
+use crate::check::Port;
+
+/// How soon a port that something else holds is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// The condition of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +59,7 @@ pub(super) enum Direction {
 #[derive(Debug)]
 pub struct Link {
     service: String,
-    port: u16,
+    port: Port,
     condition: watch::Sender<Condition>,
     journal: Journal,
     task: JoinHandle<()>,
@@ -77,10 +81,12 @@ impl Link {
     where
         F: Future<Output = Result<()>> + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        // Not one of the kernel's choice: while it refuses, those are given to outgoing
+        // connections, and one that comes from the port it goes to is connected to itself.
+        let port = Port::claim()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()))
             .await
             .context("no loopback port is free for a wiretap")?;
-        let port = listener.local_addr()?.port();
         let (condition, changes) = watch::channel(Condition::default());
         let reception = Reception {
             service: service.to_owned(),
@@ -88,7 +94,7 @@ impl Link {
             serve: Rc::new(serve),
             count: 0,
         };
-        let task = tokio::task::spawn_local(reception.run(listener, port, changes));
+        let task = tokio::task::spawn_local(reception.run(listener, port.number(), changes));
         Ok(Self {
             service: service.to_owned(),
             port,
@@ -101,7 +107,7 @@ impl Link {
     /// The loopback port that the service connects to.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Closes both ends of every connection; new ones are let in.
@@ -212,6 +218,7 @@ where
                 (_, false) => listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.ok(),
                 _ => {}
             }
+            let closed_in_vain = listener.is_none() && condition.door != Door::Refuses;
             tokio::select! {
                 // The sender is gone only when the link is dropped.
                 changed = changes.changed() => if changed.is_err() { return },
@@ -219,6 +226,7 @@ where
                     self.admit(client, condition, &mut connections, &changes);
                 }
                 Some(_) = connections.join_next() => {}
+                () = tokio::time::sleep(TRY_AGAIN), if closed_in_vain => {}
             }
         }
     }

@@ -149,7 +149,9 @@ impl Link {
         });
     }
 
-    /// Lets nothing of what `from` sends arrive any more, and tells neither end.
+    /// Lets nothing of what `from` sends arrive any more, not even that it is gone, and tells
+    /// neither end. [`Link::restore`] lets it through after all, as TCP does when a network is
+    /// back: it sends again what was not acknowledged.
     pub fn black_hole(&self, from: Side) {
         self.set(from, Direction::Swallowed, "swallowed");
     }

@@ -171,14 +171,15 @@ impl Way {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = reader.read(&mut buffer).await?;
+            let mut condition = self.condition.clone();
+            condition
+                .wait_for(|now| now.direction(self.from) != Direction::Swallowed)
+                .await?;
             let due = Instant::now() + self.condition.borrow().delay;
             if length == 0 {
                 let rest = self.decoder.rest();
                 let _ = sender.send((due, rest)).await;
                 return Ok(());
-            }
-            if self.condition.borrow().direction(self.from) == Direction::Swallowed {
-                continue;
             }
             let (bytes, cut) = self.inspect(&buffer[..length]);
             if sender.send((due, bytes)).await.is_err() {

@@ -29,6 +29,8 @@ fn main() {
         trial("port_is_not_ephemeral", link::port_is_not_ephemeral),
         trial("turn_away", link::turn_away),
         trial("delay", link::delay),
+        trial("black_hole", link::black_hole),
+        trial("black_hole_hides_the_end", link::black_hole_hides_the_end),
         trial("back_pressure", link::back_pressure),
         trial("dropped", link::dropped),
         trial("no_broker", link::no_broker),

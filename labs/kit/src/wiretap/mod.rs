@@ -155,19 +155,21 @@ impl Way {
     async fn run(self, reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Result<()> {
         let (sender, receiver) = mpsc::channel(UNDER_WAY);
         let (condition, from) = (self.condition.clone(), self.from);
-        tokio::try_join!(
+        let (cut, ()) = tokio::try_join!(
             self.read(reader, sender),
             deliver(writer, receiver, condition, from)
         )?;
+        anyhow::ensure!(!cut, "cut by the check");
         Ok(())
     }
 
-    /// Reads, journals, and sends each read on its way with the time at which it is due.
+    /// Reads, journals, and sends each read on its way with the time at which it is due;
+    /// true when a trap sprang and the connection is to be cut once that has left.
     async fn read(
         mut self,
         mut reader: OwnedReadHalf,
         sender: mpsc::Sender<(Instant, Vec<u8>)>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = reader.read(&mut buffer).await?;
@@ -179,16 +181,11 @@ impl Way {
             if length == 0 {
                 let rest = self.decoder.rest();
                 let _ = sender.send((due, rest)).await;
-                return Ok(());
+                return Ok(false);
             }
             let (bytes, cut) = self.inspect(&buffer[..length]);
-            if sender.send((due, bytes)).await.is_err() {
-                return Ok(());
-            }
-            if cut {
-                // What came before the frame still has to leave before the connection is cut.
-                sender.reserve_many(UNDER_WAY).await.ok();
-                anyhow::bail!("cut by the check");
+            if sender.send((due, bytes)).await.is_err() || cut {
+                return Ok(cut);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, exchange, queue};
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
 use super::journal::{Frame, Message, Side};
@@ -197,13 +197,35 @@ fn message(properties: &AMQPProperties, size: u64) -> Message {
     }
 }
 
-fn names(table: &FieldTable) -> Value {
-    table
-        .inner()
-        .iter()
-        .map(|(key, value)| (key.as_str().to_owned(), json!(format!("{value:?}"))))
+fn plain(table: &FieldTable) -> Value {
+    let fields = table.inner().iter();
+    fields
+        .map(|(key, value)| (key.as_str().to_owned(), plain_value(value)))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// An argument as another language's client would show it.
+fn plain_value(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::Boolean(value) => json!(value),
+        AMQPValue::ShortShortInt(value) => json!(value),
+        AMQPValue::ShortShortUInt(value) => json!(value),
+        AMQPValue::ShortInt(value) => json!(value),
+        AMQPValue::ShortUInt(value) => json!(value),
+        AMQPValue::LongInt(value) => json!(value),
+        AMQPValue::LongUInt(value) => json!(value),
+        AMQPValue::LongLongInt(value) => json!(value),
+        AMQPValue::Float(value) => json!(value),
+        AMQPValue::Double(value) => json!(value),
+        AMQPValue::Timestamp(value) => json!(value),
+        AMQPValue::ShortString(value) => json!(value.as_str()),
+        AMQPValue::LongString(value) => json!(String::from_utf8_lossy(value.as_bytes())),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(plain_value).collect(),
+        AMQPValue::FieldTable(table) => plain(table),
+        AMQPValue::Void => Value::Null,
+        AMQPValue::DecimalValue(_) | AMQPValue::ByteArray(_) => json!(format!("{value:?}")),
+    }
 }
 
 /// A method's name in the specification and the arguments that a lesson speaks of.
@@ -265,7 +287,7 @@ fn describe_exchange(method: &exchange::AMQPMethod) -> (&'static str, Value) {
         M::Declare(m) => (
             "exchange.declare",
             json!({"exchange": m.exchange.as_str(), "type": m.kind.as_str(), "passive": m.passive,
-                "durable": m.durable, "arguments": names(&m.arguments)}),
+                "durable": m.durable, "arguments": plain(&m.arguments)}),
         ),
         M::DeclareOk(_) => ("exchange.declare-ok", json!({})),
         M::Delete(m) => ("exchange.delete", json!({"exchange": m.exchange.as_str()})),
@@ -288,7 +310,7 @@ fn describe_queue(method: &queue::AMQPMethod) -> (&'static str, Value) {
             "queue.declare",
             json!({"queue": m.queue.as_str(), "passive": m.passive, "durable": m.durable,
                 "exclusive": m.exclusive, "auto_delete": m.auto_delete,
-                "arguments": names(&m.arguments)}),
+                "arguments": plain(&m.arguments)}),
         ),
         M::DeclareOk(m) => (
             "queue.declare-ok",

@@ -86,7 +86,9 @@ async fn declare(channel: &Channel) -> Result<()> {
         AMQPValue::LongString("dead".into()),
     );
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(1_000_000));
-    channel.queue_declare(QUEUE.into(), options, arguments).await?;
+    channel
+        .queue_declare(QUEUE.into(), options, arguments)
+        .await?;
     Ok(())
 }
 
@@ -130,7 +132,9 @@ pub async fn everything_is_journaled() -> Result<()> {
     publish(&channel, QUEUE, "two", b"").await?;
 
     let mut consumer = consume(&channel).await?;
-    let one = soon("one", consumer.next()).await?.context("no delivery")??;
+    let one = soon("one", consumer.next())
+        .await?
+        .context("no delivery")??;
     one.nack(BasicNackOptions {
         requeue: true,
         ..Default::default()
@@ -138,7 +142,9 @@ pub async fn everything_is_journaled() -> Result<()> {
     .await?;
     let mut tags = Vec::new();
     for _ in 0..2 {
-        let delivery = soon("more", consumer.next()).await?.context("no delivery")??;
+        let delivery = soon("more", consumer.next())
+            .await?
+            .context("no delivery")??;
         tags.push(delivery.delivery_tag);
     }
     let last = tags.iter().copied().max().context("no tags")?;
@@ -146,13 +152,13 @@ pub async fn everything_is_journaled() -> Result<()> {
         .basic_ack(last, BasicAckOptions { multiple: true })
         .await?;
     publish(&channel, QUEUE, "three", b"bad").await?;
-    let three = soon("three", consumer.next()).await?.context("no delivery")??;
+    let three = soon("three", consumer.next())
+        .await?
+        .context("no delivery")??;
     three.reject(BasicRejectOptions { requeue: false }).await?;
     connection.close(200, "done".into()).await?;
-    until("the connection is gone", || {
-        room.journal.link_count(ROLE, "closed") == 1
-    })
-    .await?;
+    // "closed" or "lost: … reset": who lets go first after close-ok is a matter of chance.
+    until("the connection is gone", || room.journal.disconnected(ROLE)).await?;
 
     in_order(&room)?;
     told_in_full(&room)?;
@@ -231,7 +237,10 @@ fn told_in_full(room: &Room) -> Result<()> {
         .filter(|frame| frame.from == Side::Server)
         .map(Frame::tag)
         .collect();
-    ensure!(confirmed == [Some(1), Some(2), Some(3), Some(4)], "{confirmed:?}");
+    ensure!(
+        confirmed == [Some(1), Some(2), Some(3), Some(4)],
+        "{confirmed:?}"
+    );
     Ok(())
 }
 
@@ -329,7 +338,9 @@ pub async fn large_message() -> Result<()> {
     let body: Vec<u8> = (0..5_000_001_u32).map(|at| (at % 251) as u8).collect();
     publish(&channel, QUEUE, "large", &body).await?;
     let mut consumer = consume(&channel).await?;
-    let came = soon("the delivery", consumer.next()).await?.context("none")??;
+    let came = soon("the delivery", consumer.next())
+        .await?
+        .context("none")??;
     ensure!(came.data == body, "the body changed on its way");
     came.ack(BasicAckOptions::default()).await?;
     connection.close(200, "done".into()).await?;
@@ -340,7 +351,10 @@ pub async fn large_message() -> Result<()> {
         };
         let message = frame.message.as_ref().context("no message")?;
         ensure!(message.size == 5_000_001);
-        ensure!(message.body.len() < 1000, "the journal keeps the whole body");
+        ensure!(
+            message.body.len() < 1000,
+            "the journal keeps the whole body"
+        );
     }
     room.close().await
 }

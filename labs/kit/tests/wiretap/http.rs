@@ -57,7 +57,13 @@ impl Room {
     fn told(&self) -> Vec<String> {
         self.journal.read(|entries| {
             let http = entries.iter().filter_map(|entry| match &entry.event {
-                Event::Http { from, line, body, service, .. } if service == ROLE => {
+                Event::Http {
+                    from,
+                    line,
+                    body,
+                    service,
+                    ..
+                } if service == ROLE => {
                     let arrow = if *from == Side::Client { '>' } else { '<' };
                     Some(format!("{arrow} {line}|{body}"))
                 }
@@ -106,7 +112,10 @@ pub async fn pass() -> Result<()> {
     drop(client);
     ensure!(rest(&mut server).await?.is_empty());
     let told = room.told();
-    ensure!(told[..2] == ["> POST /viewed|hello", "< 200 OK|ok"], "{told:?}");
+    ensure!(
+        told[..2] == ["> POST /viewed|hello", "< 200 OK|ok"],
+        "{told:?}"
+    );
     ensure!(told.len() == 10, "{told:?}");
     Ok(())
 }
@@ -128,7 +137,10 @@ pub async fn split_bodies() -> Result<()> {
     }
     receives(&mut client, OK).await?;
     let body = "b".repeat(700_000);
-    let large = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let large = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     send(&mut client, GET).await?;
     receives(&mut server, GET).await?;
     let sending = server.write_all(large.as_bytes());
@@ -178,8 +190,7 @@ pub async fn status() -> Result<()> {
     let mut client = room.client().await?;
     for status in [500, 503] {
         send(&mut client, POST).await?;
-        let answer =
-            format!("HTTP/1.1 {status} Sent by the check\r\ncontent-length: 0\r\n\r\n");
+        let answer = format!("HTTP/1.1 {status} Sent by the check\r\ncontent-length: 0\r\n\r\n");
         receives(&mut client, &answer).await?;
     }
     room.is_left_alone().await?;
@@ -189,7 +200,11 @@ pub async fn status() -> Result<()> {
     receives(&mut server, POST).await?;
     send(&mut server, OK).await?;
     receives(&mut client, OK).await?;
-    ensure!(room.told()[1] == "< 500 from the relay|", "{:?}", room.told());
+    ensure!(
+        room.told()[1] == "< 500 from the relay|",
+        "{:?}",
+        room.told()
+    );
     Ok(())
 }
 

@@ -99,7 +99,8 @@ pub async fn passes_unchanged() -> Result<()> {
     let (up, down) = (noise(), noise());
     let there = both_ways(client, &up);
     let back = both_ways(server, &down);
-    let (from_server, from_client) = soon("all passes", async { tokio::join!(there, back) }).await?;
+    let (from_server, from_client) =
+        soon("all passes", async { tokio::join!(there, back) }).await?;
     ensure!(from_server? == down, "changed on the way to the client");
     ensure!(from_client? == up, "changed on the way to the server");
     until("both ends are gone", || wire.told("closed") == 1).await?;

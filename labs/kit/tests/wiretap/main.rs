@@ -16,6 +16,7 @@ fn main() {
     // The broker's keeper is this very program.
     kit::internal::dispatch();
     let trials = vec![
+        trial("everything_is_journaled", broker::everything_is_journaled),
         trial("lost_publish", broker::lost_publish),
         trial("lost_confirm", broker::lost_confirm),
         trial("large_message", broker::large_message),
@@ -43,6 +44,10 @@ fn main() {
         trial("http_late", http::late),
         trial("http_status", http::status),
         trial("http_server_down", http::server_down),
+        trial("http_chunked", http::chunked),
+        trial("http_until_close", http::until_close),
+        trial("http_no_body", http::no_body),
+        trial("http_idle_server_closes", http::idle_server_closes),
         trial("http_client_gives_up", http::client_gives_up),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

@@ -22,7 +22,9 @@ pub async fn trap_on_a_delayed_link() -> Result<()> {
     let (mut client, mut server) = wire.connect().await?;
     wire.tap.delay(Duration::from_millis(60));
     wire.tap.cut_before(Side::Client, "basic.ack");
-    client.write_all(&[GREETING, OPEN, ACK, OPEN].concat()).await?;
+    client
+        .write_all(&[GREETING, OPEN, ACK, OPEN].concat())
+        .await?;
     let got = rest(&mut server).await?;
     ensure!(got == [GREETING, OPEN].concat(), "{got:?} arrived");
     ensure!(rest(&mut client).await?.is_empty());

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -93,7 +93,16 @@ impl Relay {
         client.set_nodelay(true)?;
         let mut server = None;
         let mut unread = Vec::new();
-        while let Some(request) = read_message(&mut client, &mut unread, Side::Client).await? {
+        loop {
+            // When the server closes a kept connection, so does the relay: the client's pool is
+            // to see what it would see without it.
+            let request = tokio::select! {
+                request = read_message(&mut client, &mut unread, Expected::Request) => request?,
+                () = gone(server.as_ref()) => None,
+            };
+            let Some(request) = request else {
+                return Ok(());
+            };
             self.record(number, Side::Client, &request);
             let answer = self.plan.borrow_mut().pop_front().unwrap_or(Answer::Pass);
             if let Answer::Status(status) = answer {
@@ -121,7 +130,6 @@ impl Relay {
             self.record(number, Side::Server, &response);
             client.write_all(&response.bytes).await?;
         }
-        Ok(())
     }
 
     async fn forward(&self, server: &mut Option<TcpStream>, request: &Read) -> Result<Read> {
@@ -137,7 +145,8 @@ impl Relay {
         };
         connection.write_all(&request.bytes).await?;
         let mut unread = Vec::new();
-        read_message(connection, &mut unread, Side::Server)
+        let to_head = request.line.starts_with("HEAD ");
+        read_message(connection, &mut unread, Expected::Response { to_head })
             .await?
             .context("the server closed the connection instead of answering")
     }
@@ -160,10 +169,18 @@ struct Read {
     body: String,
 }
 
-/// Waits until the client has closed its end.
-async fn hung_up(client: &TcpStream) {
-    if client.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
-        // It sends more already, so it is still there; its next request waits for its turn.
+/// Waits until the kept connection to the server is closed; for ever without one.
+async fn gone(server: Option<&TcpStream>) {
+    match server {
+        Some(server) => hung_up(server).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the peer has closed its end.
+async fn hung_up(peer: &TcpStream) {
+    if peer.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
+        // It sends more already, so it is still there; that waits for its turn.
         std::future::pending::<()>().await;
     }
 }
@@ -183,61 +200,127 @@ fn canned(status: u16) -> Read {
 async fn read_message(
     stream: &mut TcpStream,
     unread: &mut Vec<u8>,
-    from: Side,
+    expected: Expected,
 ) -> Result<Option<Read>> {
+    let mut ended = false;
     loop {
-        if let Some((line, head, length)) = parse_head(unread, from)? {
-            while unread.len() < head + length {
-                if stream.read_buf(unread).await? == 0 {
-                    bail!("closed in the middle of a body");
-                }
+        if let Some(head) = parse_head(unread, expected)? {
+            let body = &unread[head.length..];
+            let length = match head.body {
+                Body::Length(length) => (body.len() >= length).then_some(length),
+                Body::Chunked => chunks(body)?,
+                Body::UntilClose => ended.then_some(body.len()),
+            };
+            if let Some(length) = length {
+                let rest = unread.split_off(head.length + length);
+                let bytes = std::mem::replace(unread, rest);
+                let kept = length.min(256);
+                let kept = &bytes[head.length..head.length + kept];
+                let body = String::from_utf8_lossy(kept).into_owned();
+                let line = head.line;
+                return Ok(Some(Read { bytes, line, body }));
             }
-            let rest = unread.split_off(head + length);
-            let bytes = std::mem::replace(unread, rest);
-            let kept = bytes.len().min(head + 256);
-            let body = String::from_utf8_lossy(&bytes[head..kept]).into_owned();
-            return Ok(Some(Read { bytes, line, body }));
         }
-        if stream.read_buf(unread).await? == 0 {
+        if ended {
             return if unread.is_empty() {
                 Ok(None)
             } else {
                 bail!("closed in the middle of a message")
             };
         }
+        ended = stream.read_buf(unread).await? == 0;
     }
 }
 
-/// The first line, the head's length and the body's length, once the head is all there.
-fn parse_head(bytes: &[u8], from: Side) -> Result<Option<(String, usize, usize)>> {
+/// Which message is read: a response's body depends on what it answers.
+#[derive(Clone, Copy)]
+enum Expected {
+    Request,
+    Response { to_head: bool },
+}
+
+/// The head of a message.
+struct Head {
+    line: String,
+    length: usize,
+    body: Body,
+}
+
+/// How the end of a body is known.
+enum Body {
+    Length(usize),
+    Chunked,
+    UntilClose,
+}
+
+/// The head, once it is all there.
+fn parse_head(bytes: &[u8], expected: Expected) -> Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
-    let (line, status) = match from {
-        Side::Client => {
+    let (line, status, default) = match expected {
+        Expected::Request => {
             let mut request = httparse::Request::new(&mut headers);
             let status = request.parse(bytes).context("not an HTTP request")?;
             let (method, path) = (request.method.unwrap_or("?"), request.path.unwrap_or("?"));
-            (format!("{method} {path}"), status)
+            (format!("{method} {path}"), status, Body::Length(0))
         }
-        Side::Server => {
+        Expected::Response { to_head } => {
             let mut response = httparse::Response::new(&mut headers);
             let status = response.parse(bytes).context("not an HTTP response")?;
             let (code, reason) = (response.code.unwrap_or(0), response.reason.unwrap_or(""));
-            (format!("{code} {reason}"), status)
+            let line = format!("{code} {reason}");
+            let bodiless = to_head || matches!(code, 100..200 | 204 | 304);
+            if let (true, httparse::Status::Complete(length)) = (bodiless, status) {
+                let body = Body::Length(0);
+                return Ok(Some(Head { line, length, body }));
+            }
+            (line, status, Body::UntilClose)
         }
     };
-    let httparse::Status::Complete(head) = status else {
+    let httparse::Status::Complete(length) = status else {
         return Ok(None);
     };
-    let length = headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .map(|header| {
-            String::from_utf8_lossy(header.value)
-                .trim()
-                .parse::<usize>()
-        })
-        .transpose()
-        .context("content-length is not a number")?
-        .unwrap_or(0);
-    Ok(Some((line, head, length)))
+    let value = |name: &str| {
+        let header = headers.iter().find(|h| h.name.eq_ignore_ascii_case(name));
+        header.map(|h| String::from_utf8_lossy(h.value).trim().to_owned())
+    };
+    let chunked = value("transfer-encoding").is_some_and(|how| how.eq_ignore_ascii_case("chunked"));
+    let body = match value("content-length") {
+        _ if chunked => Body::Chunked,
+        Some(length) => Body::Length(length.parse().context("content-length is not a number")?),
+        None => default,
+    };
+    Ok(Some(Head { line, length, body }))
+}
+
+/// The length of a chunked body with its trailer, once it is all there.
+fn chunks(body: &[u8]) -> Result<Option<usize>> {
+    let mut at = 0;
+    loop {
+        let rest = body.get(at..).unwrap_or_default();
+        let size = httparse::parse_chunk_size(rest).map_err(|_| anyhow!("not a chunk"))?;
+        let httparse::Status::Complete((line, size)) = size else {
+            return Ok(None);
+        };
+        at += line;
+        if size == 0 {
+            break;
+        }
+        let size = usize::try_from(size).context("a chunk beyond all memory")?;
+        let end = at.checked_add(size).and_then(|end| end.checked_add(2));
+        at = end.context("a chunk beyond all memory")?;
+        if at > body.len() {
+            return Ok(None);
+        }
+    }
+    // The trailer: header lines, and an empty one at last.
+    loop {
+        let rest = &body[at..];
+        let Some(line) = rest.windows(2).position(|two| two == b"\r\n") else {
+            return Ok(None);
+        };
+        at += line + 2;
+        if line == 0 {
+            return Ok(Some(at));
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! A service's link to what it talks to: a loopback port that can be taken down, cut,
-//! delayed, black-holed and half-closed while it is in use.
+//! A service's link to what it talks to: a loopback port that can be taken down and cut
+//! while it is in use. What happens to the bytes of a connection is the relay's part.
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -24,8 +24,8 @@ pub(super) struct Condition {
     cuts: u64,
     /// How long each byte is under way, in each direction.
     pub(super) delay: Duration,
-    client: Direction,
-    server: Direction,
+    pub(super) client: Direction,
+    pub(super) server: Direction,
 }
 
 impl Condition {
@@ -142,38 +142,7 @@ impl Link {
         });
     }
 
-    /// Holds each byte back for `delay`, in both directions.
-    pub fn delay(&self, delay: Duration) {
-        self.change(&format!("delayed by {} ms", delay.as_millis()), |c| {
-            c.delay = delay;
-        });
-    }
-
-    /// Lets nothing of what `from` sends arrive any more, not even that it is gone, and tells
-    /// neither end. [`Link::restore`] lets it through after all, as TCP does when a network is
-    /// back: it sends again what was not acknowledged.
-    pub fn black_hole(&self, from: Side) {
-        self.set(from, Direction::Swallowed, "swallowed");
-    }
-
-    /// Tells the other end that `from` has nothing more to send, as a half-closed TCP
-    /// connection does.
-    pub fn half_close(&self, from: Side) {
-        self.set(from, Direction::Closed, "half-closed");
-    }
-
-    fn set(&self, from: Side, to: Direction, word: &str) {
-        let who = match from {
-            Side::Client => "what the service sends is",
-            Side::Server => "what is sent to the service is",
-        };
-        self.change(&format!("{who} {word}"), |condition| match from {
-            Side::Client => condition.client = to,
-            Side::Server => condition.server = to,
-        });
-    }
-
-    fn change(&self, what: &str, how: impl FnOnce(&mut Condition)) {
+    pub(super) fn change(&self, what: &str, how: impl FnOnce(&mut Condition)) {
         record(&self.journal, &self.service, None, what);
         self.condition.send_modify(how);
     }
@@ -256,10 +225,10 @@ where
             how: "lost: closed by the check".to_owned(),
         };
         connections.spawn_local(async move {
-            end.how = match serve(client, number, changes).await {
+            end.is(match serve(client, number, changes).await {
                 Ok(()) => "closed".to_owned(),
                 Err(error) => format!("lost: {error:#}"),
-            };
+            });
         });
     }
 }
@@ -270,6 +239,12 @@ struct End {
     service: String,
     number: u32,
     how: String,
+}
+
+impl End {
+    fn is(&mut self, how: String) {
+        self.how = how;
+    }
 }
 
 impl Drop for End {

@@ -11,6 +11,7 @@ mod questions;
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -69,6 +70,39 @@ impl Wiretap {
         })
         .await?;
         Ok(Self { link, traps })
+    }
+
+    /// Holds each byte back for `delay`, in both directions.
+    pub fn delay(&self, delay: Duration) {
+        self.link
+            .change(&format!("delayed by {} ms", delay.as_millis()), |c| {
+                c.delay = delay;
+            });
+    }
+
+    /// Lets nothing of what `from` sends arrive any more, not even that it is gone, and tells
+    /// neither end. [`Link::restore`] lets it through after all, as TCP does when a network is
+    /// back: it sends again what was not acknowledged.
+    pub fn black_hole(&self, from: Side) {
+        self.set(from, Direction::Swallowed, "swallowed");
+    }
+
+    /// Tells the other end that `from` has nothing more to send, as a half-closed TCP
+    /// connection does.
+    pub fn half_close(&self, from: Side) {
+        self.set(from, Direction::Closed, "half-closed");
+    }
+
+    fn set(&self, from: Side, to: Direction, word: &str) {
+        let who = match from {
+            Side::Client => "what the service sends is",
+            Side::Server => "what is sent to the service is",
+        };
+        self.link
+            .change(&format!("{who} {word}"), |condition| match from {
+                Side::Client => condition.client = to,
+                Side::Server => condition.server = to,
+            });
     }
 
     /// Cuts the connection on which `from` next sends `method`, before that arrives. One time.

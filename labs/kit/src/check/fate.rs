@@ -144,7 +144,7 @@ fn delivered(entries: &[Entry], frames: &[At<'_>], delivery: At<'_>) -> Finding 
         ),
         None if ended(&entries[delivery.index..], delivery.frame) => Finding::new(
             Topic::Consume,
-            format!("{to} and did not settle it; nobody got it again after that connection"),
+            format!("{to}, did not settle it, and its connection ended; nobody got it again"),
             "what is not settled goes back to its queue: who still lives has to consume again",
         ),
         None => Finding::new(

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         trial("terminated", process::terminated),
         trial("output", process::output),
         trial("cannot_be_started", process::cannot_be_started),
+        trial("strange_path", process::strange_path),
         trial("dropped", process::dropped),
         trial("takes_its_children", process::takes_its_children),
         trial("parent_killed", orphans::parent_killed),

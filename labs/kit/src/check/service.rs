@@ -133,8 +133,10 @@ impl Service {
     /// `kill -9`, and waits until it is gone.
     ///
     /// # Errors
-    /// Unknown when the kernel does not let it be killed.
+    /// A failure when it has died by itself before; unknown when the kernel does not let it
+    /// be killed.
     pub async fn kill(&self) -> Outcome {
+        self.0.lab.all_well()?;
         self.0.ended_by_check.set(true);
         let process = self.0.process.take();
         if let Some(process) = process {
@@ -146,8 +148,9 @@ impl Service {
     /// Freezes it: it keeps its connections and says nothing more.
     ///
     /// # Errors
-    /// Unknown when it has ended.
+    /// A failure when it has died by itself; unknown when the check has ended it.
     pub fn freeze(&self) -> Outcome {
+        self.0.lab.all_well()?;
         Ok(self
             .0
             .process
@@ -159,8 +162,9 @@ impl Service {
     /// Lets it go on.
     ///
     /// # Errors
-    /// Unknown when it has ended.
+    /// A failure when it has died by itself; unknown when the check has ended it.
     pub fn thaw(&self) -> Outcome {
+        self.0.lab.all_well()?;
         Ok(self
             .0
             .process
@@ -172,8 +176,9 @@ impl Service {
     /// Sends SIGTERM and does not wait.
     ///
     /// # Errors
-    /// Unknown when it has ended.
+    /// A failure when it has died by itself; unknown when the check has ended it.
     pub fn terminate(&self) -> Outcome {
+        self.0.lab.all_well()?;
         self.0.ended_by_check.set(true);
         Ok(self
             .0

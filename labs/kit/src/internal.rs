@@ -25,10 +25,6 @@ pub fn dispatch() {
         crate::broker::keeper_main(&rest);
     }
     if name == guard::ARGUMENT {
-        let rest: Vec<String> = rest
-            .iter()
-            .map(|arg| arg.to_string_lossy().into())
-            .collect();
         let (program, arguments) = rest.split_first().expect("a guard is given a program");
         std::process::exit(guard::main(program, arguments));
     }

@@ -134,8 +134,10 @@ impl Service {
     /// `kill -9`, and waits until it is gone.
     ///
     /// # Errors
-    /// Unknown when the kernel does not let it be killed.
+    /// A failure when it has died by itself before; unknown when the kernel does not let it
+    /// be killed.
     pub async fn kill(&self) -> Outcome {
+        self.0.lab.all_well()?;
         self.0.ended_by_check.set(true);
         let process = self.0.process.take();
         if let Some(process) = process {

@@ -27,6 +27,15 @@ pub struct Piece {
     pub frame: Option<Frame>,
 }
 
+/// A method whose content is not complete yet.
+#[derive(Debug)]
+struct Content {
+    frame: Frame,
+    /// How many bytes of the body are still to come.
+    left: u64,
+    kept: Vec<u8>,
+}
+
 /// Splits one direction of a connection into frames and decodes them.
 #[derive(Debug)]
 pub struct Decoder {
@@ -36,7 +45,7 @@ pub struct Decoder {
     pending: Vec<u8>,
     greeted: bool,
     lost: bool,
-    contents: HashMap<u16, (Frame, u64)>,
+    contents: HashMap<u16, Content>,
 }
 
 impl Decoder {
@@ -140,25 +149,24 @@ impl Decoder {
                     message: None,
                 };
                 if carries_content(method) {
-                    self.contents.insert(channel, (frame, 0));
+                    let (left, kept) = (0, Vec::new());
+                    let content = Content { frame, left, kept };
+                    self.contents.insert(channel, content);
                     return None;
                 }
                 Some(frame)
             }
             AMQPFrame::Header(channel, header) => {
-                let (frame, left) = self.contents.get_mut(&channel)?;
-                frame.message = Some(message(&header.properties, header.body_size));
-                *left = header.body_size;
+                let content = self.contents.get_mut(&channel)?;
+                content.frame.message = Some(message(&header.properties, header.body_size));
+                content.left = header.body_size;
                 self.finish(channel)
             }
             AMQPFrame::Body(channel, body) => {
-                let (frame, left) = self.contents.get_mut(&channel)?;
-                *left = left.saturating_sub(body.len() as u64);
-                if let Some(message) = &mut frame.message {
-                    let room = BODY_KEPT.saturating_sub(message.body.len());
-                    let kept = &body[..body.len().min(room)];
-                    message.body.push_str(&String::from_utf8_lossy(kept));
-                }
+                let content = self.contents.get_mut(&channel)?;
+                content.left = content.left.saturating_sub(body.len() as u64);
+                let room = BODY_KEPT - content.kept.len();
+                content.kept.extend(body.iter().take(room));
                 self.finish(channel)
             }
             AMQPFrame::Heartbeat | AMQPFrame::InvalidHeartbeat(_) => None,
@@ -167,11 +175,14 @@ impl Decoder {
 
     /// The method whose content is complete now, if it is.
     fn finish(&mut self, channel: u16) -> Option<Frame> {
-        let (_, left) = self.contents.get(&channel)?;
-        if *left > 0 {
+        if self.contents.get(&channel)?.left > 0 {
             return None;
         }
-        self.contents.remove(&channel).map(|(frame, _)| frame)
+        let mut content = self.contents.remove(&channel)?;
+        if let Some(message) = &mut content.frame.message {
+            message.body = text(&content.kept);
+        }
+        Some(content.frame)
     }
 }
 
@@ -180,6 +191,15 @@ fn carries_content(method: &str) -> bool {
         method,
         "basic.publish" | "basic.deliver" | "basic.return" | "basic.get-ok"
     )
+}
+
+/// The bytes as text, without a last letter that was cut in two.
+fn text(bytes: &[u8]) -> String {
+    let whole = match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
+    };
+    String::from_utf8_lossy(&bytes[..whole]).into_owned()
 }
 
 fn message(properties: &AMQPProperties, size: u64) -> Message {
@@ -403,3 +423,6 @@ fn describe_basic(method: &basic::AMQPMethod) -> (&'static str, Value) {
         M::RecoverOk(_) => ("basic.recover-ok", json!({})),
     }
 }
+
+#[cfg(test)]
+mod tests;

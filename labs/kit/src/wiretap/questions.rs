@@ -7,13 +7,22 @@ impl Frame {
     #[must_use]
     pub fn settles(&self, delivery: &Self) -> bool {
         let covers = match (self.tag(), delivery.tag()) {
-            (Some(own), Some(tag)) => own == tag || (self.flag("multiple") && own >= tag),
+            (Some(own), Some(tag)) => {
+                // Tag 0 stands for all that is outstanding.
+                own == tag || (self.flag("multiple") && (own >= tag || own == 0))
+            }
             _ => false,
         };
         self.from == Side::Client
             && matches!(self.method, "basic.ack" | "basic.nack" | "basic.reject")
             && self.same_channel(delivery)
             && covers
+    }
+
+    /// Whether this opens the channel of `earlier` again: delivery tags count from 1 again.
+    #[must_use]
+    pub fn reopens(&self, earlier: &Self) -> bool {
+        self.method == "channel.open" && self.same_channel(earlier)
     }
 
     /// Whether both crossed the same channel of the same connection.
@@ -47,6 +56,7 @@ impl Journal {
         let delivery = &frames[at];
         frames[at..]
             .iter()
+            .take_while(|frame| !frame.reopens(delivery))
             .find(|frame| frame.settles(delivery))
             .cloned()
     }
@@ -105,3 +115,6 @@ impl Journal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,7 +183,8 @@ impl Runs {
         }
         let mut shown = 0;
         while let Some(done) = under_way.join_next().await {
-            let (index, verdict) = done.context("a check cannot be followed: that is the lab's mistake")?;
+            let (index, verdict) =
+                done.context("a check cannot be followed: that is the lab's mistake")?;
             waiting[index] = Some(verdict);
             while let Some(verdict) = waiting.get_mut(shown).and_then(Option::take) {
                 report.show(verdict);

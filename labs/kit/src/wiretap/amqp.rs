@@ -74,13 +74,18 @@ impl Decoder {
     /// back, in order, sooner or later; what cannot be decoded comes back at once.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Piece> {
         self.pending.extend_from_slice(bytes);
+        let mut pending = std::mem::take(&mut self.pending);
         let mut pieces = Vec::new();
-        while let Some(length) = self.next_length() {
-            let rest = self.pending.split_off(length);
-            let bytes = std::mem::replace(&mut self.pending, rest);
+        let mut read = 0;
+        while let Some(length) = self.next_length(&pending[read..]) {
+            let bytes = pending[read..read + length].to_vec();
             let frame = self.decode(&bytes);
             pieces.push(Piece { bytes, frame });
+            read += length;
         }
+        // Once a read, not once a frame: thousands of small ones come in one.
+        pending.drain(..read);
+        self.pending = pending;
         pieces
     }
 
@@ -90,38 +95,38 @@ impl Decoder {
     }
 
     /// The length in bytes of the frame at the head of `pending`, once it is all there.
-    fn next_length(&mut self) -> Option<usize> {
-        if self.pending.is_empty() {
+    fn next_length(&mut self, pending: &[u8]) -> Option<usize> {
+        if pending.is_empty() {
             return None;
         }
         if self.lost {
-            return Some(self.pending.len());
+            return Some(pending.len());
         }
         // Told by the first bytes, so that a peer which waits for an answer to them gets it.
         let plausible = if self.greeted {
-            matches!(self.pending[0], 1 | 2 | 3 | 8)
+            matches!(pending[0], 1 | 2 | 3 | 8)
         } else {
-            let mut both = self.pending.iter().zip(GREETING);
+            let mut both = pending.iter().zip(GREETING);
             both.all(|(byte, expected)| byte == expected)
         };
         if !plausible {
             self.lost = true;
-            return Some(self.pending.len());
+            return Some(pending.len());
         }
         let header = if self.greeted { 7 } else { 8 };
-        if self.pending.len() < header {
+        if pending.len() < header {
             return None;
         }
         if !self.greeted {
             return Some(header);
         }
-        let size = [3, 4, 5, 6].map(|at| self.pending[at]);
+        let size = [3, 4, 5, 6].map(|at| pending[at]);
         let length = u32::from_be_bytes(size) as usize + 8;
         if length > LARGEST_FRAME {
             self.lost = true;
-            return Some(self.pending.len());
+            return Some(pending.len());
         }
-        (self.pending.len() >= length).then_some(length)
+        (pending.len() >= length).then_some(length)
     }
 
     fn decode(&mut self, bytes: &[u8]) -> Option<Frame> {

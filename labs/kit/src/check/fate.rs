@@ -122,7 +122,9 @@ fn delivered(entries: &[Entry], frames: &[At<'_>], delivery: At<'_>) -> Finding 
     }
     let settled = frames
         .iter()
-        .find(|at| at.index > delivery.index && at.frame.settles(delivery.frame));
+        .skip_while(|at| at.index <= delivery.index)
+        .take_while(|at| !at.frame.reopens(delivery.frame))
+        .find(|at| at.frame.settles(delivery.frame));
     match settled.map(|at| (at, at.frame.method)) {
         Some((at, "basic.ack")) => Finding::new(
             Topic::Settle,
@@ -171,9 +173,8 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
         short(id),
         publish.t
     );
-    let returned =
-        |at: &&At<'_>| at.frame.method == "basic.return" && at.frame.message_id() == Some(id);
-    if frames.iter().any(|at| returned(&at)) {
+    let later = || frames.iter().filter(|at| at.index > publish.index);
+    if later().any(|at| at.frame.method == "basic.return" && at.frame.message_id() == Some(id)) {
         return Finding::new(
             Topic::Routing,
             format!("{sent} and came back (basic.return): no queue takes it"),
@@ -210,25 +211,18 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
             );
         }
     }
-    let earlier = |method: &str| {
-        frames.iter().any(|at| {
-            at.index < publish.index
-                && at.frame.method == method
-                && at.frame.same_channel(publish.frame)
-        })
-    };
-    if !earlier("confirm.select") {
+    let Some(number) = confirm_number(frames, publish) else {
         return Finding::new(
             Topic::Confirm,
             format!("{sent} without confirm mode (no confirm.select)"),
             "without a confirm nobody knows whether the broker got it",
         );
-    }
-    let confirmed = frames.iter().any(|at| {
-        at.index > publish.index
-            && at.frame.from == Side::Server
+    };
+    let confirmed = later().any(|at| {
+        at.frame.from == Side::Server
             && at.frame.method == "basic.ack"
             && at.frame.same_channel(publish.frame)
+            && at.frame.covers(number)
     });
     if !confirmed {
         return Finding::new(
@@ -243,3 +237,24 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
         "a consumer whose channel is gone gets nothing more until it consumes again",
     )
 }
+
+/// The tag under which the broker confirms this publish: in confirm mode both sides count the
+/// publishes of a channel from 1. `None` without confirm mode.
+fn confirm_number(frames: &[At<'_>], publish: At<'_>) -> Option<u64> {
+    let mut number = None;
+    for at in frames.iter().take_while(|at| at.index <= publish.index) {
+        if at.frame.reopens(publish.frame) {
+            number = None;
+        } else if at.frame.same_channel(publish.frame) {
+            match at.frame.method {
+                "confirm.select" => number = number.or(Some(0)),
+                "basic.publish" => number = number.map(|count| count + 1),
+                _ => {}
+            }
+        }
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests;

@@ -183,7 +183,8 @@ impl Runs {
         }
         let mut shown = 0;
         while let Some(done) = under_way.join_next().await {
-            let (index, verdict) = done.context("a check panicked: that is the lab's mistake")?;
+            let (index, verdict) =
+                done.context("a check cannot be followed: that is the lab's mistake")?;
             waiting[index] = Some(verdict);
             while let Some(verdict) = waiting.get_mut(shown).and_then(Option::take) {
                 report.show(verdict);
@@ -213,8 +214,14 @@ async fn one(plan: Plan, check: Check) -> Verdict {
     let began = Instant::now();
     let outcome = match Lab::open(plan).await {
         Ok(lab) => {
-            let outcome = (check.body)(lab.clone()).await;
-            let outcome = blame(&lab, outcome);
+            // In a task of its own: one that panics leaves the others their verdicts.
+            let mut task = JoinSet::new();
+            task.spawn_local((check.body)(lab.clone()));
+            let outcome = match task.join_next().await {
+                Some(Ok(outcome)) => blame(&lab, outcome),
+                Some(Err(error)) => Err(Stop::Unknown(format!("the lab's mistake: {error}"))),
+                None => Err(Stop::Unknown("the check was not run".to_owned())),
+            };
             lab.close().await;
             outcome
         }

@@ -363,7 +363,7 @@ impl Report {
 fn part(label: &str, text: impl Display) {
     let mut label = label;
     for paragraph in text.to_string().lines() {
-        for line in wrap(paragraph, WIDTH - 16) {
+        for line in wrap(paragraph.trim_end(), WIDTH - 16) {
             anstream::println!("      {FAINT}{label:<9}{FAINT:#} {line}");
             label = "";
         }

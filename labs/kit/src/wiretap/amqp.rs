@@ -27,6 +27,15 @@ pub struct Piece {
     pub frame: Option<Frame>,
 }
 
+/// A method whose content is not complete yet.
+#[derive(Debug)]
+struct Content {
+    frame: Frame,
+    /// How many bytes of the body are still to come.
+    left: u64,
+    kept: Vec<u8>,
+}
+
 /// Splits one direction of a connection into frames and decodes them.
 #[derive(Debug)]
 pub struct Decoder {
@@ -36,7 +45,7 @@ pub struct Decoder {
     pending: Vec<u8>,
     greeted: bool,
     lost: bool,
-    contents: HashMap<u16, (Frame, u64)>,
+    contents: HashMap<u16, Content>,
 }
 
 impl Decoder {
@@ -65,13 +74,18 @@ impl Decoder {
     /// back, in order, sooner or later; what cannot be decoded comes back at once.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Piece> {
         self.pending.extend_from_slice(bytes);
+        let mut pending = std::mem::take(&mut self.pending);
         let mut pieces = Vec::new();
-        while let Some(length) = self.next_length() {
-            let rest = self.pending.split_off(length);
-            let bytes = std::mem::replace(&mut self.pending, rest);
+        let mut read = 0;
+        while let Some(length) = self.next_length(&pending[read..]) {
+            let bytes = pending[read..read + length].to_vec();
             let frame = self.decode(&bytes);
             pieces.push(Piece { bytes, frame });
+            read += length;
         }
+        // Once a read, not once a frame: thousands of small ones come in one.
+        pending.drain(..read);
+        self.pending = pending;
         pieces
     }
 
@@ -81,38 +95,38 @@ impl Decoder {
     }
 
     /// The length in bytes of the frame at the head of `pending`, once it is all there.
-    fn next_length(&mut self) -> Option<usize> {
-        if self.pending.is_empty() {
+    fn next_length(&mut self, pending: &[u8]) -> Option<usize> {
+        if pending.is_empty() {
             return None;
         }
         if self.lost {
-            return Some(self.pending.len());
+            return Some(pending.len());
         }
         // Told by the first bytes, so that a peer which waits for an answer to them gets it.
         let plausible = if self.greeted {
-            matches!(self.pending[0], 1 | 2 | 3 | 8)
+            matches!(pending[0], 1 | 2 | 3 | 8)
         } else {
-            let mut both = self.pending.iter().zip(GREETING);
+            let mut both = pending.iter().zip(GREETING);
             both.all(|(byte, expected)| byte == expected)
         };
         if !plausible {
             self.lost = true;
-            return Some(self.pending.len());
+            return Some(pending.len());
         }
         let header = if self.greeted { 7 } else { 8 };
-        if self.pending.len() < header {
+        if pending.len() < header {
             return None;
         }
         if !self.greeted {
             return Some(header);
         }
-        let size = [3, 4, 5, 6].map(|at| self.pending[at]);
+        let size = [3, 4, 5, 6].map(|at| pending[at]);
         let length = u32::from_be_bytes(size) as usize + 8;
         if length > LARGEST_FRAME {
             self.lost = true;
-            return Some(self.pending.len());
+            return Some(pending.len());
         }
-        (self.pending.len() >= length).then_some(length)
+        (pending.len() >= length).then_some(length)
     }
 
     fn decode(&mut self, bytes: &[u8]) -> Option<Frame> {
@@ -140,25 +154,24 @@ impl Decoder {
                     message: None,
                 };
                 if carries_content(method) {
-                    self.contents.insert(channel, (frame, 0));
+                    let (left, kept) = (0, Vec::new());
+                    let content = Content { frame, left, kept };
+                    self.contents.insert(channel, content);
                     return None;
                 }
                 Some(frame)
             }
             AMQPFrame::Header(channel, header) => {
-                let (frame, left) = self.contents.get_mut(&channel)?;
-                frame.message = Some(message(&header.properties, header.body_size));
-                *left = header.body_size;
+                let content = self.contents.get_mut(&channel)?;
+                content.frame.message = Some(message(&header.properties, header.body_size));
+                content.left = header.body_size;
                 self.finish(channel)
             }
             AMQPFrame::Body(channel, body) => {
-                let (frame, left) = self.contents.get_mut(&channel)?;
-                *left = left.saturating_sub(body.len() as u64);
-                if let Some(message) = &mut frame.message {
-                    let room = BODY_KEPT.saturating_sub(message.body.len());
-                    let kept = &body[..body.len().min(room)];
-                    message.body.push_str(&String::from_utf8_lossy(kept));
-                }
+                let content = self.contents.get_mut(&channel)?;
+                content.left = content.left.saturating_sub(body.len() as u64);
+                let room = BODY_KEPT - content.kept.len();
+                content.kept.extend(body.iter().take(room));
                 self.finish(channel)
             }
             AMQPFrame::Heartbeat | AMQPFrame::InvalidHeartbeat(_) => None,
@@ -167,11 +180,14 @@ impl Decoder {
 
     /// The method whose content is complete now, if it is.
     fn finish(&mut self, channel: u16) -> Option<Frame> {
-        let (_, left) = self.contents.get(&channel)?;
-        if *left > 0 {
+        if self.contents.get(&channel)?.left > 0 {
             return None;
         }
-        self.contents.remove(&channel).map(|(frame, _)| frame)
+        let mut content = self.contents.remove(&channel)?;
+        if let Some(message) = &mut content.frame.message {
+            message.body = text(&content.kept);
+        }
+        Some(content.frame)
     }
 }
 
@@ -180,6 +196,15 @@ fn carries_content(method: &str) -> bool {
         method,
         "basic.publish" | "basic.deliver" | "basic.return" | "basic.get-ok"
     )
+}
+
+/// The bytes as text, without a last letter that was cut in two.
+fn text(bytes: &[u8]) -> String {
+    let whole = match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
+    };
+    String::from_utf8_lossy(&bytes[..whole]).into_owned()
 }
 
 fn message(properties: &AMQPProperties, size: u64) -> Message {
@@ -403,3 +428,6 @@ fn describe_basic(method: &basic::AMQPMethod) -> (&'static str, Value) {
         M::RecoverOk(_) => ("basic.recover-ok", json!({})),
     }
 }
+
+#[cfg(test)]
+mod tests;

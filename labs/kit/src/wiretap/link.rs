@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::journal::{Event, Journal, Side};
 use crate::check::Port;
 
-/// How soon a port that something else holds is tried again.
+/// How soon a port that something else holds, or a failed accept, is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// The condition of a link.
@@ -193,7 +193,7 @@ where
             tokio::select! {
                 // The sender is gone only when the link is dropped.
                 changed = changes.changed() => if changed.is_err() { return },
-                Some(client) = accept(listener.as_ref()) => {
+                client = accept(listener.as_ref()) => {
                     self.admit(client, condition, &mut connections, &changes);
                 }
                 Some(_) = connections.join_next() => {}
@@ -253,10 +253,16 @@ impl Drop for End {
     }
 }
 
-/// The next connection; waits for ever without a listener, `None` when accepting failed.
-async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.ok().map(|(client, _)| client),
-        None => std::future::pending().await,
+/// The next connection; waits for ever without a listener.
+async fn accept(listener: Option<&TcpListener>) -> TcpStream {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => return client,
+            // Too many open files, for the moment.
+            Err(_) => tokio::time::sleep(TRY_AGAIN).await,
+        }
     }
 }

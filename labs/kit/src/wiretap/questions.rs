@@ -6,14 +6,25 @@ impl Frame {
     /// Whether this is the client's ack, nack or reject of `delivery`, alone or with others.
     #[must_use]
     pub fn settles(&self, delivery: &Self) -> bool {
-        let covers = match (self.tag(), delivery.tag()) {
-            (Some(own), Some(tag)) => own == tag || (self.flag("multiple") && own >= tag),
-            _ => false,
-        };
         self.from == Side::Client
             && matches!(self.method, "basic.ack" | "basic.nack" | "basic.reject")
             && self.same_channel(delivery)
-            && covers
+            && delivery.tag().is_some_and(|tag| self.covers(tag))
+    }
+
+    /// Whether this ack or nack is for `tag`, alone or with others; tag 0 with `multiple` is
+    /// for all that is outstanding.
+    #[must_use]
+    pub fn covers(&self, tag: u64) -> bool {
+        let multiple = self.flag("multiple");
+        self.tag()
+            .is_some_and(|own| own == tag || (multiple && (own >= tag || own == 0)))
+    }
+
+    /// Whether this opens the channel of `earlier` again: delivery tags count from 1 again.
+    #[must_use]
+    pub fn reopens(&self, earlier: &Self) -> bool {
+        self.method == "channel.open" && self.same_channel(earlier)
     }
 
     /// Whether both crossed the same channel of the same connection.
@@ -47,6 +58,7 @@ impl Journal {
         let delivery = &frames[at];
         frames[at..]
             .iter()
+            .take_while(|frame| !frame.reopens(delivery))
             .find(|frame| frame.settles(delivery))
             .cloned()
     }
@@ -105,3 +117,6 @@ impl Journal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

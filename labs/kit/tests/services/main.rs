@@ -45,10 +45,12 @@ fn main() -> ExitCode {
         trial("exact", run::exact),
         trial("verdicts", run::verdicts),
         trial("json", run::json),
+        trial("eighty_columns", run::eighty_columns),
         trial("colours", run::colours),
         trial("two_at_a_time", run::two_at_a_time),
         trial("unwritable", run::unwritable),
         trial("seeded", run::seeded),
+        trial("panicking_check", run::panicking_check),
         trial("parent_gone", run::parent_gone),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -1,0 +1,191 @@
+//! Each question on a small journal, recorded by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use serde_json::{Value, json};
+
+use super::super::journal::{Event, Frame, Journal, Message, Side};
+use crate::scratch::Scratch;
+
+const ROLE: &str = "history";
+
+struct Story {
+    journal: Journal,
+    channel: u16,
+    connection: u32,
+    _scratch: Scratch,
+}
+
+impl Story {
+    fn new() -> Self {
+        let scratch = Scratch::new("questions");
+        let journal = Journal::create(scratch.path(), "02", "questions", 1).unwrap();
+        Self {
+            journal,
+            channel: 1,
+            connection: 1,
+            _scratch: scratch,
+        }
+    }
+
+    fn frame(&self, from: Side, method: &'static str, args: Value, id: Option<&str>) -> &Self {
+        self.journal.record(Event::Amqp(Frame {
+            service: ROLE.to_owned(),
+            connection: self.connection,
+            from,
+            channel: self.channel,
+            method,
+            args,
+            message: id.map(|id| Message {
+                id: Some(id.to_owned()),
+                ..Message::default()
+            }),
+        }));
+        self
+    }
+
+    fn client(&self, method: &'static str, args: Value) -> &Self {
+        self.frame(Side::Client, method, args, None)
+    }
+
+    fn deliver(&self, tag: u64, id: &str) -> &Self {
+        let args = json!({"delivery_tag": tag});
+        self.frame(Side::Server, "basic.deliver", args, Some(id))
+    }
+
+    fn ack(&self, tag: u64, multiple: bool) -> &Self {
+        self.client(
+            "basic.ack",
+            json!({"delivery_tag": tag, "multiple": multiple}),
+        )
+    }
+
+    fn acked(&self, id: &str) -> bool {
+        self.journal.acked(ROLE, id)
+    }
+
+    fn link(&self, connection: Option<u32>, what: &str) -> &Self {
+        self.journal.record(Event::Link {
+            service: ROLE.to_owned(),
+            connection,
+            what: what.to_owned(),
+        });
+        self
+    }
+}
+
+#[test]
+fn an_ack_is_for_its_own_tag() {
+    let story = Story::new();
+    story.deliver(1, "a").deliver(2, "b").ack(2, false);
+    assert!(!story.acked("a") && story.acked("b"));
+    assert!(!story.journal.acked("another", "b"));
+    assert!(!story.acked("unknown"));
+}
+
+#[test]
+fn multiple_covers_what_came_before() {
+    let story = Story::new();
+    story
+        .deliver(1, "a")
+        .deliver(2, "b")
+        .deliver(3, "c")
+        .ack(2, true);
+    assert!(story.acked("a") && story.acked("b") && !story.acked("c"));
+    // Tag 0 with `multiple`: all that is outstanding.
+    story.ack(0, true);
+    assert!(story.acked("c"));
+    assert_eq!(story.journal.settlement(ROLE, "c").unwrap().tag(), Some(0));
+}
+
+#[test]
+fn tags_belong_to_a_channel() {
+    let mut story = Story::new();
+    story.deliver(1, "a");
+    story.channel = 2;
+    story.ack(1, true);
+    assert!(!story.acked("a"));
+    (story.channel, story.connection) = (1, 2);
+    story.ack(1, true);
+    assert!(!story.acked("a"));
+    // The broker's own acks are confirms.
+    story.connection = 1;
+    story.frame(Side::Server, "basic.ack", json!({"delivery_tag": 1}), None);
+    assert!(!story.acked("a"));
+}
+
+/// A channel that is opened again under its number counts from 1 again.
+#[test]
+fn a_channel_opened_again_settles_nothing_of_before() {
+    let story = Story::new();
+    story.deliver(1, "a");
+    story.frame(
+        Side::Server,
+        "channel.close",
+        json!({"reply_code": 406}),
+        None,
+    );
+    story.client("channel.close-ok", json!({}));
+    story.client("channel.open", json!({}));
+    story.deliver(1, "b").ack(1, false);
+    assert!(!story.acked("a") && story.acked("b"));
+}
+
+#[test]
+fn the_last_delivery_counts() {
+    let story = Story::new();
+    let requeue = json!({"delivery_tag": 1, "requeue": true});
+    story.deliver(1, "a").client("basic.nack", requeue);
+    assert!(!story.acked("a") && !story.journal.rejected(ROLE, "a"));
+    story.deliver(2, "a");
+    assert!(story.journal.settlement(ROLE, "a").is_none());
+    story.client("basic.reject", json!({"delivery_tag": 2, "requeue": false}));
+    assert!(story.journal.rejected(ROLE, "a") && !story.acked("a"));
+    assert_eq!(story.journal.deliveries(ROLE, "a"), 2);
+    assert_eq!(story.journal.deliveries("another", "a"), 0);
+    story.deliver(3, "b").ack(3, false);
+    assert!(!story.journal.rejected(ROLE, "b"));
+}
+
+#[test]
+fn prefetch_is_what_was_asked_before_consuming() {
+    let qos = |count: u16| json!({"prefetch_count": count, "global": false});
+    let mut story = Story::new();
+    story.client("basic.qos", qos(5));
+    assert_eq!(story.journal.prefetch(ROLE), None, "nothing is consumed");
+    story.channel = 2;
+    story
+        .client("basic.qos", qos(10))
+        .client("basic.qos", qos(20));
+    story
+        .client("basic.consume", json!({}))
+        .client("basic.qos", qos(30));
+    assert_eq!(story.journal.prefetch(ROLE), Some(20));
+
+    let story = Story::new();
+    story
+        .client("basic.consume", json!({}))
+        .client("basic.qos", qos(5));
+    assert_eq!(story.journal.prefetch(ROLE), None, "too late");
+
+    let story = Story::new();
+    story
+        .client("basic.qos", qos(0))
+        .client("basic.consume", json!({}));
+    assert_eq!(story.journal.prefetch(ROLE), None, "0 is no limit");
+}
+
+#[test]
+fn links_are_counted_by_service() {
+    let story = Story::new();
+    story
+        .link(Some(1), "turned away")
+        .link(Some(2), "turned away");
+    story.link(None, "cut").link(Some(3), "opened");
+    assert_eq!(story.journal.link_count(ROLE, "turned away"), 2);
+    assert_eq!(story.journal.link_count("another", "turned away"), 0);
+    assert!(!story.journal.disconnected(ROLE));
+    story.link(Some(3), "lost: Connection reset by peer");
+    assert!(story.journal.disconnected(ROLE));
+    assert!(!story.journal.disconnected("another"));
+}

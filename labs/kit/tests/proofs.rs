@@ -217,7 +217,8 @@ impl Checks {
             "`{}` did not catch it:\n{printed}",
             mutant.check
         );
-        let told = format!("{} {}", text(check, "observed"), text(check, "why"));
+        let parts = ["expected", "observed", "why"].map(|part| text(check, part));
+        let told = parts.join(" ");
         ensure!(
             told.contains(&mutant.text),
             "it was caught, but not on the words `{}`:\n{printed}",

@@ -120,7 +120,7 @@ fn published_without_confirm_mode() {
     story.publish(ID).confirm_mode();
     story.tells(
         Topic::Confirm,
-        &["01234567 was published at", "no confirm.select"],
+        &["01234567 was published to `", "no confirm.select"],
     );
 }
 
@@ -128,7 +128,7 @@ fn published_without_confirm_mode() {
 fn published_and_never_confirmed() {
     let story = Story::new();
     story.confirm_mode().publish(ID);
-    story.tells(Topic::Confirm, &["never confirmed", "no basic.ack"]);
+    story.tells(Topic::Publish, &["never confirmed", "no basic.ack"]);
 }
 
 /// The confirm of another message is not this one's.
@@ -141,7 +141,7 @@ fn confirms_are_counted() {
         .publish(ID)
         .publish("third");
     story.confirm(1, false).confirm(3, false);
-    story.tells(Topic::Confirm, &["never confirmed"]);
+    story.tells(Topic::Publish, &["never confirmed"]);
     story.confirm(2, false);
     story.tells(Topic::Consume, &["confirmed; nobody took it"]);
 
@@ -152,7 +152,7 @@ fn confirms_are_counted() {
         .publish("first")
         .publish(ID);
     story.confirm(1, true);
-    story.tells(Topic::Confirm, &["never confirmed"]);
+    story.tells(Topic::Publish, &["never confirmed"]);
     story.confirm(2, true);
     story.tells(Topic::Consume, &["nobody took it"]);
 }
@@ -188,7 +188,7 @@ fn transient_when_the_broker_died() {
     story.confirm_mode().publish(ID).confirm(1, false);
     story.tells(Topic::Consume, &["nobody took it"]);
     story.journal.note("broker killed (SIGKILL)");
-    story.tells(Topic::Confirm, &["transient (delivery_mode 1)"]);
+    story.tells(Topic::Publish, &["transient (delivery_mode 1)"]);
 }
 
 #[test]

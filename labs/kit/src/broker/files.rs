@@ -186,9 +186,13 @@ impl NodeDir {
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(Keeping::Free),
-            Err(TryLockError::WouldBlock) => Ok(match state {
-                Some(state) => Keeping::Up(Box::new(state)),
-                None => Keeping::Busy,
+            Err(TryLockError::WouldBlock) => Ok(match (state, self.keeper()) {
+                // Not one that a killed keeper left to the next: a container may even
+                // answer to it, until it is removed in a moment.
+                (Some(state), Some((pid, _))) if pid == state.keeper_pid => {
+                    Keeping::Up(Box::new(state))
+                }
+                _ => Keeping::Busy,
             }),
             Err(TryLockError::Error(e)) => Err(e),
         }

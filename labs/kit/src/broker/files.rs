@@ -127,6 +127,16 @@ impl NodeDir {
         self.dir.join("own.lock")
     }
 
+    /// There while a Compose project of this node may be: from before its container is
+    /// made until it is seen removed, however many keepers were killed meanwhile.
+    pub fn compose_mark(&self) -> PathBuf {
+        self.dir.join("compose")
+    }
+
+    pub fn forget_compose(&self) -> io::Result<()> {
+        gone_is_fine(fs::remove_file(self.compose_mark()))
+    }
+
     fn used(&self) -> PathBuf {
         self.dir.join("used")
     }

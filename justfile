@@ -11,10 +11,10 @@ lab := CARGO_TARGET_DIR / 'debug/lab'
 
 # Builds the `lab` command: silently, except the first time, which takes a minute. With
 # `common` in it the crates that all chapters share are built at once, on all cores.
-build := 'cargo build ' + (if path_exists(lab) == 'true' { '-q ' } else { '' }) + '-p kit -p common' \
-    + ' || { echo "The lab itself could not be built: cargo says above why."' \
-    + '; echo "Is Rust there (https://rustup.rs), and room on the disk? README.md lists the needs."' \
-    + '; exit 2; } >&2'
+cargo := 'cargo build ' + (if path_exists(lab) == 'true' { '-q ' } else { '' }) + '-p kit -p common'
+build := cargo + ' || { echo "error: the lab itself could not be built; cargo says above why"' \
+    + '; echo "  do   see to Rust (https://rustup.rs), room on the disk, a writable target/"' \
+    + '; echo "       and: just doctor"; exit 2; } >&2'
 
 _default:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
@@ -23,73 +23,73 @@ _default:
 [group('start here')]
 [no-exit-message]
 setup:
-    {{ build }}; exec {{ lab }} setup
+    {{ build }}; exec {{ quote(lab) }} setup
 
 # What is installed, which broker is used, what to do
 [group('start here')]
 [no-exit-message]
 doctor:
-    {{ build }}; exec {{ lab }} doctor
+    {{ cargo }} || test -x {{ quote(lab) }} || exit 2; exec {{ quote(lab) }} doctor
 
 # Check your lab; --only CHECK, --seed N, --json FILE
 [group('chapter')]
 [no-exit-message]
 lab NN *ARGS:
-    {{ build }}; exec {{ lab }} lab "$@"
+    {{ build }}; exec {{ quote(lab) }} lab "$@"
 
 # Check your lab again at each save
 [group('chapter')]
 [no-exit-message]
 watch NN *ARGS:
-    {{ build }}; exec {{ lab }} watch "$@"
+    {{ build }}; exec {{ quote(lab) }} watch "$@"
 
 # The next hint for a hole, as in: just hint 02 3
 [group('chapter')]
 [no-exit-message]
 hint NN *HOLE:
-    {{ build }}; exec {{ lab }} hint "$@"
+    {{ build }}; exec {{ quote(lab) }} hint "$@"
 
 # Start its services to play with; --watch, --solution
 [group('chapter')]
 [no-exit-message]
 run NN *ARGS:
-    {{ build }}; exec {{ lab }} run "$@"
+    {{ build }}; exec {{ quote(lab) }} run "$@"
 
 # Check the solution, with the same checks
 [group('chapter')]
 [no-exit-message]
 solution NN *ARGS:
-    {{ build }}; exec {{ lab }} solution "$@"
+    {{ build }}; exec {{ quote(lab) }} solution "$@"
 
 # Your lab beside the solution
 [group('chapter')]
 [no-exit-message]
 diff NN:
-    {{ build }}; exec {{ lab }} diff "$@"
+    {{ build }}; exec {{ quote(lab) }} diff "$@"
 
 # Put your lab back as committed; target/ keeps a copy/
 [group('chapter')]
 [no-exit-message]
 reset NN:
-    {{ build }}; exec {{ lab }} reset "$@"
+    {{ build }}; exec {{ quote(lab) }} reset "$@"
 
 # The private broker: up, down or status
 [group('broker')]
 [no-exit-message]
 broker *ACTION:
-    {{ build }}; exec {{ lab }} broker "$@"
+    {{ build }}; exec {{ quote(lab) }} broker "$@"
 
 # Everything that proves the lab right
 [group('for maintainers')]
 [no-exit-message]
 test *STEPS:
-    {{ build }}; exec {{ lab }} test "$@"
+    {{ build }}; exec {{ quote(lab) }} test "$@"
 
 # How long the loop of edit and check takes: bench loop
 [group('for maintainers')]
 [no-exit-message]
 bench *WHAT:
-    {{ build }}; exec {{ lab }} bench "$@"
+    {{ build }}; exec {{ quote(lab) }} bench "$@"
 
 # Format all sources
 [group('for maintainers')]

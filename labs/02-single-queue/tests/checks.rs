@@ -2,11 +2,13 @@
 
 use awc::http::Method;
 use kit::check;
-use kit::check::{Checks, Lab, Outcome, PATIENCE, Seen, Service, Topic, fail, fate};
+use kit::check::{
+    Checks, Lab, Outcome, PATIENCE, Response, Seen, Service, Stop, Topic, fail, fate,
+};
 use kit::guard::Exit;
 use kit::wiretap::Side;
 use lapin::BasicProperties;
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -25,12 +27,13 @@ kit::main!(Checks {
         check!(recorded, HOLE 4, "a watched video reaches the history"),
         check!(saved_user, HOLE 4, "a saved user reaches the session service"),
         check!(other_clients, HOLE 2, "a service in another language can join in"),
-        check!(consumer_down, HOLE 5, "messages wait for a stopped consumer, in order"),
+        check!(consumer_down, HOLE 6, "messages wait for a stopped consumer, in order"),
         check!(killed_consumer, HOLE 5, "a killed consumer loses nothing"),
         check!(ack_after_record, HOLE 7, "no message is acked before it is recorded"),
         check!(prefetch, HOLE 5, "a consumer takes no more than it can carry"),
         check!(broken_message, HOLE 6, "a broken message does not block the next one"),
         check!(link_cut, HOLE 4, "a success is never a message that was lost"),
+        check!(queue_gone, HOLE 4, "a message that no queue takes is no success"),
         check!(late_broker, HOLE 1, "services started before the broker wait for it").early(),
         check!(broker_restart, HOLE 7, "a restarted broker: both go on, nothing is lost").early(),
         check!(bad_request, HOLE 4, "a bad request publishes nothing"),
@@ -54,10 +57,53 @@ async fn watch(streaming: &Service) -> Outcome<String> {
     let expected = "GET /video answers 200 with the film and its view-id";
     let id = answer.view_id.clone().filter(|_| answer.ok());
     id.ok_or_else(|| {
-        fail(expected, answer.summary())
+        fail(expected, told(streaming, &answer))
             .because("the broker is there, so the view can be published")
+            .hole(4)
             .into()
     })
+}
+
+/// An answer, with what the service logged last: why it is not the one that was expected.
+fn told(service: &Service, answer: &Response) -> String {
+    let words = service.last_words(1).join("");
+    format!("{}; last in its log:\n{words}", answer.summary())
+}
+
+/// Saves a user and gives their id.
+async fn save(users: &Service, name: &str) -> Outcome<String> {
+    let answer = users.post("/users/save", &json!({ "name": name })).await?;
+    let id = answer.json()["userId"].as_str().map(str::to_owned);
+    let expected = "POST /users/save answers 200 with a userId";
+    id.ok_or_else(|| {
+        fail(expected, told(users, &answer))
+            .because("the broker is there, so the user can be published")
+            .hole(4)
+            .into()
+    })
+}
+
+/// Waits until the session service knows each of these users, once, with one of the names.
+async fn all_known(
+    lab: &Lab,
+    sessions: &Service,
+    expected: &str,
+    names: &[&str],
+    ids: &[String],
+) -> Outcome {
+    let look = async || {
+        let rows = sessions.get("/users").await?.json()["users"].take();
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        let whole = rows.iter().filter(|row| {
+            let name = row["name"].as_str().unwrap_or_default();
+            names.contains(&name)
+        });
+        Ok(whole
+            .map(|row| row["userId"].as_str().unwrap_or("?").to_owned())
+            .collect())
+    };
+    lab.each_once(expected, Some("users"), ids, look).await?;
+    Ok(())
 }
 
 /// Watches `count` videos, one after the other.
@@ -120,30 +166,10 @@ async fn saved_user(lab: Lab) -> Outcome {
     ];
     let mut ids = Vec::new();
     for name in names {
-        let answer = users.post("/users/save", &json!({ "name": name })).await?;
-        let id = answer.json()["userId"].as_str().map(str::to_owned);
-        let refused = || {
-            fail(
-                "POST /users/save answers 200 with a userId",
-                answer.summary(),
-            )
-        };
-        ids.push(id.ok_or_else(refused)?);
+        ids.push(save(&users, name).await?);
     }
     let expected = "all saved users known to the session service";
-    lab.each_once(expected, Some("users"), &ids, async || {
-        let rows = sessions.get("/users").await?.json()["users"].take();
-        let rows = rows.as_array().cloned().unwrap_or_default();
-        let whole = rows.iter().filter(|row| {
-            let name = row["name"].as_str().unwrap_or_default();
-            names.contains(&name)
-        });
-        Ok(whole
-            .map(|row| row["userId"].as_str().unwrap_or("?").to_owned())
-            .collect())
-    })
-    .await?;
-    Ok(())
+    all_known(&lab, &sessions, expected, &names, &ids).await
 }
 
 async fn other_clients(lab: Lab) -> Outcome {
@@ -197,7 +223,8 @@ async fn consumer_down(lab: Lab) -> Outcome {
         "10 messages wait in queue `viewed`",
         format!("{depth} wait"),
     )
-    .because("the broker keeps what the consumer cannot take yet")
+    .because("10 viewers have their 200: the broker must have confirmed each view by then")
+    .hole(4)
     .unless(depth == 10)?;
 
     let history = lab.start("history").await?;
@@ -283,7 +310,11 @@ async fn ack_after_record(lab: Lab) -> Outcome {
             Ok(Seen::when(gone, || "neither".to_owned()))
         },
     )
-    .await?;
+    .await
+    .map_err(|stop| match stop {
+        Stop::Failed(failure) if failure.observed.starts_with("neither") => failure.hole(6).into(),
+        other => other,
+    })?;
     drop(locked);
     let expected = "the view is recorded once the database can be written again";
     all_recorded(&lab, &history, expected, &[id]).await?;
@@ -387,9 +418,14 @@ async fn link_cut(lab: Lab) -> Outcome {
     let history = consuming_history(&lab).await?;
     let streaming = lab.start("video-streaming").await?;
     let mut promised = vec![watch(&streaming).await?];
+    let confirms = !lab
+        .journal()
+        .methods("video-streaming", "confirm.select")
+        .is_empty();
     for round in 0..6 {
-        // The message lost on its way there, or the confirm on its way back.
+        // The message lost on its way there, or the confirm on its way back, if there is one.
         let lost = round < 2 || (round > 3 && lab.random(|chance| chance.random::<bool>()));
+        let lost = lost || !confirms;
         let tap = streaming.tap();
         if lost {
             tap.cut_before(Side::Client, "basic.publish");
@@ -420,6 +456,45 @@ async fn link_cut(lab: Lab) -> Outcome {
     Ok(())
 }
 
+async fn queue_gone(lab: Lab) -> Outcome {
+    let streaming = lab.start("video-streaming").await?;
+    watch(&streaming).await?;
+    let connection = lab.connect().await?;
+    let deleted = async {
+        let channel = connection.create_channel().await?;
+        let options = QueueDeleteOptions::default();
+        channel.queue_delete(VIEWED.into(), options).await
+    };
+    deleted.await.map_err(anyhow::Error::from)?;
+    lab.journal().note(format!("queue `{VIEWED}` deleted"));
+
+    let answer = streaming.get("/video").await?;
+    let kept = lab.queue(VIEWED).await?.is_some_and(|q| q.ready == 1);
+    let id = answer.view_id.clone().unwrap_or_default();
+    let observed = match answer.ok() {
+        true => format!(
+            "{}; {}",
+            answer.summary(),
+            fate(lab.journal(), &id).observed
+        ),
+        false => answer.summary(),
+    };
+    fail("no 200 for a view that no queue takes", observed)
+        .because(
+            "a message without a queue is confirmed too; with `mandatory` it is sent back first",
+        )
+        .unless(!answer.ok() || kept)?;
+    lab.eventually(
+        "video-streaming declares the queue again and publishes",
+        "somebody deletes the wrong queue sooner or later",
+        async || {
+            let answer = streaming.get("/video").await?;
+            Ok(Seen::when(answer.ok(), || told(&streaming, &answer)))
+        },
+    )
+    .await
+}
+
 async fn bad_request(lab: Lab) -> Outcome {
     let users = lab.start("user-management").await?;
     let huge = json!({ "name": "x".repeat(100_000) }).to_string();
@@ -446,7 +521,7 @@ async fn bad_request(lab: Lab) -> Outcome {
         .unless((400..500).contains(&answer.status))?;
     }
     let good = users.post("/users/save", &json!({ "name": "Ada" })).await?;
-    fail("a good request after them answers 200", good.summary())
+    fail("a good request after them answers 200", told(&users, &good))
         .because("nobody's bad request may harm the next caller")
         .unless(good.ok())?;
     let published = lab
@@ -498,7 +573,14 @@ async fn sigterm(lab: Lab) -> Outcome {
     history.start().await?;
     let expected = "the other messages are recorded after the next start";
     all_recorded(&lab, &history, expected, &ids).await?;
-    Ok(())
+
+    let waiting = lab.service("session-management").await?;
+    waiting.tap().refuse();
+    waiting.start().await?;
+    let exit = waiting.stop().await?;
+    fail("exit code 0 without a broker, too", exit.to_string())
+        .because("who waits for the broker must hear SIGTERM while it waits")
+        .unless(exit == Exit::Code(0))
 }
 
 async fn late_broker(lab: Lab) -> Outcome {
@@ -539,9 +621,15 @@ async fn broker_restart(lab: Lab) -> Outcome {
     let history = consuming_history(&lab).await?;
     let streaming = lab.start("video-streaming").await?;
     let mut promised = watch_all(&streaming, 5).await?;
-    // Some messages wait or are in hand when the broker dies.
+    // Some messages are in hand when the broker dies, others wait in a queue.
     let locked = history.lock_database()?;
     promised.extend(watch_all(&streaming, 5).await?);
+    let users = lab.start("user-management").await?;
+    let names = ["Ada", "Grace", "Edsger"];
+    let mut saved = Vec::new();
+    for name in names {
+        saved.push(save(&users, name).await?);
+    }
     lab.kill_broker().await?;
     drop(locked);
     lab.broker_is_back().await?;
@@ -561,5 +649,7 @@ async fn broker_restart(lab: Lab) -> Outcome {
     lab.consumers(VIEWED, 1).await?;
     let expected = "all views that were answered with 200 are recorded after the restart";
     all_recorded(&lab, &history, expected, &promised).await?;
-    Ok(())
+    let sessions = lab.start("session-management").await?;
+    let expected = "3 users who waited in queue `users` are still there after the restart";
+    all_known(&lab, &sessions, expected, &names, &saved).await
 }

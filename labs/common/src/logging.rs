@@ -12,6 +12,8 @@ pub fn init(role: &'static str) {
         .filter_level(LevelFilter::Info)
         // Actix tells of each of its threads at level info; that says nothing of the service.
         .filter_module("actix_server", LevelFilter::Warn)
+        // And lapin of each span that it enters.
+        .filter_module("tracing::span", LevelFilter::Warn)
         .parse_env("RUST_LOG")
         .format(move |out, record| {
             let now = out.timestamp_millis().to_string();

@@ -4,8 +4,10 @@
 //! argument. It starts the service in a process group of its own and kills that group when
 //! its own standard input ends, which the kernel sees to whatever kills the check.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
@@ -75,7 +77,8 @@ impl Report {
             Self::Running(pid) => format!("running {pid}"),
             Self::Ended(Exit::Code(code)) => format!("code {code}"),
             Self::Ended(Exit::Signal(number)) => format!("signal {number}"),
-            Self::Failed(why) => format!("failed {why}"),
+            // A path may hold a line feed.
+            Self::Failed(why) => format!("failed {}", why.replace('\n', " ")),
         };
         // When nobody reads any more, standard input has ended too, and that is acted on.
         let mut out = std::io::stdout().lock();
@@ -86,7 +89,7 @@ impl Report {
 /// The guard's own `main`: `program` with `arguments`, whose output goes to the guard's
 /// standard error. Gives the guard's exit code.
 #[must_use]
-pub fn main(program: &str, arguments: &[String]) -> i32 {
+pub fn main(program: &OsStr, arguments: &[OsString]) -> i32 {
     match guard(program, arguments) {
         Ok(exit) => {
             Report::Ended(exit).write();
@@ -99,7 +102,7 @@ pub fn main(program: &str, arguments: &[String]) -> i32 {
     }
 }
 
-fn guard(program: &str, arguments: &[String]) -> Result<Exit> {
+fn guard(program: &OsStr, arguments: &[OsString]) -> Result<Exit> {
     let output = std::io::stderr();
     let mut child = Command::new(program)
         .args(arguments)
@@ -107,7 +110,7 @@ fn guard(program: &str, arguments: &[String]) -> Result<Exit> {
         .stdout(output)
         .process_group(0)
         .spawn()
-        .with_context(|| format!("cannot start {program}"))?;
+        .with_context(|| format!("cannot start {}", Path::new(program).display()))?;
     let pid = i32::try_from(child.id()).context("a process id beyond i32")?;
     Report::Running(pid).write();
     std::thread::spawn(move || {

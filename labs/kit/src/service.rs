@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -144,10 +145,18 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        if self.ended().is_some() && signal == Signal::SIGKILL {
-            return Ok(());
+        let kill = signal == Signal::SIGKILL;
+        match self.ended() {
+            Some(_) if kill => return Ok(()),
+            // Its process id may be somebody else's by now.
+            Some(exit) => bail!("{} has ended ({exit})", self.role),
+            None => {}
         }
-        killpg(self.pid, signal).with_context(|| format!("cannot send {signal} to {}", self.role))
+        match killpg(self.pid, signal) {
+            // Dead by itself, and its guard is about to say so.
+            Err(Errno::ESRCH) if kill => Ok(()),
+            sent => sent.with_context(|| format!("cannot send {signal} to {}", self.role)),
+        }
     }
 }
 

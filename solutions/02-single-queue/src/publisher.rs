@@ -97,6 +97,7 @@ impl Publisher {
             .await?; // confirmed
         match confirmation {
             Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(_)) => bail!("message {id} came back: no queue takes it"),
             other => bail!("the broker did not take message {id}: {other:?}"),
         }
         // END HOLE 4

@@ -36,7 +36,12 @@ impl Lab {
             self.all_well()?;
             if late {
                 let there = ids.iter().filter(|id| seen.contains(id)).count();
-                let sum = format!("{there} of {}", ids.len());
+                let mut sum = format!("{there} of {}", ids.len());
+                // Under another id perhaps, which the sender could never ask for.
+                let others = seen.iter().filter(|id| !ids.contains(id)).count();
+                if others > 0 {
+                    sum += &format!(", and {others} with other ids");
+                }
                 return Err(self.missing(expected, &sum, missing).into());
             }
             let idle = match queue {

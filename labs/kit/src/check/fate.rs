@@ -6,11 +6,12 @@ use crate::wiretap::{Entry, Event, Frame, Journal, Side};
 /// What a finding is about; a chapter knows which of its holes that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// The message was never sent.
+    /// The message was never sent, or not as it should be: transient, or taken for sent
+    /// before the broker's word.
     Publish,
-    /// It was sent without waiting for the broker's word.
+    /// It was sent on a channel that is not in confirm mode.
     Confirm,
-    /// It, or its queue, does not outlive the broker.
+    /// Its queue does not outlive the broker.
     Durability,
     /// No queue got it.
     Routing,
@@ -82,7 +83,7 @@ pub fn fate(journal: &Journal, id: &str) -> Finding {
                 .copied()
         };
         match (last("basic.publish"), last("basic.deliver")) {
-            (_, Some(delivery)) => delivered(&frames, delivery),
+            (_, Some(delivery)) => delivered(entries, &frames, delivery),
             (Some(publish), None) => undelivered(entries, &frames, publish, id),
             (None, None) => Finding::new(
                 Topic::Publish,
@@ -99,7 +100,7 @@ pub fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
-fn delivered(frames: &[At<'_>], delivery: At<'_>) -> Finding {
+fn delivered(entries: &[Entry], frames: &[At<'_>], delivery: At<'_>) -> Finding {
     let id = short(delivery.frame.message_id().unwrap_or("?"));
     let to = format!("{} got {id} at {:.3} s", delivery.frame.service, delivery.t);
     let consumes = frames.iter().filter(|at| {
@@ -141,6 +142,11 @@ fn delivered(frames: &[At<'_>], delivery: At<'_>) -> Finding {
             format!("{to} and gave it back ({method}, requeue true)"),
             "a message that is always given back is never done",
         ),
+        None if ended(&entries[delivery.index..], delivery.frame) => Finding::new(
+            Topic::Consume,
+            format!("{to}, did not settle it, and its connection ended; nobody got it again"),
+            "what is not settled goes back to its queue: who still lives has to consume again",
+        ),
         None => Finding::new(
             Topic::Settle,
             format!("{to} and neither recorded nor settled it"),
@@ -149,8 +155,22 @@ fn delivered(frames: &[At<'_>], delivery: At<'_>) -> Finding {
     }
 }
 
+/// Whether the connection of `frame` ended in these entries.
+fn ended(entries: &[Entry], frame: &Frame) -> bool {
+    entries.iter().any(|entry| {
+        matches!(&entry.event, Event::Link { service, connection: Some(number), what }
+            if *service == frame.service && *number == frame.connection
+                && (what == "closed" || what.starts_with("lost")))
+    })
+}
+
 fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) -> Finding {
-    let sent = format!("{} was published at {:.3} s", short(id), publish.t);
+    let queue = publish.frame.args["routing_key"].as_str().unwrap_or("?");
+    let sent = format!(
+        "{} was published to `{queue}` at {:.3} s",
+        short(id),
+        publish.t
+    );
     let returned =
         |at: &&At<'_>| at.frame.method == "basic.return" && at.frame.message_id() == Some(id);
     if frames.iter().any(|at| returned(&at)) {
@@ -171,15 +191,14 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
             .is_some_and(|m| !m.persistent)
         {
             return Finding::new(
-                Topic::Confirm,
+                Topic::Publish,
                 format!("{sent} as transient (delivery_mode 1), then the broker died"),
                 "the broker keeps transient messages in memory only",
             );
         }
-        let queue = publish.frame.args["routing_key"].as_str();
         let fleeting = frames.iter().any(|at| {
             at.frame.method == "queue.declare"
-                && at.frame.args["queue"].as_str() == queue
+                && at.frame.args["queue"].as_str() == Some(queue)
                 && !at.frame.flag("durable")
                 && !at.frame.flag("passive")
         });
@@ -213,7 +232,7 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
     });
     if !confirmed {
         return Finding::new(
-            Topic::Confirm,
+            Topic::Publish,
             format!("{sent} and the broker never confirmed it (no basic.ack came back)"),
             "only a confirmed message is the broker's to keep",
         );

@@ -124,7 +124,7 @@ impl Lab {
         let dir = self.dir();
         let mut environment = BTreeMap::from([
             ("PORT".to_owned(), port.number().to_string()),
-            ("RUST_LOG".to_owned(), "info,actix_server=warn".to_owned()),
+            ("RUST_LOG".to_owned(), "info".to_owned()),
             ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
             (
                 "DATABASE".to_owned(),

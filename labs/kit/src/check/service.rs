@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use awc::http::Method;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::http::{self, Response};
 use super::{DEADLINE, Lab, Locked, Outcome, Port, Seen, fail};
@@ -133,8 +134,10 @@ impl Service {
     /// `kill -9`, and waits until it is gone.
     ///
     /// # Errors
-    /// Unknown when the kernel does not let it be killed.
+    /// A failure when it has died by itself before; unknown when the kernel does not let it
+    /// be killed.
     pub async fn kill(&self) -> Outcome {
+        self.0.lab.all_well()?;
         self.0.ended_by_check.set(true);
         let process = self.0.process.take();
         if let Some(process) = process {
@@ -238,7 +241,7 @@ impl Service {
     /// A failure when no answer comes.
     pub async fn get(&self, path: &str) -> Outcome<Response> {
         let answer = self.try_get(path).await;
-        self.answered("GET", path, answer)
+        self.answered("GET", path, answer).await
     }
 
     /// `GET path`; what went wrong as text when no answer comes.
@@ -272,7 +275,7 @@ impl Service {
         let name = method.to_string();
         let body = Some((content_type, body.into()));
         let answer = self.request(method, path, body).await;
-        self.answered(&name, path, answer)
+        self.answered(&name, path, answer).await
     }
 
     async fn request(
@@ -293,19 +296,26 @@ impl Service {
         answer.map_err(|_| end)
     }
 
-    fn answered(
+    async fn answered(
         &self,
         method: &str,
         path: &str,
         answer: Result<Response, String>,
     ) -> Outcome<Response> {
-        answer.or_else(|error| {
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        // A service that ends closes its port first; that it has ended explains more.
+        let over = Instant::now() + LAST_BREATH;
+        while Instant::now() < over {
             self.0.lab.all_well()?;
-            let expected = format!("{} answers {method} {path}", self.role());
-            Err(fail(expected, format!("no answer: {error}"))
-                .because("a caller who gets no answer cannot know what happened")
-                .into())
-        })
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let expected = format!("{} answers {method} {path}", self.role());
+        Err(fail(expected, format!("no answer: {error}"))
+            .because("a caller who gets no answer cannot know what happened")
+            .into())
     }
 
     /// Waits until it has ended when it is being stopped.
@@ -332,5 +342,7 @@ impl Service {
     }
 }
 
+/// From a service's closed port to its end it takes far less than this.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 /// How often a state is looked at while it is waited for.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(15);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, exchange, queue};
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
 use super::journal::{Frame, Message, Side};
@@ -13,6 +13,8 @@ use super::journal::{Frame, Message, Side};
 /// The frames of the largest size that a RabbitMQ broker agrees to are far below this; a
 /// longer one is not AMQP.
 const LARGEST_FRAME: usize = 16 * 1024 * 1024;
+/// How a client's protocol header begins.
+const GREETING: &[u8] = b"AMQP";
 /// How much of a body the journal keeps, in bytes.
 const BODY_KEPT: usize = 256;
 
@@ -86,6 +88,17 @@ impl Decoder {
         if self.lost {
             return Some(self.pending.len());
         }
+        // Told by the first bytes, so that a peer which waits for an answer to them gets it.
+        let plausible = if self.greeted {
+            matches!(self.pending[0], 1 | 2 | 3 | 8)
+        } else {
+            let mut both = self.pending.iter().zip(GREETING);
+            both.all(|(byte, expected)| byte == expected)
+        };
+        if !plausible {
+            self.lost = true;
+            return Some(self.pending.len());
+        }
         let header = if self.greeted { 7 } else { 8 };
         if self.pending.len() < header {
             return None;
@@ -95,7 +108,7 @@ impl Decoder {
         }
         let size = [3, 4, 5, 6].map(|at| self.pending[at]);
         let length = u32::from_be_bytes(size) as usize + 8;
-        if length > LARGEST_FRAME || !matches!(self.pending[0], 1 | 2 | 3 | 8) {
+        if length > LARGEST_FRAME {
             self.lost = true;
             return Some(self.pending.len());
         }
@@ -184,13 +197,35 @@ fn message(properties: &AMQPProperties, size: u64) -> Message {
     }
 }
 
-fn names(table: &FieldTable) -> Value {
-    table
-        .inner()
-        .iter()
-        .map(|(key, value)| (key.as_str().to_owned(), json!(format!("{value:?}"))))
+fn plain(table: &FieldTable) -> Value {
+    let fields = table.inner().iter();
+    fields
+        .map(|(key, value)| (key.as_str().to_owned(), plain_value(value)))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// An argument as another language's client would show it.
+fn plain_value(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::Boolean(value) => json!(value),
+        AMQPValue::ShortShortInt(value) => json!(value),
+        AMQPValue::ShortShortUInt(value) => json!(value),
+        AMQPValue::ShortInt(value) => json!(value),
+        AMQPValue::ShortUInt(value) => json!(value),
+        AMQPValue::LongInt(value) => json!(value),
+        AMQPValue::LongUInt(value) => json!(value),
+        AMQPValue::LongLongInt(value) => json!(value),
+        AMQPValue::Float(value) => json!(value),
+        AMQPValue::Double(value) => json!(value),
+        AMQPValue::Timestamp(value) => json!(value),
+        AMQPValue::ShortString(value) => json!(value.as_str()),
+        AMQPValue::LongString(value) => json!(String::from_utf8_lossy(value.as_bytes())),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(plain_value).collect(),
+        AMQPValue::FieldTable(table) => plain(table),
+        AMQPValue::Void => Value::Null,
+        AMQPValue::DecimalValue(_) | AMQPValue::ByteArray(_) => json!(format!("{value:?}")),
+    }
 }
 
 /// A method's name in the specification and the arguments that a lesson speaks of.
@@ -252,7 +287,7 @@ fn describe_exchange(method: &exchange::AMQPMethod) -> (&'static str, Value) {
         M::Declare(m) => (
             "exchange.declare",
             json!({"exchange": m.exchange.as_str(), "type": m.kind.as_str(), "passive": m.passive,
-                "durable": m.durable, "arguments": names(&m.arguments)}),
+                "durable": m.durable, "arguments": plain(&m.arguments)}),
         ),
         M::DeclareOk(_) => ("exchange.declare-ok", json!({})),
         M::Delete(m) => ("exchange.delete", json!({"exchange": m.exchange.as_str()})),
@@ -275,7 +310,7 @@ fn describe_queue(method: &queue::AMQPMethod) -> (&'static str, Value) {
             "queue.declare",
             json!({"queue": m.queue.as_str(), "passive": m.passive, "durable": m.durable,
                 "exclusive": m.exclusive, "auto_delete": m.auto_delete,
-                "arguments": names(&m.arguments)}),
+                "arguments": plain(&m.arguments)}),
         ),
         M::DeclareOk(m) => (
             "queue.declare-ok",

@@ -1,6 +1,8 @@
 //! The relay of chapter 01: between an HTTP client and a server, journaling requests and
 //! responses, and losing, delaying or answering them as a check asks.
 
+mod message;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -8,11 +10,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::journal::{Event, Journal, Side};
 use super::link::Link;
+use message::{Expected, Read, read_message};
 
 /// What becomes of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +96,16 @@ impl Relay {
         client.set_nodelay(true)?;
         let mut server = None;
         let mut unread = Vec::new();
-        while let Some(request) = read_message(&mut client, &mut unread, Side::Client).await? {
+        loop {
+            // When the server closes a kept connection, so does the relay: the client's pool is
+            // to see what it would see without it.
+            let request = tokio::select! {
+                request = read_message(&mut client, &mut unread, Expected::Request) => request?,
+                () = gone(server.as_ref()) => None,
+            };
+            let Some(request) = request else {
+                return Ok(());
+            };
             self.record(number, Side::Client, &request);
             let answer = self.plan.borrow_mut().pop_front().unwrap_or(Answer::Pass);
             if let Answer::Status(status) = answer {
@@ -121,7 +133,6 @@ impl Relay {
             self.record(number, Side::Server, &response);
             client.write_all(&response.bytes).await?;
         }
-        Ok(())
     }
 
     async fn forward(&self, server: &mut Option<TcpStream>, request: &Read) -> Result<Read> {
@@ -137,7 +148,8 @@ impl Relay {
         };
         connection.write_all(&request.bytes).await?;
         let mut unread = Vec::new();
-        read_message(connection, &mut unread, Side::Server)
+        let to_head = request.line.starts_with("HEAD ");
+        read_message(connection, &mut unread, Expected::Response { to_head })
             .await?
             .context("the server closed the connection instead of answering")
     }
@@ -153,17 +165,18 @@ impl Relay {
     }
 }
 
-/// One HTTP message as it came.
-struct Read {
-    bytes: Vec<u8>,
-    line: String,
-    body: String,
+/// Waits until the kept connection to the server is closed; for ever without one.
+async fn gone(server: Option<&TcpStream>) {
+    match server {
+        Some(server) => hung_up(server).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// Waits until the client has closed its end.
-async fn hung_up(client: &TcpStream) {
-    if client.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
-        // It sends more already, so it is still there; its next request waits for its turn.
+/// Waits until the peer has closed its end.
+async fn hung_up(peer: &TcpStream) {
+    if peer.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
+        // It sends more already, so it is still there; that waits for its turn.
         std::future::pending::<()>().await;
     }
 }
@@ -176,68 +189,4 @@ fn canned(status: u16) -> Read {
         line,
         body: String::new(),
     }
-}
-
-/// Reads one message, head and body; `None` when the peer has closed instead. `unread` keeps
-/// what came after it.
-async fn read_message(
-    stream: &mut TcpStream,
-    unread: &mut Vec<u8>,
-    from: Side,
-) -> Result<Option<Read>> {
-    loop {
-        if let Some((line, head, length)) = parse_head(unread, from)? {
-            while unread.len() < head + length {
-                if stream.read_buf(unread).await? == 0 {
-                    bail!("closed in the middle of a body");
-                }
-            }
-            let rest = unread.split_off(head + length);
-            let bytes = std::mem::replace(unread, rest);
-            let kept = bytes.len().min(head + 256);
-            let body = String::from_utf8_lossy(&bytes[head..kept]).into_owned();
-            return Ok(Some(Read { bytes, line, body }));
-        }
-        if stream.read_buf(unread).await? == 0 {
-            return if unread.is_empty() {
-                Ok(None)
-            } else {
-                bail!("closed in the middle of a message")
-            };
-        }
-    }
-}
-
-/// The first line, the head's length and the body's length, once the head is all there.
-fn parse_head(bytes: &[u8], from: Side) -> Result<Option<(String, usize, usize)>> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let (line, status) = match from {
-        Side::Client => {
-            let mut request = httparse::Request::new(&mut headers);
-            let status = request.parse(bytes).context("not an HTTP request")?;
-            let (method, path) = (request.method.unwrap_or("?"), request.path.unwrap_or("?"));
-            (format!("{method} {path}"), status)
-        }
-        Side::Server => {
-            let mut response = httparse::Response::new(&mut headers);
-            let status = response.parse(bytes).context("not an HTTP response")?;
-            let (code, reason) = (response.code.unwrap_or(0), response.reason.unwrap_or(""));
-            (format!("{code} {reason}"), status)
-        }
-    };
-    let httparse::Status::Complete(head) = status else {
-        return Ok(None);
-    };
-    let length = headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .map(|header| {
-            String::from_utf8_lossy(header.value)
-                .trim()
-                .parse::<usize>()
-        })
-        .transpose()
-        .context("content-length is not a number")?
-        .unwrap_or(0);
-    Ok(Some((line, head, length)))
 }

@@ -1,5 +1,5 @@
-//! A service's link to what it talks to: a loopback port that can be taken down, cut,
-//! delayed, black-holed and half-closed while it is in use.
+//! A service's link to what it talks to: a loopback port that can be taken down and cut
+//! while it is in use. What happens to the bytes of a connection is the relay's part.
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -12,6 +12,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::journal::{Event, Journal, Side};
+use crate::check::Port;
+
+/// How soon a port that something else holds is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// The condition of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,8 +24,8 @@ pub(super) struct Condition {
     cuts: u64,
     /// How long each byte is under way, in each direction.
     pub(super) delay: Duration,
-    client: Direction,
-    server: Direction,
+    pub(super) client: Direction,
+    pub(super) server: Direction,
 }
 
 impl Condition {
@@ -55,7 +59,7 @@ pub(super) enum Direction {
 #[derive(Debug)]
 pub struct Link {
     service: String,
-    port: u16,
+    port: Port,
     condition: watch::Sender<Condition>,
     journal: Journal,
     task: JoinHandle<()>,
@@ -77,10 +81,12 @@ impl Link {
     where
         F: Future<Output = Result<()>> + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        // Not one of the kernel's choice: while it refuses, those are given to outgoing
+        // connections, and one that comes from the port it goes to is connected to itself.
+        let port = Port::claim()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()))
             .await
             .context("no loopback port is free for a wiretap")?;
-        let port = listener.local_addr()?.port();
         let (condition, changes) = watch::channel(Condition::default());
         let reception = Reception {
             service: service.to_owned(),
@@ -88,7 +94,7 @@ impl Link {
             serve: Rc::new(serve),
             count: 0,
         };
-        let task = tokio::task::spawn_local(reception.run(listener, port, changes));
+        let task = tokio::task::spawn_local(reception.run(listener, port.number(), changes));
         Ok(Self {
             service: service.to_owned(),
             port,
@@ -101,7 +107,7 @@ impl Link {
     /// The loopback port that the service connects to.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Closes both ends of every connection; new ones are let in.
@@ -113,6 +119,7 @@ impl Link {
     pub fn refuse(&self) {
         self.change("refuses connections", |condition| {
             condition.door = Door::Refuses;
+            condition.cuts += 1;
         });
     }
 
@@ -135,36 +142,7 @@ impl Link {
         });
     }
 
-    /// Holds each byte back for `delay`, in both directions.
-    pub fn delay(&self, delay: Duration) {
-        self.change(&format!("delayed by {} ms", delay.as_millis()), |c| {
-            c.delay = delay;
-        });
-    }
-
-    /// Lets nothing of what `from` sends arrive any more, and tells neither end.
-    pub fn black_hole(&self, from: Side) {
-        self.set(from, Direction::Swallowed, "swallowed");
-    }
-
-    /// Tells the other end that `from` has nothing more to send, as a half-closed TCP
-    /// connection does.
-    pub fn half_close(&self, from: Side) {
-        self.set(from, Direction::Closed, "half-closed");
-    }
-
-    fn set(&self, from: Side, to: Direction, word: &str) {
-        let who = match from {
-            Side::Client => "what the service sends is",
-            Side::Server => "what is sent to the service is",
-        };
-        self.change(&format!("{who} {word}"), |condition| match from {
-            Side::Client => condition.client = to,
-            Side::Server => condition.server = to,
-        });
-    }
-
-    fn change(&self, what: &str, how: impl FnOnce(&mut Condition)) {
+    pub(super) fn change(&self, what: &str, how: impl FnOnce(&mut Condition)) {
         record(&self.journal, &self.service, None, what);
         self.condition.send_modify(how);
     }
@@ -202,7 +180,7 @@ where
         let mut cuts = 0;
         loop {
             let condition = *changes.borrow_and_update();
-            if condition.cuts != cuts || condition.door == Door::Refuses {
+            if condition.cuts != cuts {
                 connections.abort_all();
                 cuts = condition.cuts;
             }
@@ -211,6 +189,7 @@ where
                 (_, false) => listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.ok(),
                 _ => {}
             }
+            let closed_in_vain = listener.is_none() && condition.door != Door::Refuses;
             tokio::select! {
                 // The sender is gone only when the link is dropped.
                 changed = changes.changed() => if changed.is_err() { return },
@@ -218,6 +197,7 @@ where
                     self.admit(client, condition, &mut connections, &changes);
                 }
                 Some(_) = connections.join_next() => {}
+                () = tokio::time::sleep(TRY_AGAIN), if closed_in_vain => {}
             }
         }
     }
@@ -238,13 +218,38 @@ where
         }
         record(&journal, &service, Some(number), "opened");
         let (serve, changes) = (self.serve.clone(), changes.clone());
+        let mut end = End {
+            journal,
+            service,
+            number,
+            how: "lost: closed by the check".to_owned(),
+        };
         connections.spawn_local(async move {
-            let end = match serve(client, number, changes).await {
+            end.is(match serve(client, number, changes).await {
                 Ok(()) => "closed".to_owned(),
                 Err(error) => format!("lost: {error:#}"),
-            };
-            record(&journal, &service, Some(number), &end);
+            });
         });
+    }
+}
+
+/// Journals the end of a connection when it is dropped: a cut aborts the task that serves it.
+struct End {
+    journal: Journal,
+    service: String,
+    number: u32,
+    how: String,
+}
+
+impl End {
+    fn is(&mut self, how: String) {
+        self.how = how;
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        record(&self.journal, &self.service, Some(self.number), &self.how);
     }
 }
 

@@ -11,6 +11,7 @@ mod questions;
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -69,6 +70,39 @@ impl Wiretap {
         })
         .await?;
         Ok(Self { link, traps })
+    }
+
+    /// Holds each byte back for `delay`, in both directions.
+    pub fn delay(&self, delay: Duration) {
+        self.link
+            .change(&format!("delayed by {} ms", delay.as_millis()), |c| {
+                c.delay = delay;
+            });
+    }
+
+    /// Lets nothing of what `from` sends arrive any more, not even that it is gone, and tells
+    /// neither end. [`Link::restore`] lets it through after all, as TCP does when a network is
+    /// back: it sends again what was not acknowledged.
+    pub fn black_hole(&self, from: Side) {
+        self.set(from, Direction::Swallowed, "swallowed");
+    }
+
+    /// Tells the other end that `from` has nothing more to send, as a half-closed TCP
+    /// connection does.
+    pub fn half_close(&self, from: Side) {
+        self.set(from, Direction::Closed, "half-closed");
+    }
+
+    fn set(&self, from: Side, to: Direction, word: &str) {
+        let who = match from {
+            Side::Client => "what the service sends is",
+            Side::Server => "what is sent to the service is",
+        };
+        self.link
+            .change(&format!("{who} {word}"), |condition| match from {
+                Side::Client => condition.client = to,
+                Side::Server => condition.server = to,
+            });
     }
 
     /// Cuts the connection on which `from` next sends `method`, before that arrives. One time.
@@ -155,39 +189,37 @@ impl Way {
     async fn run(self, reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Result<()> {
         let (sender, receiver) = mpsc::channel(UNDER_WAY);
         let (condition, from) = (self.condition.clone(), self.from);
-        tokio::try_join!(
+        let (cut, ()) = tokio::try_join!(
             self.read(reader, sender),
             deliver(writer, receiver, condition, from)
         )?;
+        anyhow::ensure!(!cut, "cut by the check");
         Ok(())
     }
 
-    /// Reads, journals, and sends each read on its way with the time at which it is due.
+    /// Reads, journals, and sends each read on its way with the time at which it is due;
+    /// true when a trap sprang and the connection is to be cut once that has left.
     async fn read(
         mut self,
         mut reader: OwnedReadHalf,
         sender: mpsc::Sender<(Instant, Vec<u8>)>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = reader.read(&mut buffer).await?;
+            let mut condition = self.condition.clone();
+            condition
+                .wait_for(|now| now.direction(self.from) != Direction::Swallowed)
+                .await?;
             let due = Instant::now() + self.condition.borrow().delay;
             if length == 0 {
                 let rest = self.decoder.rest();
                 let _ = sender.send((due, rest)).await;
-                return Ok(());
-            }
-            if self.condition.borrow().direction(self.from) == Direction::Swallowed {
-                continue;
+                return Ok(false);
             }
             let (bytes, cut) = self.inspect(&buffer[..length]);
-            if sender.send((due, bytes)).await.is_err() {
-                return Ok(());
-            }
-            if cut {
-                // What came before the frame still has to leave before the connection is cut.
-                sender.reserve_many(UNDER_WAY).await.ok();
-                anyhow::bail!("cut by the check");
+            if sender.send((due, bytes)).await.is_err() || cut {
+                return Ok(cut);
             }
         }
     }

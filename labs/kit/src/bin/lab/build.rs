@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anstream::eprintln;
+use anstream::eprint;
 use anyhow::{Context, Result};
 use kit::chapter::{Chapter, Variant};
 use kit::paths::Paths;
@@ -167,7 +167,7 @@ async fn listen(stdout: impl AsyncRead + Unpin, chapter: &Chapter, package: &str
         match serde_json::from_str(&line) {
             Ok(Message::Said { target, message }) => {
                 let text = message.rendered.unwrap_or_default();
-                eprintln!("{}{}", clear_line(), text.trim_end_matches('\n'));
+                eprint!("{}{text}", clear_line());
                 if message.level == "error" {
                     heard.in_chapter |= of_chapter(&target.src_path, chapter);
                     let complaint = MACHINE.iter().find(|words| text.contains(*words));

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kit::guard::{self, Report};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-
-use crate::stop::Group;
 
 /// What a service gets to finish the message in hand.
 const GRACE: Duration = Duration::from_secs(5);
@@ -74,46 +75,76 @@ impl Cast {
     }
 }
 
-/// Starts one service in a process group of its own.
-fn spawn(program: &Path, part: &Part) -> std::io::Result<Group> {
-    Group::spawn(
-        Command::new(program)
-            .arg(&part.role)
-            .envs(&part.env)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped()),
-    )
+/// Starts one service behind a guard, which kills it when this process is gone.
+fn spawn(program: &Path, part: &Part) -> std::io::Result<Child> {
+    Command::new(kit::internal::this_program()?)
+        .arg(guard::ARGUMENT)
+        .arg(program)
+        .arg(&part.role)
+        .envs(&part.env)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C at the terminal is for `lab` alone, which then asks the services.
+        .process_group(0)
+        .spawn()
 }
 
 /// Passes on what a service prints until it ends.
 async fn follow(
-    mut service: Group,
+    mut guard: Child,
     index: usize,
     sender: UnboundedSender<Heard>,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) {
-    let child = service.child();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let words = async {
-        tokio::join!(
-            pass_on(stdout, index, &sender),
-            pass_on(stderr, index, &sender)
-        )
-    };
-    let end = async {
-        tokio::select! {
-            status = service.wait() => status.map_or_else(|error| error.to_string(), described),
-            // An error means that nobody can ask any more, which asks too.
-            _ = stopped.wait_for(|stop| *stop) => {
-                service.stop(GRACE).await;
-                "stopped".to_owned()
-            }
-        }
-    };
-    let (end, _) = tokio::join!(end, words);
+    // What the service prints comes by the guard's error output.
+    let words = pass_on(guard.stderr.take(), index, &sender);
+    let end = watch_over(&mut guard, &mut stopped);
+    let (end, ()) = tokio::join!(end, words);
     // Nobody listens any more when the command ends.
     let _ = sender.send(Heard::Ended(index, end));
+}
+
+/// Waits for a service's end, asking for it when `stopped` says so; tells how it ended.
+async fn watch_over(guard: &mut Child, stopped: &mut tokio::sync::watch::Receiver<bool>) -> String {
+    let mut lifeline = guard.stdin.take();
+    let Some(reports) = guard.stdout.take() else {
+        return "its guard says nothing".to_owned();
+    };
+    let mut reports = BufReader::new(reports).lines();
+    let mut service = None;
+    let mut deadline = None;
+    let end = loop {
+        let patience = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            line = reports.next_line() => match line.ok().flatten().as_deref().map(Report::parse) {
+                Some(Some(Report::Running(pid))) => service = Some(Pid::from_raw(pid)),
+                Some(Some(Report::Ended(_))) if deadline.is_some() => break "stopped".to_owned(),
+                Some(Some(Report::Ended(exit))) => break format!("ended by itself: {exit}"),
+                Some(Some(Report::Failed(why))) => break why,
+                Some(None) => continue,
+                None => break "killed".to_owned(),
+            },
+            // An error means that nobody can ask any more, which asks too.
+            _ = stopped.wait_for(|stop| *stop), if deadline.is_none() => {
+                deadline = Some(tokio::time::Instant::now() + GRACE);
+            }
+            // The guard kills it when this is closed.
+            () = patience, if lifeline.is_some() => drop(lifeline.take()),
+        }
+        if let (Some(pid), true) = (service, deadline.is_some()) {
+            // It may have ended by itself meanwhile; that is what is wanted.
+            let _ = killpg(pid, Signal::SIGTERM);
+        }
+    };
+    drop(lifeline);
+    let _ = guard.wait().await;
+    end
 }
 
 async fn pass_on(
@@ -135,15 +166,6 @@ async fn pass_on(
         if sender.send(Heard::Line(index, text)).is_err() {
             return;
         }
-    }
-}
-
-fn described(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended by itself, exit code {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => "ended".to_owned(),
     }
 }
 
@@ -185,41 +207,5 @@ mod tests {
         assert!(given["a"] > port);
         assert_ne!(given["a"], given["b"]);
         assert_ne!(given["a"], port + 1, "that one is wished for by b");
-    }
-
-    #[test]
-    fn services_are_heard_and_stopped() {
-        let part = |role: &str| Part {
-            role: role.to_owned(),
-            env: BTreeMap::new(),
-        };
-        let dir = std::env::temp_dir();
-        let script = dir.join(format!("lab-cast-{}", std::process::id()));
-        std::fs::write(
-            &script,
-            "#!/bin/sh\necho \"I am $1\"\n[ $1 = short ] && exit 3\nexec sleep 60\n",
-        )
-        .unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&script, mode).unwrap();
-        actix_web::rt::System::new().block_on(async {
-            let mut cast = Cast::start(&script, &[part("short"), part("long")]).unwrap();
-            let mut heard = Vec::new();
-            while heard.len() < 3 {
-                heard.push(format!("{:?}", cast.next().await.unwrap()));
-            }
-            cast.stop(|last| heard.push(format!("{last:?}"))).await;
-            heard.sort();
-            assert_eq!(
-                heard,
-                [
-                    r#"Ended(0, "ended by itself, exit code 3")"#,
-                    r#"Ended(1, "stopped")"#,
-                    r#"Line(0, "I am short")"#,
-                    r#"Line(1, "I am long")"#,
-                ]
-            );
-        });
-        std::fs::remove_file(&script).unwrap();
     }
 }

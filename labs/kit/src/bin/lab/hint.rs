@@ -66,7 +66,12 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 fn read(paths: &Paths, chapter: &Chapter) -> Result<Hints> {
     let readme = chapter.readme();
     let name = paths.short(&readme);
-    let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {name}"))?;
+    let text = fs::read_to_string(&readme).map_err(|error| {
+        trouble(
+            format!("the hints are in {name}, which cannot be read: {error}"),
+            format!("git checkout {name}"),
+        )
+    })?;
     hints::parse(&text).with_context(|| name)
 }
 
@@ -106,7 +111,7 @@ fn no_hints(chapter: &Chapter, hole: u32, hints: &Hints) -> anyhow::Error {
     let known: Vec<String> = hints.keys().map(ToString::to_string).collect();
     let what = format!("lab {number} has no hints for a HOLE {hole}");
     match known.as_slice() {
-        [] => trouble(what, format!("read {}", "the chapter's README.md")),
+        [] => trouble(what, "read the chapter's README.md"),
         known => trouble(
             what,
             format!("just hint {number} HOLE, with one of {}", known.join(", ")),

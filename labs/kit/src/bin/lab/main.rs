@@ -16,6 +16,7 @@ mod saves;
 #[path = "../../scratch.rs"]
 mod scratch;
 mod setup;
+mod stage;
 mod stop;
 mod term;
 mod test;

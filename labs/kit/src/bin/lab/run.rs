@@ -1,28 +1,25 @@
 //! `run NN`: the chapter's services, to play with by hand.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
-use anyhow::{Context, Result};
-use kit::broker::Broker;
+use anyhow::Result;
 use kit::chapter::{Chapter, Variant};
-use kit::manifest::{Scene, fill};
+use kit::manifest::Scene;
 use kit::paths::Paths;
 
 use crate::Which;
-use crate::broker;
 use crate::build::{Built, Product, build};
-use crate::cast::{self, Cast, Heard, Part};
+use crate::cast::{Cast, Heard};
 use crate::check::does_not_compile;
 use crate::saves::Saves;
+use crate::stage::Stage;
 use crate::stop::asked;
-use crate::term::{BOLD, DIM, NOTE, TYPE};
+use crate::term::{DIM, NOTE};
 use crate::trouble::{tell, trouble};
 
 /// One colour a service; a seventh begins anew.
@@ -79,18 +76,12 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 }
 
 /// What is played, and how.
-struct Play<'a> {
-    paths: &'a Paths,
-    chapter: Chapter,
-    variant: Variant,
-    scene: Scene,
+pub struct Play<'a> {
+    pub paths: &'a Paths,
+    pub chapter: Chapter,
+    pub variant: Variant,
+    pub scene: Scene,
     watch: bool,
-}
-
-/// What the services need around them; it stays when they are started again.
-struct Stage {
-    broker: Option<Broker>,
-    parts: Vec<Part>,
 }
 
 type Building<'b> = Pin<Box<dyn Future<Output = Result<Built>> + 'b>>;
@@ -128,39 +119,13 @@ impl Play<'_> {
                 }
                 built = finished(&mut building) => {
                     building = None;
-                    match built {
-                        Ok(Built::Program(program)) => {
-                            if let Some(old) = cast.take() {
-                                old.stop(|heard| self.print(&heard)).await;
-                            }
-                            if stage.is_none() {
-                                stage = tokio::select! {
-                                    biased;
-                                    code = &mut stop => return Ok(ExitCode::from(code?)),
-                                    set = self.set() => Some(set?),
-                                };
-                            }
-                            let parts = stage.as_ref().map_or(&[][..], |stage| &stage.parts);
-                            cast = Some(Cast::start(&program, parts)?);
-                        }
-                        failed => {
-                            match failed {
-                                // What the machine cannot do at all ends the command.
-                                Err(error) if !self.watch => return Err(error),
-                                Err(error) => { tell(&error); }
-                                Ok(_) => {
-                                    let again = (!self.watch).then_some("run");
-                                    does_not_compile(&self.chapter, self.variant, again);
-                                }
-                            }
-                            if !self.watch {
-                                return Ok(ExitCode::FAILURE);
-                            }
-                            self.note(match cast {
-                                Some(_) => "the services from before this save keep running",
-                                None => "waiting for a save",
-                            });
-                        }
+                    let over = tokio::select! {
+                        biased;
+                        code = &mut stop => Some(ExitCode::from(code?)),
+                        over = self.take_up(built, &mut stage, &mut cast) => over?,
+                    };
+                    if let Some(code) = over {
+                        return Ok(code);
                     }
                 }
                 heard = next(&mut cast) => match heard {
@@ -183,6 +148,41 @@ impl Play<'_> {
         }
     }
 
+    /// Starts what was built, or says why not; gives an exit code when that ends all.
+    async fn take_up(
+        &self,
+        built: Result<Built>,
+        stage: &mut Option<Stage>,
+        cast: &mut Option<Cast>,
+    ) -> Result<Option<ExitCode>> {
+        let again = (!self.watch).then_some("run");
+        match built {
+            Ok(Built::Program(program)) => {
+                if let Some(old) = cast.take() {
+                    old.stop(|heard| self.print(&heard)).await;
+                }
+                if stage.is_none() {
+                    *stage = Some(self.set().await?);
+                }
+                let parts = stage.as_ref().map_or(&[][..], |stage| &stage.parts);
+                *cast = Some(Cast::start(&program, parts)?);
+                return Ok(None);
+            }
+            Ok(Built::CompileError) => does_not_compile(&self.chapter, self.variant, again),
+            // What the machine cannot do at all ends the command.
+            Err(error) if !self.watch => return Err(error),
+            Err(error) => drop(tell(&error)),
+        }
+        if !self.watch {
+            return Ok(Some(ExitCode::FAILURE));
+        }
+        self.note(match cast {
+            Some(_) => "the services from before this save keep running",
+            None => "waiting for a save",
+        });
+        Ok(None)
+    }
+
     fn build(&self) -> Building<'_> {
         Box::pin(build(
             self.paths,
@@ -192,107 +192,14 @@ impl Play<'_> {
         ))
     }
 
-    /// Sets the stage: broker, vhost, folder and ports; and says what is where.
-    async fn set(&self) -> Result<Stage> {
-        let vhost = self.chapter.package(self.variant);
-        let broker = match self.scene.broker {
-            true => {
-                let broker = broker::acquire(self.paths).await?;
-                broker
-                    .create_vhost(&vhost)
-                    .await
-                    .with_context(|| format!("cannot make the vhost {vhost}"))?;
-                Some(broker)
-            }
-            false => None,
-        };
-        let folder = self.chapter.run_folder(self.variant);
-        let folder = self.paths.data().join("run").join(folder);
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", self.paths.short(&folder)))?;
-        let services = &self.scene.services;
-        let wished: Vec<_> = services.iter().map(|s| (s.role.clone(), s.port)).collect();
-        let ports = cast::ports(&wished)?;
-        let url = broker.as_ref().map(|broker| broker.address.url(&vhost));
-        let parts = self.parts(&ports, &folder, url.as_deref())?;
-        self.announce(&ports, broker.as_ref(), &vhost, &folder)?;
-        Ok(Stage { broker, parts })
-    }
-
-    fn parts(
-        &self,
-        ports: &BTreeMap<String, u16>,
-        folder: &Path,
-        amqp_url: Option<&str>,
-    ) -> Result<Vec<Part>> {
-        let part = |service: &kit::manifest::Role| {
-            let role = &service.role;
-            let database: PathBuf = folder.join(format!("{role}.sqlite"));
-            let log = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
-            let mut env = BTreeMap::from([
-                ("PORT".to_owned(), ports[role].to_string()),
-                ("DATABASE".to_owned(), database.display().to_string()),
-                ("RUST_LOG".to_owned(), log),
-            ]);
-            if let Some(url) = amqp_url {
-                env.insert("AMQP_URL".to_owned(), url.to_owned());
-            }
-            for (name, value) in &service.env {
-                env.insert(name.clone(), fill(value, ports)?);
-            }
-            Ok(Part {
-                role: role.clone(),
-                env,
-            })
-        };
-        self.scene.services.iter().map(part).collect()
-    }
-
-    fn announce(
-        &self,
-        ports: &BTreeMap<String, u16>,
-        broker: Option<&Broker>,
-        vhost: &str,
-        folder: &Path,
-    ) -> Result<()> {
-        let kind = match self.variant {
-            Variant::Lab => "Lab",
-            Variant::Solution => "Solution",
-        };
-        println!("{BOLD}{kind} {}{BOLD:#}", self.chapter.heading());
-        let width = self.width();
-        for (index, service) in self.scene.services.iter().enumerate() {
-            let (role, colour) = (&service.role, colour(index));
-            let port = ports[role];
-            print!("  {colour}{role:width$}{colour:#}  http://127.0.0.1:{port}");
-            if port == service.port {
-                println!();
-            } else {
-                println!("  {NOTE}({} is taken){NOTE:#}", service.port);
-            }
-        }
-        if let Some(broker) = broker {
-            println!("  {:width$}  {}, vhost {vhost}", "broker", broker.label());
-            println!("  {:width$}  {}", "", broker.management);
-            println!("  {:width$}  {}", "", broker::login(self.paths, broker));
-        }
-        println!("  {:width$}  {}", "files", self.paths.short(folder));
-        if !self.scene.tries.is_empty() {
-            println!("Try, in another terminal:");
-        }
-        for line in &self.scene.tries {
-            println!("  {TYPE}{}{TYPE:#}", fill(line, ports)?);
-        }
-        println!("{DIM}Ctrl-C stops all.{DIM:#}");
-        Ok(())
-    }
-
     fn print(&self, heard: &Heard) {
         let (index, text, style) = match heard {
             Heard::Line(index, text) => (*index, text, Style::new()),
             Heard::Ended(index, text) => (*index, text, NOTE),
         };
         let role = self.scene.services.get(index).map_or("", |s| &s.role);
+        // The column says whose line it is, so the line need not say it again.
+        let text = text.replacen(&format!(" {role}: "), " ", 1);
         let (colour, width) = (colour(index), self.width());
         println!("{colour}{role:width$} |{colour:#} {style}{text}{style:#}");
     }
@@ -306,13 +213,14 @@ impl Play<'_> {
     }
 
     /// Of the column of names.
-    fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         let names = self.scene.services.iter().map(|service| service.role.len());
         names.max().unwrap_or(0).max("just run".len())
     }
 }
 
-fn colour(index: usize) -> Style {
+/// The colour of the service with this index.
+pub fn colour(index: usize) -> Style {
     COLOURS[index % COLOURS.len()].on_default()
 }
 

@@ -9,8 +9,9 @@ use kit::broker::{self, Candidate};
 use kit::chapter::{Chapter, Variant};
 use kit::paths::Paths;
 
-use crate::build::{Product, build};
+use crate::build::{Built, Product, build};
 use crate::cast;
+use crate::check::does_not_compile;
 use crate::probe::on_path;
 use crate::stop::{Ended, until_stopped};
 use crate::term::{BOLD, DIM, GOOD, NOTE, TYPE};
@@ -20,10 +21,8 @@ use crate::trouble::trouble;
 const AMQP_PORT: u16 = 5672;
 
 pub fn run(paths: &Paths) -> Result<ExitCode> {
-    let survey = async { Ok(broker::survey(paths).await) };
-    match until_stopped(survey)? {
-        Ended::Stopped(code) => return Ok(code),
-        Ended::Done(candidates) => get_broker(&candidates)?,
+    if let Some(stopped) = get_broker(paths)? {
+        return Ok(stopped);
     }
     println!("{BOLD}Building{BOLD:#} the chapters and their checks");
     step("cargo", &["fetch"], Some(&paths.root))?;
@@ -39,21 +38,29 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
 async fn build_all(paths: &Paths) -> Result<()> {
     for chapter in Chapter::all(&paths.root)? {
         for variant in [Variant::Lab, Variant::Solution] {
-            // A lab that a student is in the middle of may not compile; that is no
-            // obstacle here, and `just lab` will tell again.
-            build(paths, &chapter, variant, Product::Checks).await?;
+            // A lab that a student is in the middle of may not compile; that is no obstacle
+            // here.
+            if let Built::CompileError = build(paths, &chapter, variant, Product::Checks).await? {
+                does_not_compile(&chapter, variant, Some(&variant.to_string()));
+            }
         }
     }
     Ok(())
 }
 
-fn get_broker(candidates: &[Candidate]) -> Result<()> {
+/// Sees to a broker; gives an exit code when it was stopped meanwhile.
+fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
+    let survey = || until_stopped(async { Ok(broker::survey(paths).await) });
+    let candidates = match survey()? {
+        Ended::Stopped(code) => return Ok(Some(code)),
+        Ended::Done(candidates) => candidates,
+    };
     if let Some(found) = candidates.iter().find(|candidate| candidate.chosen) {
         println!(
             "{BOLD}Broker{BOLD:#}: {} ({}), so nothing needs to be installed",
             found.name, found.detail
         );
-        return Ok(());
+        return Ok(None);
     }
     if std::env::var_os("AMQP_URL").is_some_and(|url| !url.is_empty()) {
         let why = candidates.first().map_or("", |given| given.detail.as_str());
@@ -63,10 +70,18 @@ fn get_broker(candidates: &[Candidate]) -> Result<()> {
         ));
     }
     println!("{BOLD}Broker{BOLD:#}: none found");
-    for Candidate { name, detail, .. } in candidates {
+    for Candidate { name, detail, .. } in &candidates {
         println!("  {DIM}{name:<23}{DIM:#} {detail}");
     }
-    install()
+    install()?;
+    match survey()? {
+        Ended::Stopped(code) => Ok(Some(code)),
+        Ended::Done(found) if found.iter().any(|candidate| candidate.chosen) => Ok(None),
+        Ended::Done(_) => Err(trouble(
+            "RabbitMQ was installed, but is not found",
+            "just doctor",
+        )),
+    }
 }
 
 fn install() -> Result<()> {

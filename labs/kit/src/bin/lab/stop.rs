@@ -5,12 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, kill, killpg};
+use kit::internal;
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// How often to look whether `just` is still there.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs `work` to its end, or drops it when a signal asks to stop or the process named by
 /// `LAB_PARENT` is gone. Whatever `work` holds must clean up when it is dropped.
@@ -55,40 +53,8 @@ pub async fn asked() -> Result<u8> {
         _ = interrupt.recv() => 130,
         _ = terminate.recv() => 143,
         _ = hangup.recv() => 129,
-        () = orphaned(parent()) => 143,
+        () = internal::parent_gone() => 143,
     })
-}
-
-/// The process whose end is to be ours, if the environment names one.
-fn parent() -> Option<Pid> {
-    let pid = std::env::var("LAB_PARENT").ok()?.parse().ok()?;
-    (pid > 0).then(|| Pid::from_raw(pid))
-}
-
-/// Resolves when `parent` is gone; never without one.
-///
-/// `just` killed with -9 tells nobody, and its children would go on for ever.
-async fn orphaned(parent: Option<Pid>) {
-    let Some(parent) = parent else {
-        return std::future::pending().await;
-    };
-    while alive(parent) {
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Whether the process runs. One that ended and was not yet collected does not.
-fn alive(pid: Pid) -> bool {
-    if kill(pid, None) == Err(nix::errno::Errno::ESRCH) {
-        return false;
-    }
-    // Linux only; elsewhere the file is absent and the signal's answer stands.
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => !stat
-            .rsplit_once(')')
-            .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')),
-        Err(_) => true,
-    }
 }
 
 /// A child that leads a process group of its own. Dropped while it still runs, the whole
@@ -154,34 +120,9 @@ impl Drop for Group {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     const SOON: Duration = Duration::from_secs(5);
-
-    fn pid_of(child: &std::process::Child) -> Pid {
-        Pid::from_raw(child.id().try_into().unwrap())
-    }
-
-    #[test]
-    fn a_parent_that_is_gone_is_noticed_also_before_it_is_collected() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = pid_of(&child);
-        actix_web::rt::System::new().block_on(async {
-            let early = tokio::time::timeout(LOOK * 2, orphaned(Some(pid))).await;
-            assert!(early.is_err(), "it still runs");
-            child.kill().unwrap();
-            if cfg!(target_os = "linux") {
-                // Not waited for yet: a zombie, which signals still reach.
-                tokio::time::timeout(SOON, orphaned(Some(pid)))
-                    .await
-                    .unwrap();
-            }
-            child.wait().unwrap();
-            tokio::time::timeout(SOON, orphaned(Some(pid)))
-                .await
-                .unwrap();
-        });
-    }
 
     #[test]
     fn a_dropped_group_is_killed_with_its_grandchildren() {
@@ -198,8 +139,8 @@ mod tests {
                 .await
                 .unwrap();
             drop(group);
-            let grandchild = Pid::from_raw(pids.trim().parse().unwrap());
-            tokio::time::timeout(SOON, orphaned(Some(grandchild)))
+            let grandchild = pids.trim().parse().unwrap();
+            tokio::time::timeout(SOON, internal::gone(grandchild))
                 .await
                 .unwrap();
         });

@@ -40,7 +40,7 @@ fn steps() -> Vec<Step> {
         "workspace",
         "units, trees, texts, commands, broker, chapters",
         "cargo",
-        &["test", "--workspace"],
+        &["test", "--workspace", "--no-fail-fast"],
     )]
 }
 

@@ -1,0 +1,55 @@
+//! Services under check as real processes, and whole runs of checks as a student starts
+//! them. This program plays all parts: the tests, the run, and the tiny service of its checks.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod checks;
+mod orphans;
+mod process;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+use support::trial;
+
+fn main() -> ExitCode {
+    // A guard is this very program.
+    kit::internal::dispatch();
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some(checks::SERVICE) => return checks::serve(),
+        Some(orphans::PARENT) => return orphans::parent(&arguments[2..]),
+        _ => {}
+    }
+    if std::env::var_os(checks::AS_CHECKS).is_some() {
+        return checks::main();
+    }
+    let trials = vec![
+        trial("exit_codes", process::exit_codes),
+        trial("killed", process::killed),
+        trial("frozen", process::frozen),
+        trial("terminated", process::terminated),
+        trial("output", process::output),
+        trial("cannot_be_started", process::cannot_be_started),
+        trial("strange_path", process::strange_path),
+        trial("dropped", process::dropped),
+        trial("takes_its_children", process::takes_its_children),
+        trial("ended_before_told", process::ended_before_told),
+        trial("parent_killed", orphans::parent_killed),
+        trial("parent_interrupted", orphans::parent_interrupted),
+        trial("list", run::list),
+        trial("only", run::only),
+        trial("exact", run::exact),
+        trial("verdicts", run::verdicts),
+        trial("json", run::json),
+        trial("colours", run::colours),
+        trial("two_at_a_time", run::two_at_a_time),
+        trial("unwritable", run::unwritable),
+        trial("seeded", run::seeded),
+        trial("parent_gone", run::parent_gone),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

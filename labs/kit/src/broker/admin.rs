@@ -43,7 +43,7 @@ pub async fn down(paths: &Paths) -> Result<usize> {
         // Not under the feet of a keeper that another command has started just now.
         let lock = open_private(&node.keeper_lock(), false)?;
         if lock.try_lock().is_ok() {
-            folder::clean_up(node, &start::compose_file(paths)).await?;
+            folder::clean_up(node).await?;
         }
     }
     Ok(running.len())

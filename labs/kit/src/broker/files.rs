@@ -127,6 +127,16 @@ impl NodeDir {
         self.dir.join("own.lock")
     }
 
+    /// There while a Compose project of this node may be: from before its container is
+    /// made until it is seen removed, however many keepers were killed meanwhile.
+    pub fn compose_mark(&self) -> PathBuf {
+        self.dir.join("compose")
+    }
+
+    pub fn forget_compose(&self) -> io::Result<()> {
+        gone_is_fine(fs::remove_file(self.compose_mark()))
+    }
+
     fn used(&self) -> PathBuf {
         self.dir.join("used")
     }
@@ -186,9 +196,13 @@ impl NodeDir {
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(Keeping::Free),
-            Err(TryLockError::WouldBlock) => Ok(match state {
-                Some(state) => Keeping::Up(Box::new(state)),
-                None => Keeping::Busy,
+            Err(TryLockError::WouldBlock) => Ok(match (state, self.keeper()) {
+                // Not one that a killed keeper left to the next: a container may even
+                // answer to it, until it is removed in a moment.
+                (Some(state), Some((pid, _))) if pid == state.keeper_pid => {
+                    Keeping::Up(Box::new(state))
+                }
+                _ => Keeping::Busy,
             }),
             Err(TryLockError::Error(e)) => Err(e),
         }

@@ -43,12 +43,14 @@ pub(super) async fn lock(node: &NodeDir, source: Source) -> Result<Option<File>>
 
 /// Removes what a keeper left behind that was killed: its lifeline ends the node, unless
 /// the node was frozen, or lives in a container.
-pub(super) async fn clean_up(node: &NodeDir, compose_file: &Path) -> Result<()> {
-    if let Some(state) = node.state() {
-        match state.source {
-            Source::Private => kill_orphan(&state).await,
-            Source::Compose => Project::of(node, compose_file).down().await,
-        }
+pub(super) async fn clean_up(node: &NodeDir) -> Result<()> {
+    if let Some(state) = node.state()
+        && state.source == Source::Private
+    {
+        kill_orphan(&state).await;
+    }
+    if node.compose_mark().exists() {
+        Project::of(node).down().await;
     }
     // A node that is just dying may still write a file into a folder being removed.
     let deadline = Instant::now() + Duration::from_secs(3);

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::NoBroker;
 use super::amqp;
-use super::compose::Project;
+use super::compose::{Project, Settings};
 use super::files::{NodeDir, Source, State};
 use super::folder;
 use super::launch::{self, Identity, Ports};
@@ -83,12 +83,12 @@ async fn keep(args: &[OsString]) -> Result<()> {
     let Some(_lock) = folder::lock(&node, source).await? else {
         return Ok(()); // Another keeper was quicker; whoever started us waits for it.
     };
-    folder::clean_up(&node, Path::new(file)).await?;
+    folder::clean_up(&node).await?;
     let mut keeper = Keeper::new(node, source, PathBuf::from(file))?;
     let result = keeper.run(&mut orders).await;
-    if result.is_err() && source == Source::Compose {
+    if source == Source::Compose {
         // A private node ends with its keeper, a container does not.
-        Project::of(&keeper.node, &keeper.file).down().await;
+        Project::of(&keeper.node).down().await;
     }
     let cleaned = keeper.node.clean();
     result.and(cleaned.context("cannot remove the node's files"))
@@ -149,6 +149,11 @@ impl Keeper {
             if self.state.boots == 0 {
                 // Nobody knows the ports yet, and one of them may be the reason.
                 self.ports = Ports::free()?;
+                if self.state.source == Source::Compose {
+                    // With other ports Compose would make another container, and leave
+                    // the volume of this one behind for ever.
+                    Project::of(&self.node).down().await;
+                }
             }
         }
     }
@@ -156,12 +161,16 @@ impl Keeper {
     /// Starts the node and stays with it until it dies or has to stop.
     async fn once(&mut self, orders: &mut Orders) -> Result<End> {
         let started = Instant::now();
-        let mut child = self.start().await?;
+        let node = self.node.clone();
+        orders.may_idle = false;
+        // An image may be a while in coming.
+        let mut child = tokio::select! {
+            child = self.start() => child?,
+            why = orders.stop(&node) => return Ok(End::Stopped(why)),
+        };
         // Waiting for a child closes its stdin first, unless it was taken out.
         let _lifeline = child.stdin.take();
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let node = self.node.clone();
-        orders.may_idle = false;
         let up = tokio::select! {
             up = self.wait_until_up() => up?,
             status = child.wait() => return Ok(End::Died { status: status?, was_up: false }),
@@ -194,11 +203,16 @@ impl Keeper {
                     .with_context(|| format!("cannot start {}", self.file.display()))
             }
             Source::Compose => {
-                let project = Project::of(&self.node, &self.file);
+                let project = Project::of(&self.node);
+                let settings = Settings {
+                    file: &self.file,
+                    identity: &self.identity,
+                    ports: self.ports,
+                };
                 if self.state.boots == 0 {
-                    project.pull().await?;
+                    project.pull(&settings).await?;
                 }
-                project.up(&self.identity, self.ports)
+                project.up(&settings)
             }
         }
     }
@@ -247,9 +261,6 @@ impl Keeper {
     async fn stop(&self, mut child: Child) -> Result<()> {
         // Nobody shall find a node that is going.
         let removed = self.node.remove_state();
-        if self.state.source == Source::Compose {
-            Project::of(&self.node, &self.file).down().await;
-        }
         // All its data is thrown away, so there is nothing to be gentle for.
         child.kill().await.context("cannot stop the node")?;
         removed.context("cannot remove state.json")

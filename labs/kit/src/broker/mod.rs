@@ -125,7 +125,8 @@ pub struct Queue {
     pub auto_delete: bool,
     /// Whether it belongs to one connection.
     pub exclusive: bool,
-    /// The arguments it was declared with, an object.
+    /// The arguments it was declared with, an object. Without `x-queue-type: classic`:
+    /// RabbitMQ 4 writes that into a declaration that has no arguments.
     pub arguments: Value,
 }
 
@@ -258,7 +259,7 @@ impl Broker {
     /// When the broker does not answer.
     pub async fn queue(&self, vhost: &str, name: &str) -> Result<Option<Queue>> {
         let listed = self.api.queues(vhost).await?;
-        let Some(queue) = listed.into_iter().find(|queue| queue.name == name) else {
+        let Some(mut queue) = listed.into_iter().find(|queue| queue.name == name) else {
             return Ok(None);
         };
         let consumers = if queue.exclusive {
@@ -269,6 +270,13 @@ impl Broker {
             let url = format!("{}?frame_max=8192", self.address.url(vhost));
             self.inspector.consumers(&url, vhost, name).await?
         };
+        if let Some(all) = queue.arguments.as_object_mut()
+            && all
+                .get("x-queue-type")
+                .is_some_and(|kind| kind == "classic")
+        {
+            all.remove("x-queue-type");
+        }
         Ok(Some(Queue {
             ready: queue.messages_ready,
             unacked: queue.messages_unacknowledged,

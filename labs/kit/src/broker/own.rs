@@ -46,7 +46,7 @@ impl OwnNode {
         let broker = Broker::of_slot(node.clone(), paths, progress).await?;
         let own = Self {
             broker,
-            compose: Project::of(&node, &start::compose_file(paths)),
+            compose: Project::of(&node),
             node,
             killed: Cell::new(0),
             _lock: lock,

@@ -147,7 +147,7 @@ async fn start_keeper(
         }
         match keeper.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(None),
-            Ok(Some(_)) => {
+            Ok(Some(status)) => {
                 let mut report = String::new();
                 if let Some(mut stdout) = keeper.stdout.take() {
                     // Half a report is better than none.
@@ -158,6 +158,9 @@ async fn start_keeper(
                         why: why.to_owned(),
                         mend: mend.to_owned(),
                     },
+                    None if report.is_empty() => {
+                        broken(format!("the keeper of a RabbitMQ node was ended: {status}"))
+                    }
                     None => broken(format!("RabbitMQ does not start: {report}")),
                 });
             }

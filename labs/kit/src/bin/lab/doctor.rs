@@ -11,7 +11,7 @@ use kit::manifest::Scene;
 use kit::paths::Paths;
 
 use crate::cast;
-use crate::probe::first_line;
+use crate::probe::{first_line, on_path};
 use crate::stop::until_stopped;
 use crate::term::{BAD, BOLD, DIM, GOOD, NOTE, TYPE};
 use crate::trouble::UNKNOWN;
@@ -82,11 +82,15 @@ impl Doctor {
             curl,
             "install curl: the chapters' lines to try need it",
         );
-        let docker = first_line("docker", &["--version"]).await;
-        let engine = first_line("docker", &["info", "--format", "{{.ServerVersion}}"]).await;
+        // Some versions ask the engine even for their own version.
+        let (docker, engine) = tokio::join!(
+            first_line("docker", &["--version"]),
+            first_line("docker", &["info", "--format", "{{.ServerVersion}}"]),
+        );
         let docker = match (docker, engine) {
             (Some(client), Some(engine)) => format!("{client}, engine {engine}"),
             (Some(client), None) => format!("{client}; no engine answers"),
+            (None, _) if on_path("docker") => "installed, but it does not answer".to_owned(),
             (None, _) => "not installed; not needed where RabbitMQ is".to_owned(),
         };
         row("·", "docker", &docker);

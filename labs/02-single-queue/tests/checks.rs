@@ -397,13 +397,7 @@ async fn broken_message(lab: Lab) -> Outcome {
         .because("what cannot be read cannot be recorded")
         .unless(seen == [good])?;
     for id in &ids {
-        let kept = lab.journal().rejected("history", id);
-        fail(
-            format!("{id} is rejected without requeue"),
-            "it was acked or kept",
-        )
-        .because("a reject says that it was not done; a dead-letter queue could then keep it")
-        .unless(kept)?;
+        rejected(&lab, id).await?;
         fail(
             format!("the log of history names {id}"),
             "not a word about it",
@@ -412,6 +406,20 @@ async fn broken_message(lab: Lab) -> Outcome {
         .unless(history.output().contains(id.as_str()))?;
     }
     Ok(())
+}
+
+/// Waits until `history` has rejected this message without requeue.
+async fn rejected(lab: &Lab, id: &str) -> Outcome {
+    let expected = format!("{id} is rejected without requeue");
+    let why = "a reject says that it was not done; a dead-letter queue could then keep it";
+    lab.eventually(&expected, why, async || {
+        if lab.journal().acked("history", id) {
+            return Err(fail(&expected, "it was acked").because(why).into());
+        }
+        let seen = lab.journal().rejected("history", id);
+        Ok(Seen::when(seen, || "it was kept".to_owned()))
+    })
+    .await
 }
 
 async fn link_cut(lab: Lab) -> Outcome {
@@ -563,6 +571,12 @@ async fn sigterm(lab: Lab) -> Outcome {
     fail("exit code 0", exit.to_string())
         .because("whoever stopped it takes anything else for a crash")
         .unless(exit == Exit::Code(0))?;
+    let why = "what a process has sent before it ended still arrives";
+    lab.eventually("its connection ends with it", why, async || {
+        let gone = lab.journal().disconnected("history");
+        Ok(Seen::when(gone, || "it is still open".to_owned()))
+    })
+    .await?;
     let told = fate(lab.journal(), &ids[0]).observed;
     fail(
         "the message in hand is recorded and acked before history ends",

@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use super::service::LOOK_AGAIN;
-use super::{Failure, Outcome, Port, Seen, Service, Topic, fail, fate, told};
+use super::{Failure, Outcome, Port, Seen, Service, Stop, Topic, fail, fate, told};
 use crate::broker::{Broker, OwnNode, Queue};
 use crate::paths::Paths;
 use crate::service::Launch;
@@ -299,15 +299,24 @@ impl Lab {
     pub async fn consumers(&self, queue: &str, count: u64) -> Outcome {
         let expected = format!("{count} consumer(s) on queue `{queue}`");
         let why = "without a consumer the messages stay in the queue";
-        self.eventually_within(PATIENCE, &expected, why, async || {
-            Ok(match self.queue(queue).await? {
+        let mut there = true;
+        let waited = self.eventually(&expected, why, async || {
+            let seen = self.queue(queue).await?;
+            there = seen.is_some();
+            Ok(match seen {
                 Some(seen) => Seen::when(seen.consumers == Some(count), || {
                     format!("{} consumer(s)", seen.consumers.unwrap_or(0))
                 }),
                 None => Seen::NotYet(format!("no queue `{queue}`")),
             })
-        })
-        .await
+        });
+        match waited.await {
+            Err(Stop::Failed(failure)) if !there && failure.hole.is_none() => {
+                let hole = (self.0.plan.hole_for)(Topic::Durability);
+                Err(failure.hole(hole).into())
+            }
+            other => other,
+        }
     }
 
     /// A connection of the check's own to the services' vhost, past every wiretap.

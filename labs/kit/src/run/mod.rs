@@ -95,7 +95,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         .seed
         .unwrap_or_else(|| rand::random_range(1..10_000));
     let mut report = Report::new(&paths, package, number, kind, seed);
-    let broker = if checks.broker {
+    let broker = if checks.broker && !wanted.is_empty() {
         match find_broker(&paths, &mut report).await {
             Ok(broker) => Some(Rc::new(broker)),
             Err(reason) => {

@@ -111,15 +111,21 @@ pub enum Event {
         /// The first 256 bytes of the body, as text.
         body: String,
     },
-    /// Something the check did to a service, or that befell it: `started`, `killed`,
-    /// `frozen`, `thawed`, `asked to stop`, `exited (0)`.
+    /// Something the check did to a service, or that befell it: `started`,
+    /// `killed (SIGKILL)`, `frozen (SIGSTOP)`, `thawed (SIGCONT)`, `asked to stop (SIGTERM)`,
+    /// `ended: exit code 0`, `ended: SIGABRT`.
     Service {
         /// Its role.
         service: String,
         /// What happened.
         what: String,
     },
-    /// Something the check did to a service's link, or that befell it: `opened`, `cut`, `refused`.
+    /// Something the check did to a service's link, or that befell it. To one connection:
+    /// `opened`, `turned away`, `cut before that basic.ack arrives`,
+    /// `not AMQP from here on: passed on unread`, `closed`, `lost: …`. To all: `cut`,
+    /// `refuses connections`, `turns connections away`, `delayed by 50 ms`,
+    /// `what the service sends is swallowed` (or `half-closed`; or `what is sent to the
+    /// service is …`), `restored`.
     Link {
         /// The role of the service whose link it is.
         service: String,

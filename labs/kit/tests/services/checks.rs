@@ -12,7 +12,8 @@ use rand::RngExt;
 
 /// The role under which this program is the service under check.
 pub const SERVICE: &str = "tiny-service";
-/// Set in the environment, this makes the program a check program.
+/// Set in the environment, this makes the program a check program; of a chapter with a
+/// broker when it is set to `broker`.
 pub const AS_CHECKS: &str = "KIT_TEST_AS_CHECKS";
 /// The check of that name waits until this file exists.
 pub const GO_ON: &str = "KIT_TEST_GO_ON";
@@ -45,7 +46,7 @@ pub fn serve() -> ExitCode {
 /// The run: `kit::main!` in plain words, as the tests' package has no program of its own.
 pub fn main() -> ExitCode {
     let checks = Checks {
-        broker: false,
+        broker: std::env::var(AS_CHECKS).is_ok_and(|with| with == "broker"),
         hole_for: |_| 1,
         all: vec![
             check!(passes, HOLE 1, "a check that passes"),

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         trial("eighty_columns", run::eighty_columns),
         trial("colours", run::colours),
         trial("two_at_a_time", run::two_at_a_time),
+        trial("no_broker", run::no_broker),
         trial("unwritable", run::unwritable),
         trial("seeded", run::seeded),
         trial("panicking_check", run::panicking_check),

@@ -20,8 +20,8 @@ pub const PARENT: &str = "__parent";
 /// Tells its own process id and its guard's, and starts a child that tells its own.
 const SERVICE: &str = "echo $PPID >> \"$PIDS\"; echo $$ >> \"$PIDS\"
     trap '' INT TERM HUP
-    sh -c 'trap \"\" INT TERM HUP; echo $$ >> \"$PIDS\"; while :; do sleep 1; done' &
-    while :; do sleep 1; done";
+    sh -c 'echo $$ >> \"$PIDS\"; exec sleep 60' &
+    wait";
 
 /// Starts two services, freezes the second, and waits for its own death.
 pub fn parent(arguments: &[String]) -> ExitCode {
@@ -52,7 +52,15 @@ pub fn parent(arguments: &[String]) -> ExitCode {
 struct Family {
     parent: Child,
     others: Vec<i32>,
-    _scratch: Scratch,
+    scratch: Scratch,
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        // Also when the test has failed: nothing may outlive it.
+        let _ = self.parent.kill();
+        let _ = self.parent.wait();
+    }
 }
 
 impl Family {
@@ -65,18 +73,20 @@ impl Family {
             .process_group(0)
             .stdin(Stdio::null())
             .spawn()?;
+        let mut family = Self {
+            parent,
+            others: Vec::new(),
+            scratch,
+        };
+        let scratch = &family.scratch;
         let ready = scratch.path().join("ready");
         until("the services are there", || ready.exists()).await?;
-        let mut others = pids(&scratch.path().join("one"), 3).await?;
+        let others = pids(&scratch.path().join("one"), 3).await?;
         let frozen = pids(&scratch.path().join("two"), 3).await?;
         until("the second is frozen", || state(frozen[1]).starts_with('T')).await?;
-        others.extend(frozen);
-        ensure!(others.iter().all(|&pid| alive(pid)));
-        Ok(Self {
-            parent,
-            others,
-            _scratch: scratch,
-        })
+        family.others = [others, frozen].concat();
+        ensure!(family.others.iter().all(|&pid| alive(pid)));
+        Ok(family)
     }
 
     async fn dies_by(mut self, signal: &str, whom: String) -> Result<()> {

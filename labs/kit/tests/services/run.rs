@@ -191,6 +191,13 @@ pub async fn json() -> Result<()> {
     );
     let journal = json_lines(&room.dir().join("passes/journal.jsonl"))?;
     ensure!(journal[0]["check"] == "passes" && journal[0]["seed"] == 1734);
+    let run = room
+        .run(&["--json", "/dev/full", "--only", "passes"])
+        .await?;
+    ensure!(
+        run.err.starts_with("cannot write /dev/full: No space left"),
+        "{run:?}"
+    );
     // A verdict that cannot be written is not lost without a word.
     let run = room
         .run(&["--json", "/nowhere/verdict.json", "--only", "passes"])
@@ -327,6 +334,40 @@ pub async fn seeded() -> Result<()> {
         drawn.push(observed.as_str().context("nothing observed")?.to_owned());
     }
     ensure!(drawn[0] == drawn[1] && drawn[0] != drawn[2], "{drawn:?}");
+    Ok(())
+}
+
+/// Without a broker nothing can be said; and where nothing is to be run none is looked for.
+pub async fn no_broker() -> Result<()> {
+    let room = Room::open()?;
+    let with_broker = |arguments: &[&str]| {
+        let mut command = room.command(arguments)?;
+        command.env(AS_CHECKS, "broker");
+        command.env("AMQP_URL", "amqp://me:s3cret@127.0.0.1:1/");
+        Ok::<_, anyhow::Error>(command)
+    };
+    let run = finished(with_broker(&["--only", "passes", "--only", "dies"])?).await?;
+    ensure!(run.code == Some(2), "{run:?}");
+    ensure!(run.out.matches("not run").count() == 2, "{run:?}");
+    ensure!(run.out.contains("      reason    "), "{run:?}");
+    ensure!(run.out.contains("      do        "), "{run:?}");
+    ensure!(
+        !run.out.contains("s3cret") && !run.err.contains("s3cret"),
+        "{run:?}"
+    );
+    let report = room.report()?;
+    ensure!(report["status"] == "unknown" && report["broker"].is_null());
+    ensure!(!report.to_string().contains("s3cret"), "{report:#}");
+    for line in run.out.lines() {
+        ensure!(line.chars().count() <= 80, "{line}");
+    }
+    // As an editor asks for the tests that are marked to be ignored.
+    let run = finished(with_broker(&["--ignored"])?).await?;
+    ensure!(run.out.contains("no check of that name"), "{run:?}");
+    ensure!(
+        !run.out.contains("reason"),
+        "a broker was looked for: {run:?}"
+    );
     Ok(())
 }
 

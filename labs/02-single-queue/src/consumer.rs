@@ -83,6 +83,7 @@ async fn settle(
 ) -> Result<()> {
     let message = message(delivery);
     let id = message.id.clone();
+    log::debug!("message {id} is in hand");
     // HOLE 6: handle, then ack; log a broken message and reject it without requeue.
     todo!("HOLE 6: handle, then ack; log a broken message and reject it without requeue")
     // END HOLE 6

@@ -546,13 +546,19 @@ async fn sigterm(lab: Lab) -> Outcome {
     let history = lab
         .service("history")
         .await?
-        .with("DATABASE_TIMEOUT_MS", 8000);
+        .with("DATABASE_TIMEOUT_MS", 8000)
+        .with("RUST_LOG", "debug");
     history.start().await?;
     lab.consumers(VIEWED, 1).await?;
     let streaming = lab.start("video-streaming").await?;
     let locked = history.lock_database()?;
     let ids = watch_all(&streaming, 3).await?;
-    delivered(&lab, "history", 1).await?;
+    let why = "only a message that was taken up can be finished";
+    lab.eventually("history takes up the first message", why, async || {
+        let taken = history.output().contains("is in hand");
+        Ok(Seen::when(taken, || "it has not yet".to_owned()))
+    })
+    .await?;
     history.terminate()?;
     lab.eventually(
         "history says that it heard SIGTERM",

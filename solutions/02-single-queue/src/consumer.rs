@@ -105,6 +105,7 @@ async fn settle(
 ) -> Result<()> {
     let message = message(delivery);
     let id = message.id.clone();
+    log::debug!("message {id} is in hand");
     // HOLE 6: handle, then ack; log a broken message and reject it without requeue.
     match handle(message).await {
         Ok(()) => {

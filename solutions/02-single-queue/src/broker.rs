@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause: a broker that is back is noticed within this time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connects, however long that takes: services may be started before their broker.
 pub async fn connect(url: &str) -> Connection {

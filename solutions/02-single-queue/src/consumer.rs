@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
@@ -20,6 +20,9 @@ const PREFETCH: u16 = 20;
 
 /// The pause before we consume again after a failure that a new connection may not mend.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How often we look whether the connection is still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A message, as a handler gets it.
 pub struct Message<'a> {
@@ -67,13 +70,28 @@ async fn consume(
     shutdown: &CancellationToken,
     handle: &impl AsyncFn(Message<'_>) -> Result<(), Refusal>,
 ) -> Result<()> {
-    let mut deliveries = subscribe(connection, queue).await?;
-    // A message in hand is always finished: `shutdown` is looked at between two messages.
-    while let Some(next) = shutdown.run_until_cancelled(deliveries.next()).await {
-        let delivery = next.context("the broker ended the subscription")??;
-        settle(&delivery, handle).await?;
+    let work = async {
+        let mut deliveries = subscribe(connection, queue).await?;
+        // A message in hand is always finished: `shutdown` is looked at between two messages.
+        while let Some(next) = shutdown.run_until_cancelled(deliveries.next()).await {
+            let delivery = next.context("the broker ended the subscription")??;
+            settle(&delivery, handle).await?;
+        }
+        Ok(())
+    };
+    // Now and then lapin 4.12 never answers an ack that is under way when the
+    // connection dies. So we wait for nothing longer than the connection lives.
+    tokio::select! {
+        outcome = work => outcome,
+        () = gone(connection) => bail!("the connection is gone"),
     }
-    Ok(())
+}
+
+/// Waits until the connection is closed, by whomever.
+async fn gone(connection: &Connection) {
+    while connection.status().connected() {
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Asks the broker for the queue's messages.

@@ -19,7 +19,6 @@ mod setup;
 mod stage;
 mod stop;
 mod term;
-mod test;
 mod trouble;
 mod watch;
 
@@ -60,8 +59,6 @@ enum Command {
     Doctor,
     /// Get a broker, fetch and build everything
     Setup,
-    /// Run everything that proves the lab right
-    Test(test::Args),
     /// Measure how long a student waits
     Bench(bench::Args),
 }
@@ -86,7 +83,6 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Broker(args) => broker::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),
         Command::Setup => setup::run(&paths),
-        Command::Test(args) => test::run(&paths, &args),
         Command::Bench(args) => bench::run(&paths, &args),
     }
 }

@@ -146,3 +146,24 @@ fn commands_are_found_in_code_only() {
     );
     assert!(recipes_called("just --list").is_empty());
 }
+
+/// The verdict that the README shows was recorded; what it says must still be said.
+#[test]
+fn the_readmes_verdict_is_in_the_checks_words() {
+    let root = Paths::find().unwrap().root;
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let mut sources = String::new();
+    for chapter in Chapter::all(&root).unwrap() {
+        sources += &fs::read_to_string(chapter.lab.join("tests/checks.rs")).unwrap();
+    }
+    sources += &fs::read_to_string(root.join("labs/kit/src/check/fate.rs")).unwrap();
+    let said = |label: &str| {
+        let line = readme.lines().find_map(|line| line.trim_start().strip_prefix(label));
+        line.unwrap_or_else(|| panic!("no line `{label}`")).trim().to_owned()
+    };
+    for label in ["✘ a killed", "expected ", "why "] {
+        let words = said(label);
+        let words = words.split("   ").next().unwrap();
+        assert!(sources.contains(words), "nobody says any more: {words}");
+    }
+}

@@ -158,8 +158,12 @@ fn the_readmes_verdict_is_in_the_checks_words() {
     }
     sources += &fs::read_to_string(root.join("labs/kit/src/check/fate.rs")).unwrap();
     let said = |label: &str| {
-        let line = readme.lines().find_map(|line| line.trim_start().strip_prefix(label));
-        line.unwrap_or_else(|| panic!("no line `{label}`")).trim().to_owned()
+        let line = readme
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix(label));
+        line.unwrap_or_else(|| panic!("no line `{label}`"))
+            .trim()
+            .to_owned()
     };
     for label in ["✘ a killed", "expected ", "why "] {
         let words = said(label);

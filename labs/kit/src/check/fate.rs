@@ -83,7 +83,7 @@ pub fn fate(journal: &Journal, id: &str) -> Finding {
                 .copied()
         };
         match (last("basic.publish"), last("basic.deliver")) {
-            (_, Some(delivery)) => delivered(entries, &frames, delivery),
+            (publish, Some(delivery)) => delivered(entries, &frames, publish, delivery),
             (Some(publish), None) => undelivered(entries, &frames, publish, id),
             (None, None) => Finding::new(
                 Topic::Publish,
@@ -100,7 +100,12 @@ pub fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
-fn delivered(entries: &[Entry], frames: &[At<'_>], delivery: At<'_>) -> Finding {
+fn delivered(
+    entries: &[Entry],
+    frames: &[At<'_>],
+    publish: Option<At<'_>>,
+    delivery: At<'_>,
+) -> Finding {
     let id = short(delivery.frame.message_id().unwrap_or("?"));
     let to = format!("{} got {id} at {:.3} s", delivery.frame.service, delivery.t);
     let consumes = frames.iter().filter(|at| {
@@ -144,11 +149,17 @@ fn delivered(entries: &[Entry], frames: &[At<'_>], delivery: At<'_>) -> Finding 
             format!("{to} and gave it back ({method}, requeue true)"),
             "a message that is always given back is never done",
         ),
-        None if ended(&entries[delivery.index..], delivery.frame) => Finding::new(
-            Topic::Consume,
-            format!("{to}, did not settle it, and its connection ended; nobody got it again"),
-            "what is not settled goes back to its queue: who still lives has to consume again",
-        ),
+        None if ended(&entries[delivery.index..], delivery.frame) => {
+            let fleeting = publish.and_then(|publish| fleeting(entries, frames, publish));
+            fleeting.unwrap_or_else(|| {
+                let end = "did not settle it, and its connection ended; nobody got it again";
+                Finding::new(
+                    Topic::Consume,
+                    format!("{to}, {end}"),
+                    "what is not settled goes back to its queue: who still lives has to consume again",
+                )
+            })
+        }
         None => Finding::new(
             Topic::Settle,
             format!("{to} and neither recorded nor settled it"),
@@ -166,13 +177,45 @@ fn ended(entries: &[Entry], frame: &Frame) -> bool {
     })
 }
 
-fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) -> Finding {
+/// What a broker that died after the publish has forgotten, because it was not told to keep it.
+fn fleeting(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> Option<Finding> {
+    entries[publish.index..].iter().find(
+        |entry| matches!(&entry.event, Event::Check { what } if what.starts_with("broker killed")),
+    )?;
+    let sent = sent(&publish);
+    let message = publish.frame.message.as_ref();
+    if message.is_some_and(|message| !message.persistent) {
+        return Some(Finding::new(
+            Topic::Publish,
+            format!("{sent} as transient (delivery_mode 1), then the broker died"),
+            "the broker keeps transient messages in memory only",
+        ));
+    }
+    let queue = publish.frame.args["routing_key"].as_str();
+    let fleeting = frames.iter().any(|at| {
+        at.frame.method == "queue.declare"
+            && at.frame.args["queue"].as_str() == queue
+            && !at.frame.flag("durable")
+            && !at.frame.flag("passive")
+    });
+    fleeting.then(|| {
+        Finding::new(
+            Topic::Durability,
+            format!("{sent} to a queue that is not durable, then the broker died"),
+            "a queue that is not durable goes with the broker, and its messages with it",
+        )
+    })
+}
+
+/// When the message was published, and where to.
+fn sent(publish: &At<'_>) -> String {
     let queue = publish.frame.args["routing_key"].as_str().unwrap_or("?");
-    let sent = format!(
-        "{} was published to `{queue}` at {:.3} s",
-        short(id),
-        publish.t
-    );
+    let id = short(publish.frame.message_id().unwrap_or("?"));
+    format!("{id} was published to `{queue}` at {:.3} s", publish.t)
+}
+
+fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) -> Finding {
+    let sent = sent(&publish);
     let later = || frames.iter().filter(|at| at.index > publish.index);
     if later().any(|at| at.frame.method == "basic.return" && at.frame.message_id() == Some(id)) {
         return Finding::new(
@@ -181,35 +224,8 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
             "the default exchange routes by queue name: without the queue the message is lost",
         );
     }
-    let broker_died = entries[publish.index..].iter().any(
-        |entry| matches!(&entry.event, Event::Check { what } if what.starts_with("broker killed")),
-    );
-    if broker_died {
-        if publish
-            .frame
-            .message
-            .as_ref()
-            .is_some_and(|m| !m.persistent)
-        {
-            return Finding::new(
-                Topic::Publish,
-                format!("{sent} as transient (delivery_mode 1), then the broker died"),
-                "the broker keeps transient messages in memory only",
-            );
-        }
-        let fleeting = frames.iter().any(|at| {
-            at.frame.method == "queue.declare"
-                && at.frame.args["queue"].as_str() == Some(queue)
-                && !at.frame.flag("durable")
-                && !at.frame.flag("passive")
-        });
-        if fleeting {
-            return Finding::new(
-                Topic::Durability,
-                format!("{sent} to a queue that is not durable, then the broker died"),
-                "a queue that is not durable goes with the broker, and its messages with it",
-            );
-        }
+    if let Some(finding) = fleeting(entries, frames, publish) {
+        return finding;
     }
     let Some(number) = confirm_number(frames, publish) else {
         return Finding::new(

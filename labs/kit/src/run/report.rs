@@ -243,7 +243,8 @@ impl Report {
         if let Some(detail) = &line.failure {
             // One open hole stops many checks, and need not be explained for each.
             if let Some(earlier) = self.explained_by(detail) {
-                part("observed", format!("{}, as above", earlier.observed));
+                let first = earlier.observed.lines().next().unwrap_or_default();
+                part("observed", format!("as above: {first}"));
                 return;
             }
             part("expected", &detail.expected);

@@ -72,15 +72,15 @@ async fn consume(
         }
         Ok(())
     };
-    // Now and then lapin 4.12 never answers an ack that is under way when the
-    // connection dies. So we wait for nothing longer than the connection lives.
+    // Now and then lapin 4.12 never answers an ack that is under way when the connection
+    // dies. So we wait for nothing longer than the connection lives.
     tokio::select! {
         outcome = work => outcome,
         () = gone(connection) => bail!("the connection is gone"),
     }
 }
 
-/// Waits until the connection is closed, by whomever.
+/// Waits until the connection is closed, whoever closed it.
 async fn gone(connection: &Connection) {
     while connection.status().connected() {
         sleep(LOOK_AGAIN).await;

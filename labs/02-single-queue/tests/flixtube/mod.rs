@@ -1,0 +1,108 @@
+//! FlixTube over queues, as the checks use it.
+
+use kit::check::{Lab, Outcome, Response, Seen, Service, fail};
+use serde_json::{Value, json};
+
+/// The queue from `video-streaming` to `history`.
+pub const VIEWED: &str = "viewed";
+
+/// `history` with its consumer at the queue.
+pub async fn consuming_history(lab: &Lab) -> Outcome<Service> {
+    let history = lab.start("history").await?;
+    lab.consumers(VIEWED, 1).await?;
+    Ok(history)
+}
+
+/// Watches one video and gives the id of the view.
+pub async fn watch(streaming: &Service) -> Outcome<String> {
+    let answer = streaming.get("/video").await?;
+    let expected = "GET /video answers 200 with the film and its view-id";
+    let id = answer.view_id.clone().filter(|_| answer.ok());
+    id.ok_or_else(|| {
+        fail(expected, told(streaming, &answer))
+            .because("the broker is there, so the view can be published")
+            .hole(4)
+            .into()
+    })
+}
+
+/// An answer, with what the service logged last: why it is not the one that was expected.
+pub fn told(service: &Service, answer: &Response) -> String {
+    let words = service.last_words(1).join("");
+    format!("{}; last in its log:\n{words}", answer.summary())
+}
+
+/// Saves a user and gives their id.
+pub async fn save(users: &Service, name: &str) -> Outcome<String> {
+    let answer = users.post("/users/save", &json!({ "name": name })).await?;
+    let id = answer.json()["userId"].as_str().map(str::to_owned);
+    let expected = "POST /users/save answers 200 with a userId";
+    id.ok_or_else(|| {
+        fail(expected, told(users, &answer))
+            .because("the broker is there, so the user can be published")
+            .hole(4)
+            .into()
+    })
+}
+
+/// Waits until the session service knows each of these users, once, with one of the names.
+pub async fn all_known(
+    lab: &Lab,
+    sessions: &Service,
+    expected: &str,
+    names: &[&str],
+    ids: &[String],
+) -> Outcome {
+    let look = async || {
+        let rows = sessions.get("/users").await?.json()["users"].take();
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        let whole = rows.iter().filter(|row| {
+            let name = row["name"].as_str().unwrap_or_default();
+            names.contains(&name)
+        });
+        Ok(whole
+            .map(|row| row["userId"].as_str().unwrap_or("?").to_owned())
+            .collect())
+    };
+    lab.each_once(expected, Some("users"), ids, look).await?;
+    Ok(())
+}
+
+/// Watches `count` videos, one after the other.
+pub async fn watch_all(streaming: &Service, count: usize) -> Outcome<Vec<String>> {
+    let mut views = Vec::new();
+    for _ in 0..count {
+        views.push(watch(streaming).await?);
+    }
+    Ok(views)
+}
+
+/// The ids of the recorded views, in order.
+pub async fn views(history: &Service) -> Outcome<Vec<String>> {
+    let answer = history.get("/history?limit=1000").await?.json();
+    let rows = answer["history"].as_array().cloned().unwrap_or_default();
+    let id = |row: &Value| row["viewId"].as_str().unwrap_or("?").to_owned();
+    Ok(rows.iter().map(id).collect())
+}
+
+/// Waits until each of the views is recorded, once, and gives all that is recorded.
+pub async fn all_recorded(
+    lab: &Lab,
+    history: &Service,
+    expected: &str,
+    ids: &[String],
+) -> Outcome<Vec<String>> {
+    lab.each_once(expected, Some(VIEWED), ids, async || views(history).await)
+        .await
+}
+
+/// Waits until `count` messages have been delivered to the service.
+pub async fn delivered(lab: &Lab, service: &str, count: usize) -> Outcome {
+    let why = "only what is delivered can be worked on";
+    let expected = format!("the broker delivers {count} message(s) to {service}");
+    lab.eventually(&expected, why, async || {
+        let seen = lab.journal().methods(service, "basic.deliver").len();
+        Ok(Seen::when(seen >= count, || format!("{seen} delivered")))
+    })
+    .await
+}

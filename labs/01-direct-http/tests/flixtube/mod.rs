@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kit::check::{Failure, Lab, Outcome, Response, Seen, Service, fail};
+use kit::check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, fail};
 use kit::wiretap::{Event, HttpRelay, Side};
 use serde_json::Value;
 
@@ -114,27 +114,34 @@ impl FlixTube {
             _ => format!("{} views in the history, each once", views.len()),
         };
         let why = "a list with gaps, or with what was never watched, is worth little";
-        self.lab
-            .eventually(&expected, why, async || {
-                let told = self.views_told();
-                let list = self.history.list().await?;
-                let missing = views
-                    .iter()
-                    .find(|view| list.iter().all(|seen| seen.id != **view));
-                let seen = format!("{} in it", list.len());
-                match missing {
-                    Some(view) if told >= views.len() => {
-                        Err(self.lab.missing(&expected, &seen, view).into())
-                    }
-                    Some(_) => Ok(Seen::NotYet(seen)),
-                    None => {
-                        let failure = fail(&expected, seen).because(why).hole(2);
-                        failure.unless(list.len() == views.len())?;
-                        Ok(Seen::Yes(()))
-                    }
+        let mut lost = None;
+        let outcome = self.lab.eventually(&expected, why, async || {
+            let told = self.views_told();
+            let list = self.history.list().await?;
+            let missing = views
+                .iter()
+                .find(|view| list.iter().all(|seen| seen.id != **view));
+            lost = missing.cloned();
+            let seen = format!("{} in it", list.len());
+            match missing {
+                Some(view) if told >= views.len() => {
+                    Err(self.lab.missing(&expected, &seen, view).into())
                 }
-            })
-            .await
+                Some(_) => Ok(Seen::NotYet(seen)),
+                None => {
+                    let failure = fail(&expected, seen).because(why).hole(2);
+                    failure.unless(list.len() == views.len())?;
+                    Ok(Seen::Yes(()))
+                }
+            }
+        });
+        match (outcome.await, lost) {
+            // Too late: the journal tells what became of the first one that is missing.
+            (Err(Stop::Failed(late)), Some(view)) if late.why == why && late.hole.is_none() => {
+                Err(self.lab.missing(&expected, &late.observed, &view).into())
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     /// Waits until the history was called `count` times for `view`. Fails at once when the log

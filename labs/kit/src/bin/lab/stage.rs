@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anstream::println;
+use anstream::{print, println};
 use anyhow::{Context, Result};
 use kit::broker::Broker;
 use kit::chapter::Variant;

@@ -5,9 +5,10 @@ use std::io::Write;
 use env_logger::Builder;
 use log::LevelFilter;
 
-/// Logs as `role` from now on, at level info or as `RUST_LOG` says. Times are UTC. A second
+/// Logs as `name` from now on, at level info or as `RUST_LOG` says. Times are UTC. A second
 /// call changes nothing.
-pub fn init(role: &'static str) {
+pub fn init(name: impl Into<String>) {
+    let name = name.into();
     let outcome = Builder::new()
         .filter_level(LevelFilter::Info)
         // Actix tells of each of its threads at level info; that says nothing of the service.
@@ -21,7 +22,7 @@ pub fn init(role: &'static str) {
             let style = out.default_level_style(level);
             let text = one_line(&record.args().to_string());
             let time = clock(&now);
-            writeln!(out, "{time} {style}{level:<5}{style:#} {role}: {text}")
+            writeln!(out, "{time} {style}{level:<5}{style:#} {name}: {text}")
         })
         .try_init();
     if outcome.is_err() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
@@ -65,18 +65,26 @@ impl Store {
     /// # Errors
     /// When the file cannot be written; nothing is recorded then.
     pub async fn record(&self, id: &str, value: &str) -> Result<bool> {
+        let row = Row {
+            id: id.to_owned(),
+            value: value.to_owned(),
+        };
+        Ok(self.record_all(vec![row]).await? == 1)
+    }
+
+    /// Records all `rows`, and returns when they are committed, all in one transaction: how
+    /// many of them are new. An id that was there already keeps its first value.
+    ///
+    /// # Errors
+    /// When the file cannot be written; none of them is recorded then.
+    pub async fn record_all(&self, rows: Vec<Row>) -> Result<usize> {
         let sql = format!(
             "INSERT INTO {} (id, value) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
             self.table
         );
-        let row = (id.to_owned(), value.to_owned());
-        // A statement outside of BEGIN … COMMIT is a transaction of its own, committed when
-        // `execute` returns.
-        let changed = self
-            .run(move |connection| connection.prepare_cached(&sql)?.execute(row))
+        self.run(move |connection| insert(connection, &sql, rows))
             .await
-            .with_context(|| format!("cannot write to the database {}", self.place))?;
-        Ok(changed == 1)
+            .with_context(|| format!("cannot write to the database {}", self.place))
     }
 
     /// At most `limit` rows in order of arrival, the first `skip` left out.
@@ -113,6 +121,18 @@ impl Store {
         let connection = Arc::clone(&self.connection).lock_owned().await;
         Ok(spawn_blocking(move || work(&connection)).await??)
     }
+}
+
+fn insert(connection: &Connection, sql: &str, rows: Vec<Row>) -> rusqlite::Result<usize> {
+    // Immediate: it waits for other writers at its beginning, where waiting is of use.
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let mut new = 0;
+    for row in rows {
+        let mut statement = transaction.prepare_cached(sql)?;
+        new += statement.execute((row.id, row.value))?;
+    }
+    transaction.commit()?;
+    Ok(new)
 }
 
 fn create(path: &Path, table: &str, patience: Duration) -> rusqlite::Result<Connection> {

@@ -1,12 +1,11 @@
 //! A service under check: the student's program as a real process, with a role, a port, a
-//! log of its own, and faults that can be done to it.
+//! log of its own, and faults that can be done to it. Several may play one role, under
+//! names of their own.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,13 +20,15 @@ use crate::guard::{self, Exit, Report};
 use crate::internal;
 use crate::wiretap::{Event, Journal};
 
-/// What to start: program, role and environment.
+/// What to start: program, arguments and environment.
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// The program under check.
     pub program: PathBuf,
-    /// Its first argument.
-    pub role: String,
+    /// What the journal and the check call it.
+    pub name: String,
+    /// The role, then whatever that role takes.
+    pub arguments: Vec<String>,
     /// The environment, added to this process's own.
     pub environment: BTreeMap<String, String>,
     /// Where what it prints goes, appended.
@@ -37,7 +38,7 @@ pub struct Launch {
 /// A started process. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Process {
-    role: String,
+    name: String,
     log: PathBuf,
     pid: Pid,
     ended: watch::Receiver<Option<Exit>>,
@@ -60,7 +61,7 @@ impl Process {
         let mut guard = Command::new(internal::this_program()?)
             .arg(guard::ARGUMENT)
             .arg(&launch.program)
-            .arg(&launch.role)
+            .args(&launch.arguments)
             .envs(&launch.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -70,9 +71,9 @@ impl Process {
             .context("cannot start the guard of a service")?;
         let lifeline = guard.stdin.take().context("the guard has no stdin")?;
         let (pid, ended) = follow(guard, launch, journal).await?;
-        tell(journal, &launch.role, "started");
+        tell(journal, &launch.name, "started");
         Ok(Self {
-            role: launch.role.clone(),
+            name: launch.name.clone(),
             log: launch.log.clone(),
             pid,
             ended,
@@ -92,7 +93,7 @@ impl Process {
     /// # Errors
     /// When the kernel does not let it be killed.
     pub async fn kill(&self) -> Result<Exit> {
-        tell(&self.journal, &self.role, "killed (SIGKILL)");
+        tell(&self.journal, &self.name, "killed (SIGKILL)");
         self.signal(Signal::SIGKILL)?;
         self.end(Duration::from_secs(5)).await
     }
@@ -102,7 +103,7 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn freeze(&self) -> Result<()> {
-        tell(&self.journal, &self.role, "frozen (SIGSTOP)");
+        tell(&self.journal, &self.name, "frozen (SIGSTOP)");
         self.signal(Signal::SIGSTOP)
     }
 
@@ -111,7 +112,7 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn thaw(&self) -> Result<()> {
-        tell(&self.journal, &self.role, "thawed (SIGCONT)");
+        tell(&self.journal, &self.name, "thawed (SIGCONT)");
         self.signal(Signal::SIGCONT)
     }
 
@@ -120,7 +121,7 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn terminate(&self) -> Result<()> {
-        tell(&self.journal, &self.role, "asked to stop (SIGTERM)");
+        tell(&self.journal, &self.name, "asked to stop (SIGTERM)");
         self.signal(Signal::SIGTERM)
     }
 
@@ -133,8 +134,8 @@ impl Process {
         let wait = ended.wait_for(Option::is_some);
         match tokio::time::timeout(deadline, wait).await {
             Ok(Ok(exit)) => exit.context("ended without an exit"),
-            Ok(Err(_)) => bail!("the guard of {} is gone", self.role),
-            Err(_) => bail!("{} still runs after {deadline:?}", self.role),
+            Ok(Err(_)) => bail!("the guard of {} is gone", self.name),
+            Err(_) => bail!("{} still runs after {deadline:?}", self.name),
         }
     }
 
@@ -149,13 +150,13 @@ impl Process {
         match self.ended() {
             Some(_) if kill => return Ok(()),
             // Its process id may be somebody else's by now.
-            Some(exit) => bail!("{} has ended ({exit})", self.role),
+            Some(exit) => bail!("{} has ended ({exit})", self.name),
             None => {}
         }
         match killpg(self.pid, signal) {
             // Dead by itself, and its guard is about to say so.
             Err(Errno::ESRCH) if kill => Ok(()),
-            sent => sent.with_context(|| format!("cannot send {signal} to {}", self.role)),
+            sent => sent.with_context(|| format!("cannot send {signal} to {}", self.name)),
         }
     }
 }
@@ -168,9 +169,9 @@ pub fn read_log(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-fn tell(journal: &Journal, role: &str, what: &str) {
+fn tell(journal: &Journal, name: &str, what: &str) {
     journal.record(Event::Service {
-        service: role.to_owned(),
+        service: name.to_owned(),
         what: what.to_owned(),
     });
 }
@@ -186,10 +187,10 @@ async fn follow(
     let pid = match lines.next_line().await?.as_deref().and_then(Report::parse) {
         Some(Report::Running(pid)) => Pid::from_raw(pid),
         Some(Report::Failed(why)) => bail!(why),
-        other => bail!("the guard of {} said {other:?}", launch.role),
+        other => bail!("the guard of {} said {other:?}", launch.name),
     };
     let (sender, ended) = watch::channel(None);
-    let (role, journal) = (launch.role.clone(), journal.clone());
+    let (name, journal) = (launch.name.clone(), journal.clone());
     // Ends with the guard, which ends when the process that holds its lifeline drops it.
     tokio::task::spawn_local(async move {
         let line = lines.next_line().await.ok().flatten();
@@ -197,12 +198,9 @@ async fn follow(
             Some(Report::Ended(exit)) => exit,
             _ => Exit::Signal(Signal::SIGKILL as i32),
         };
-        tell(&journal, &role, &format!("ended: {exit}"));
+        tell(&journal, &name, &format!("ended: {exit}"));
         let _ = sender.send(Some(exit));
         let _ = guard.wait().await;
     });
     Ok((pid, ended))
 }
-
-/// Processes by role, shared with whoever watches over them.
-pub type Running = Rc<RefCell<BTreeMap<String, Rc<Process>>>>;

@@ -7,7 +7,7 @@ use awc::Client;
 use awc::error::SendRequestError;
 use awc::http::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Deleting a vhost that is full of queues is the slowest of the calls.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +33,15 @@ pub(super) struct Listed {
     pub exclusive: bool,
     #[serde(default)]
     pub arguments: Value,
+}
+
+/// A binding of a queue, as the broker lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Binding {
+    /// The exchange that it is bound to.
+    pub source: String,
+    /// The binding key.
+    pub routing_key: String,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +102,58 @@ impl Api {
             .await
             .with_context(|| format!("cannot list the queues of vhost {vhost}"))?;
         serde_json::from_slice(&body).context("the listing of queues is not what was expected")
+    }
+
+    pub async fn bindings(&self, vhost: &str, queue: &str) -> Result<Vec<Binding>> {
+        let path = format!("queues/{}/{}/bindings", encode(vhost), encode(queue));
+        let body = self
+            .call(Method::GET, &path)
+            .await
+            .with_context(|| format!("cannot list the bindings of queue {queue}"))?;
+        serde_json::from_slice(&body).context("the listing of bindings is not what was expected")
+    }
+
+    pub async fn create_user(&self, name: &str, password: &str) -> Result<()> {
+        let body = json!({ "password": password, "tags": "" });
+        self.put(&format!("users/{}", encode(name)), &body)
+            .await
+            .with_context(|| format!("cannot create user {name}"))
+    }
+
+    pub async fn permit(&self, user: &str, vhost: &str, rights: [&str; 3]) -> Result<()> {
+        let [configure, write, read] = rights;
+        let body = json!({ "configure": configure, "write": write, "read": read });
+        let path = format!("permissions/{}/{}", encode(vhost), encode(user));
+        self.put(&path, &body)
+            .await
+            .with_context(|| format!("cannot give user {user} rights in vhost {vhost}"))
+    }
+
+    pub async fn delete_user(&self, name: &str) -> Result<()> {
+        self.call(Method::DELETE, &format!("users/{}", encode(name)))
+            .await
+            .map(drop)
+            .with_context(|| format!("cannot delete user {name}"))
+    }
+
+    pub async fn users(&self) -> Result<Vec<String>> {
+        let body = self.call(Method::GET, "users?columns=name").await?;
+        let users: Vec<Named> = serde_json::from_slice(&body)?;
+        Ok(users.into_iter().map(|user| user.name).collect())
+    }
+
+    async fn put(&self, path: &str, body: &Value) -> Result<()> {
+        let url = format!("{}/api/{path}", self.base);
+        let sent = self.client.put(url).send_json(body).await;
+        let mut answer = match sent {
+            Ok(answer) => answer,
+            Err(e) => bail!("the management API at {} does not answer: {e}", self.base),
+        };
+        if !answer.status().is_success() {
+            let words = answer.body().await.unwrap_or_default();
+            bail!("{}", refusal(answer.status(), &words));
+        }
+        Ok(())
     }
 
     /// The answer to "who am I", with its status: 401 means wrong user or password.

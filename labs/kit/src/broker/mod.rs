@@ -31,6 +31,7 @@ use api::{Api, encode};
 use files::{NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
+pub use api::Binding;
 pub use own::OwnNode;
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
@@ -242,12 +243,51 @@ impl Broker {
         self.api.delete_vhost(name).await
     }
 
-    /// Deletes the vhosts that begin with `prefix` and that `abandoned` says nobody uses:
-    /// what runs that were killed have left behind. What cannot be deleted stays.
+    /// The bindings of a queue, but for the one to the default exchange.
+    ///
+    /// # Errors
+    /// When the management API does not answer, or there is no such queue.
+    pub async fn bindings(&self, vhost: &str, queue: &str) -> Result<Vec<Binding>> {
+        let mut bindings = self.api.bindings(vhost, queue).await?;
+        bindings.retain(|binding| !binding.source.is_empty());
+        Ok(bindings)
+    }
+
+    /// Makes a user who may log in and do nothing yet.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn create_user(&self, name: &str, password: &str) -> Result<()> {
+        self.api.create_user(name, password).await
+    }
+
+    /// Lets a user configure, write and read in a vhost what these regular expressions match.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn permit(&self, user: &str, vhost: &str, rights: [&str; 3]) -> Result<()> {
+        self.api.permit(user, vhost, rights).await
+    }
+
+    /// Deletes a user.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn delete_user(&self, name: &str) -> Result<()> {
+        self.api.delete_user(name).await
+    }
+
+    /// Deletes the vhosts and users that begin with `prefix` and that `abandoned` says nobody
+    /// uses: what runs that were killed have left behind. What cannot be deleted stays.
     pub async fn sweep(&self, prefix: &str, abandoned: impl Fn(&str) -> bool) {
         for name in self.api.vhosts().await.unwrap_or_default() {
             if name.starts_with(prefix) && abandoned(&name) {
                 let _ = self.api.delete_vhost(&name).await;
+            }
+        }
+        for name in self.api.users().await.unwrap_or_default() {
+            if name.starts_with(prefix) && abandoned(&name) {
+                let _ = self.api.delete_user(&name).await;
             }
         }
     }

@@ -8,14 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::{Connection, ConnectionProperties};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use super::service::LOOK_AGAIN;
-use super::{Failure, Outcome, Port, Seen, Service, Stop, Topic, fail, fate, told};
+use super::{Failure, Login, Outcome, Port, Seen, Service, Stop, Topic, fail, fate, told};
 use crate::broker::{Broker, OwnNode, Queue};
 use crate::paths::Paths;
 use crate::service::Launch;
@@ -53,6 +52,7 @@ struct Room {
     own: OnceCell<OwnNode>,
     chance: RefCell<StdRng>,
     services: RefCell<Vec<Service>>,
+    logins: RefCell<Vec<Login>>,
 }
 
 impl Lab {
@@ -81,6 +81,7 @@ impl Lab {
             own: OnceCell::new(),
             chance,
             services: RefCell::default(),
+            logins: RefCell::default(),
         })))
     }
 
@@ -88,6 +89,11 @@ impl Lab {
     pub(crate) async fn close(&self) {
         for service in self.0.services.take() {
             service.drop_process();
+        }
+        for login in self.0.logins.take() {
+            if let Ok(broker) = self.need_broker() {
+                let _ = broker.delete_user(&login.user).await;
+            }
         }
         // A vhost that stays is swept away when the next run starts.
         if let Some(broker) = &self.0.plan.broker {
@@ -120,6 +126,15 @@ impl Lab {
     /// # Errors
     /// Unknown when no port is free.
     pub async fn service(&self, role: &str) -> Outcome<Service> {
+        self.instance(role, &[role]).await
+    }
+
+    /// One of several that play the same role, or one that takes arguments, not started yet.
+    /// It is `name` in the journal; `arguments` begin with the role.
+    ///
+    /// # Errors
+    /// Unknown when no port is free.
+    pub async fn instance(&self, name: &str, arguments: &[&str]) -> Outcome<Service> {
         let port = Port::claim()?;
         let dir = self.dir();
         let mut environment = BTreeMap::from([
@@ -128,24 +143,25 @@ impl Lab {
             ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
             (
                 "DATABASE".to_owned(),
-                dir.join(format!("{role}.sqlite")).display().to_string(),
+                dir.join(format!("{name}.sqlite")).display().to_string(),
             ),
         ]);
         let tap = match self.broker() {
             Some(broker) => {
                 let address = &broker.address;
-                let tap = Wiretap::open(role, &address.host, address.port, self.journal()).await?;
-                let tapped = address.at("127.0.0.1", tap.port());
-                environment.insert("AMQP_URL".to_owned(), tapped.url(&self.0.vhost));
+                let tap = Wiretap::open(name, &address.host, address.port, self.journal()).await?;
+                let url = self.url_behind(&tap, None, None);
+                environment.insert("AMQP_URL".to_owned(), url);
                 Some(tap)
             }
             None => None,
         };
         let launch = Launch {
             program: self.0.plan.program.clone(),
-            role: role.to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             environment,
-            log: dir.join(format!("{role}.log")),
+            log: dir.join(format!("{name}.log")),
         };
         let service = Service::new(self.clone(), port, tap, launch);
         self.0.services.borrow_mut().push(service.clone());
@@ -238,7 +254,7 @@ impl Lab {
         }
     }
 
-    fn need_broker(&self) -> Result<&Broker> {
+    pub(super) fn need_broker(&self) -> Result<&Broker> {
         self.broker().context("this chapter has no broker")
     }
 
@@ -331,42 +347,33 @@ impl Lab {
             .context("the check cannot connect to the broker")?)
     }
 
-    /// Publishes to `queue` as a foreign client would, one message for each body with its
-    /// properties, and waits for the confirms.
-    ///
-    /// # Errors
-    /// Unknown when the broker does not take them.
-    pub async fn publish<B: AsRef<[u8]>>(
+    /// The URL of the broker behind a wiretap: for the lab's own user and this room's vhost,
+    /// unless others are given.
+    pub(super) fn url_behind(
         &self,
-        queue: &str,
-        messages: impl IntoIterator<Item = (B, BasicProperties)>,
-    ) -> Outcome {
-        let connection = self.connect().await?;
-        let published = async {
-            let channel = connection.create_channel().await?;
-            channel.confirm_select(Default::default()).await?;
-            let mut confirms = Vec::new();
-            let mut shown = Vec::new();
-            for (body, properties) in messages {
-                let body = body.as_ref();
-                let options = BasicPublishOptions::default();
-                let sent =
-                    channel.basic_publish("".into(), queue.into(), options, body, properties);
-                confirms.push(sent.await?);
-                shown.push(String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned());
-            }
-            for confirm in confirms {
-                confirm.await?;
-            }
-            connection.close(200, "done".into()).await?;
-            Ok::<_, lapin::Error>(shown)
+        tap: &Wiretap,
+        login: Option<&Login>,
+        vhost: Option<&str>,
+    ) -> String {
+        let Some(broker) = self.broker() else {
+            return String::new();
         };
-        let shown = published.await.context("the check cannot publish")?;
-        for body in shown {
-            self.journal()
-                .note(format!("published to `{queue}`: {body}"));
+        let mut address = broker.address.at("127.0.0.1", tap.port());
+        if let Some(login) = login {
+            address.user.clone_from(&login.user);
+            address.password.clone_from(&login.password);
         }
-        Ok(())
+        address.url(vhost.unwrap_or(&self.0.vhost))
+    }
+
+    pub(super) fn remember(&self, login: &Login) {
+        self.0.logins.borrow_mut().push(login.clone());
+    }
+
+    /// The name of this room's vhost.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.0.vhost
     }
 }
 
@@ -380,7 +387,7 @@ fn open_hole(service: &Service) -> Option<Failure> {
     let hole = number.trim().parse().ok()?;
     Some(
         fail(
-            format!("{} does its part", service.role()),
+            format!("{} does its part", service.name()),
             format!("it came to HOLE {hole}, which is still open"),
         )
         .because(format!("to do:{task}"))
@@ -394,7 +401,7 @@ fn died(service: &Service) -> Option<Failure> {
     let words = service.last_words(3).join("\n");
     Some(
         fail(
-            format!("{} keeps running", service.role()),
+            format!("{} keeps running", service.name()),
             format!("it ended by itself: {exit}; it printed last:\n{words}"),
         )
         .because("a service that ends when something around it fails has to be started by hand"),

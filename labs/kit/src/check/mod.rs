@@ -1,6 +1,7 @@
 //! The vocabulary of checks: small enough that a check reads like the sentence it prints.
 
 mod arrive;
+mod broker;
 mod database;
 mod fate;
 mod http;
@@ -13,7 +14,8 @@ mod told;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use database::Locked;
+pub use broker::{Login, Rights};
+pub use database::{Locked, Row};
 pub use fate::{Finding, Topic, fate, short};
 pub use http::Response;
 pub(crate) use lab::Plan;

@@ -10,13 +10,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::http::{self, Response};
-use super::{DEADLINE, Lab, Locked, Outcome, Port, Seen, fail};
+use super::{DEADLINE, Lab, Locked, Login, Outcome, PATIENCE, Port, Row, Seen, database, fail};
 use crate::guard::Exit;
 use crate::service::{Launch, Process};
 use crate::wiretap::Wiretap;
 
 /// A service under check: it can be started and ended many times, always with the same
-/// role, port, data and wiretap. Clones are the same service.
+/// name, port, data and wiretap. Clones are the same service.
 #[derive(Debug, Clone)]
 pub struct Service(Rc<Inner>);
 
@@ -27,8 +27,8 @@ struct Inner {
     tap: Option<Wiretap>,
     launch: RefCell<Launch>,
     process: RefCell<Option<Process>>,
-    /// Whether the check has ended it, or told it to end.
-    ended_by_check: Cell<bool>,
+    /// Whether it may end: the check has ended it or told it to, or that is its nature.
+    may_end: Cell<bool>,
 }
 
 impl Service {
@@ -39,14 +39,14 @@ impl Service {
             tap,
             launch: RefCell::new(launch),
             process: RefCell::default(),
-            ended_by_check: Cell::default(),
+            may_end: Cell::default(),
         }))
     }
 
-    /// Its role.
+    /// What the journal calls it: its role, where it has no name of its own.
     #[must_use]
-    pub fn role(&self) -> String {
-        self.0.launch.borrow().role.clone()
+    pub fn name(&self) -> String {
+        self.0.launch.borrow().name.clone()
     }
 
     /// The loopback port that it serves HTTP on.
@@ -70,7 +70,18 @@ impl Service {
     /// Where its SQLite file is.
     #[must_use]
     pub fn database(&self) -> std::path::PathBuf {
-        self.0.lab.dir().join(format!("{}.sqlite", self.role()))
+        self.0.launch.borrow().environment["DATABASE"]
+            .clone()
+            .into()
+    }
+
+    /// What its SQLite file holds in `table`, in order of arrival; nothing when that is not
+    /// there yet.
+    ///
+    /// # Errors
+    /// Unknown when the file cannot be read.
+    pub fn rows(&self, table: &str) -> Outcome<Vec<Row>> {
+        Ok(database::rows(&self.database(), table)?)
     }
 
     /// Locks its SQLite file, as another program's long transaction would: it can read and
@@ -80,7 +91,7 @@ impl Service {
     /// Unknown when the file cannot be locked.
     pub fn lock_database(&self) -> Outcome<Locked> {
         Ok(Locked::new(
-            &self.role(),
+            &self.name(),
             &self.database(),
             self.0.lab.journal(),
         )?)
@@ -97,17 +108,37 @@ impl Service {
         self
     }
 
+    /// Has it log in as `login`.
+    ///
+    /// # Panics
+    /// In a chapter without a broker.
+    #[must_use]
+    pub fn as_user(self, login: &Login) -> Self {
+        let url = self.0.lab.url_behind(self.tap(), Some(login), None);
+        self.with("AMQP_URL", url)
+    }
+
+    /// Has it ask for the vhost `name`, which may not be there.
+    ///
+    /// # Panics
+    /// In a chapter without a broker.
+    #[must_use]
+    pub fn at_vhost(self, name: &str) -> Self {
+        let url = self.0.lab.url_behind(self.tap(), None, Some(name));
+        self.with("AMQP_URL", url)
+    }
+
     /// Starts it, and waits until it answers `GET /health`.
     ///
     /// # Errors
     /// A failure when it does not come up.
     pub async fn start(&self) -> Outcome {
         self.launch().await?;
-        let role = self.role();
+        let name = self.name();
         self.0
             .lab
             .eventually(
-                &format!("{role} starts and answers GET /health"),
+                &format!("{name} starts and answers GET /health"),
                 "a service that is not there can do nothing else right",
                 async || {
                     Ok(match self.try_get("/health").await {
@@ -126,9 +157,68 @@ impl Service {
     pub async fn launch(&self) -> Outcome {
         let launch = self.0.launch.borrow().clone();
         let process = Process::start(&launch, self.0.lab.journal()).await?;
-        self.0.ended_by_check.set(false);
+        self.0.may_end.set(false);
         self.0.process.replace(Some(process));
         Ok(())
+    }
+
+    /// Starts it and does not wait; it may end by itself, as a program does that has one thing
+    /// to do.
+    ///
+    /// # Errors
+    /// Unknown when no process can be made of the program.
+    pub async fn begin(&self) -> Outcome {
+        self.launch().await?;
+        self.0.may_end.set(true);
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself, and gives how.
+    ///
+    /// # Errors
+    /// A failure when it goes on.
+    pub async fn finished(&self) -> Outcome<Exit> {
+        self.0.may_end.set(true);
+        let name = self.name();
+        let expected = format!("{name} ends by itself");
+        let why = "whoever waits for a program that never ends waits for ever";
+        self.0
+            .lab
+            .eventually_within(PATIENCE, &expected, why, async || {
+                Ok(match self.exit() {
+                    Some(exit) => Seen::Yes(exit),
+                    None => Seen::NotYet(format!("{name} still runs")),
+                })
+            })
+            .await
+    }
+
+    /// Starts it, waits until it has ended by itself, and gives how.
+    ///
+    /// # Errors
+    /// As [`Service::begin`] and [`Service::finished`].
+    pub async fn run(&self) -> Outcome<Exit> {
+        self.begin().await?;
+        self.finished().await
+    }
+
+    /// Waits until it has printed `text`, over all its starts.
+    ///
+    /// # Errors
+    /// A failure when it does not.
+    pub async fn says(&self, text: &str) -> Outcome {
+        let name = self.name();
+        let expected = format!("{name} says `{text}`");
+        let why = "what a service does not tell, nobody knows";
+        self.0
+            .lab
+            .eventually(&expected, why, async || {
+                let words = || self.last_words(1).join("");
+                Ok(Seen::when(self.output().contains(text), || {
+                    format!("it said last: {}", words())
+                }))
+            })
+            .await
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -138,7 +228,7 @@ impl Service {
     /// be killed.
     pub async fn kill(&self) -> Outcome {
         self.0.lab.all_well()?;
-        self.0.ended_by_check.set(true);
+        self.0.may_end.set(true);
         let process = self.0.process.take();
         if let Some(process) = process {
             process.kill().await?;
@@ -168,7 +258,7 @@ impl Service {
     /// A failure when it has ended by itself.
     pub fn terminate(&self) -> Outcome {
         self.act(Process::terminate)?;
-        self.0.ended_by_check.set(true);
+        self.0.may_end.set(true);
         Ok(())
     }
 
@@ -177,10 +267,10 @@ impl Service {
         let process = self.0.process.borrow();
         // Between the look above and the signal it may have ended, and not been missed yet.
         process.as_ref().map_or(Ok(()), how).map_err(|_| {
-            let role = self.role();
+            let name = self.name();
             let words = self.last_words(3).join("\n");
             fail(
-                format!("{role} keeps running"),
+                format!("{name} keeps running"),
                 format!("it ended; it printed last:\n{words}"),
             )
             .because("only what runs can be stopped in order")
@@ -193,16 +283,16 @@ impl Service {
     /// # Errors
     /// A failure when it goes on.
     pub async fn ended(&self) -> Outcome<Exit> {
-        let role = self.role();
+        let name = self.name();
         self.0
             .lab
             .eventually(
-                &format!("{role} ends within {} s of SIGTERM", DEADLINE.as_secs()),
+                &format!("{name} ends within {} s of SIGTERM", DEADLINE.as_secs()),
                 "whoever stops it kills it when it takes too long, with work in hand",
                 async || {
                     Ok(match self.exit() {
                         Some(exit) => Seen::Yes(exit),
-                        None => Seen::NotYet(format!("{role} still runs")),
+                        None => Seen::NotYet(format!("{name} still runs")),
                     })
                 },
             )
@@ -217,7 +307,7 @@ impl Service {
 
     /// How it ended, when nobody told it to.
     pub(super) fn died(&self) -> Option<Exit> {
-        if self.0.ended_by_check.get() {
+        if self.0.may_end.get() {
             return None;
         }
         self.exit()
@@ -284,7 +374,7 @@ impl Service {
         path: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<Response, String> {
-        let what = format!("{method} {path} of {}", self.role());
+        let what = format!("{method} {path} of {}", self.name());
         let answer = http::call(method, &self.url(path), body).await;
         let end = match &answer {
             Ok(answer) => answer.summary(),
@@ -312,7 +402,7 @@ impl Service {
             self.0.lab.all_well()?;
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        let expected = format!("{} answers {method} {path}", self.role());
+        let expected = format!("{} answers {method} {path}", self.name());
         Err(fail(expected, format!("no answer: {error}"))
             .because("a caller who gets no answer cannot know what happened")
             .into())

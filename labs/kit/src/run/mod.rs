@@ -126,14 +126,14 @@ async fn find_broker(
 ) -> Result<Broker, crate::broker::NoBroker> {
     let broker = Broker::acquire(paths, &|line| report.progress(line)).await?;
     broker
-        .sweep("lab.", |vhost| !belongs_to_a_living_run(vhost))
+        .sweep("lab.", |name| !belongs_to_a_living_run(name))
         .await;
     Ok(broker)
 }
 
-/// A vhost is called `lab.<process id>.<check>`.
-fn belongs_to_a_living_run(vhost: &str) -> bool {
-    let pid = vhost.split('.').nth(1).and_then(|pid| pid.parse().ok());
+/// A vhost is called `lab.<process id>.<check>`, a user the like.
+fn belongs_to_a_living_run(name: &str) -> bool {
+    let pid = name.split('.').nth(1).and_then(|pid| pid.parse().ok());
     pid.is_some_and(internal::is_alive)
 }
 

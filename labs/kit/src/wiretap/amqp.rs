@@ -217,6 +217,7 @@ fn message(properties: &AMQPProperties, size: u64) -> Message {
         persistent: *properties.delivery_mode() == Some(2),
         correlation_id: text(properties.correlation_id()),
         reply_to: text(properties.reply_to()),
+        headers: properties.headers().as_ref().map_or(Value::Null, plain),
         size,
         body: String::new(),
     }

@@ -46,6 +46,9 @@ pub struct Message {
     pub correlation_id: Option<String>,
     /// The property `reply_to`.
     pub reply_to: Option<String>,
+    /// The property `headers`: what the application, or the broker, says of the message.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub headers: Value,
     /// The size of the body in bytes.
     pub size: u64,
     /// The first 256 bytes of the body, as text.
@@ -55,7 +58,7 @@ pub struct Message {
 /// One method that crossed the wiretap.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Frame {
-    /// The role of the service whose wiretap saw it.
+    /// The name of the service whose wiretap saw it: its role, where it has no other.
     pub service: String,
     /// Counts that service's connections from 1.
     pub connection: u32,
@@ -115,7 +118,7 @@ pub enum Event {
     /// `killed (SIGKILL)`, `frozen (SIGSTOP)`, `thawed (SIGCONT)`, `asked to stop (SIGTERM)`,
     /// `ended: exit code 0`, `ended: SIGABRT`.
     Service {
-        /// Its role.
+        /// Its name.
         service: String,
         /// What happened.
         what: String,
@@ -127,7 +130,7 @@ pub enum Event {
     /// `what the service sends is swallowed` (or `half-closed`; or `what is sent to the
     /// service is …`), `restored`.
     Link {
-        /// The role of the service whose link it is.
+        /// The name of the service whose link it is.
         service: String,
         /// Counts that service's connections from 1; absent when it concerns them all.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,6 +229,16 @@ impl Journal {
                     _ => None,
                 })
                 .collect()
+        })
+    }
+
+    /// When the AMQP methods so far that `wanted` accepts were seen, in seconds since the run
+    /// of the check began, in order.
+    #[must_use]
+    pub fn times(&self, wanted: impl Fn(&Frame) -> bool) -> Vec<f64> {
+        self.read(|entries| {
+            let hit = |entry: &&Entry| matches!(&entry.event, Event::Amqp(frame) if wanted(frame));
+            entries.iter().filter(hit).map(|entry| entry.t).collect()
         })
     }
 

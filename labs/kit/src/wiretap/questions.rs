@@ -47,6 +47,34 @@ impl Journal {
             .count()
     }
 
+    /// The last delivery of the message with this id to the service.
+    #[must_use]
+    pub fn delivery(&self, service: &str, id: &str) -> Option<Frame> {
+        let delivered = self.methods(service, "basic.deliver");
+        let mut newest = delivered.into_iter().rev();
+        newest.find(|frame| frame.message_id() == Some(id))
+    }
+
+    /// The most messages that one channel of the service ever had in hand at once: delivered
+    /// on it, and not settled yet.
+    #[must_use]
+    pub fn most_unacked(&self, service: &str) -> usize {
+        let (mut held, mut most): (Vec<Frame>, usize) = (Vec::new(), 0);
+        for frame in self.frames(|frame| frame.service == service) {
+            match frame.method {
+                "channel.open" => held.retain(|delivery| !frame.reopens(delivery)),
+                "basic.deliver" => {
+                    held.push(frame);
+                    let newest = &held[held.len() - 1];
+                    let beside = held.iter().filter(|delivery| delivery.same_channel(newest));
+                    most = most.max(beside.count());
+                }
+                _ => held.retain(|delivery| !frame.settles(delivery)),
+            }
+        }
+        most
+    }
+
     /// The ack, nack or reject with which the service settled the last delivery of the
     /// message with this id.
     #[must_use]

@@ -36,7 +36,8 @@ impl Room {
         fs::write(&path, script)?;
         Ok(Launch {
             program: "/bin/sh".into(),
-            role: path.display().to_string(),
+            name: "script".to_owned(),
+            arguments: vec![path.display().to_string()],
             environment: BTreeMap::new(),
             log: self.scratch.path().join("service.log"),
         })

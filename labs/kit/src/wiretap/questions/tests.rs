@@ -189,3 +189,36 @@ fn links_are_counted_by_service() {
     assert!(story.journal.disconnected(ROLE));
     assert!(!story.journal.disconnected("another"));
 }
+
+#[test]
+fn in_hand_is_what_one_channel_has_not_settled() {
+    let mut story = Story::new();
+    let most = |story: &Story| story.journal.most_unacked(ROLE);
+    assert_eq!(most(&story), 0);
+    story.deliver(1, "a").ack(1, false).deliver(2, "b");
+    assert_eq!(most(&story), 1);
+    story.deliver(3, "c").ack(3, true).deliver(4, "d");
+    assert_eq!(most(&story), 2);
+    // What the channel held before it was opened anew is not in hand any more.
+    story.client("channel.open", json!({}));
+    story.deliver(1, "b").deliver(2, "c");
+    assert_eq!(most(&story), 2);
+    story.connection = 2;
+    story.deliver(1, "b").deliver(2, "c");
+    assert_eq!(most(&story), 2);
+    story.deliver(3, "d");
+    assert_eq!(most(&story), 3);
+}
+
+#[test]
+fn a_delivery_is_the_last_one_of_its_message() {
+    let story = Story::new();
+    story.deliver(1, "a").deliver(2, "b").deliver(3, "a");
+    let tag = |id| {
+        story
+            .journal
+            .delivery(ROLE, id)
+            .and_then(|frame| frame.tag())
+    };
+    assert_eq!((tag("a"), tag("b"), tag("c")), (Some(3), Some(2), None));
+}

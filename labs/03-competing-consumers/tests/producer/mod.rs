@@ -1,0 +1,87 @@
+//! What a producer must be able to do and to take.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kit::check::{Lab, Outcome, fail};
+use kit::wiretap::{Frame, Side};
+
+use super::jobs::{MESSAGES, ends_well, published, send};
+
+pub async fn sent(lab: Lab) -> Outcome {
+    let ids = send(&lab, "producer", 20, "..").await?;
+    let unlike: BTreeSet<_> = ids.iter().collect();
+    fail(
+        "20 different ids",
+        format!("{} different ones", unlike.len()),
+    )
+    .because("by its id a worker knows a job that it has done already")
+    .unless(unlike.len() == 20 && !ids.iter().any(|id| id == "?"))?;
+    let waiting = lab.take(MESSAGES).await?;
+    let good = waiting.iter().filter(|message| {
+        *message.properties.delivery_mode() == Some(2) && message.data.ends_with(b"..")
+    });
+    let good = good.count();
+    fail(
+        "20 persistent jobs wait in queue `messages` once the producer has ended",
+        format!("{good} of {}", waiting.len()),
+    )
+    .because("a producer that ends with exit code 0 has the broker's word for each job")
+    .unless(good == 20)?;
+
+    let slow = ["producer", "--rate", "20", "--count", "5"];
+    let slow = lab.instance("slow", &slow).await?;
+    ends_well(&slow).await?;
+    let publishes = |frame: &Frame| frame.service == "slow" && frame.method == "basic.publish";
+    let times = lab.journal().times(publishes);
+    let span = times.last().unwrap_or(&0.0) - times.first().unwrap_or(&0.0);
+    fail(
+        "5 jobs at 20 a second, 0.2 s from the first to the last",
+        format!("{} jobs in {span:.2} s", times.len()),
+    )
+    .because("--rate says how many jobs come in a second")
+    .unless(times.len() == 5 && span > 0.15)
+}
+
+pub async fn burst(lab: Lab) -> Outcome {
+    let arguments = ["producer", "--burst", "--count", "50", "--text", ""];
+    let producer = lab.instance("producer", &arguments).await?;
+    // A confirm that takes 80 ms to come, as between two continents: 50 of them in turn are 4 s.
+    producer.tap().delay(Duration::from_millis(40));
+    ends_well(&producer).await?;
+    let frames = lab.journal().frames(|frame| {
+        frame.method == "basic.publish"
+            || (frame.method == "basic.ack" && frame.from == Side::Server)
+    });
+    let ahead = frames
+        .iter()
+        .take_while(|frame| frame.method == "basic.publish");
+    let ahead = ahead.count();
+    fail(
+        "most of 50 jobs are on their way before the first confirm is back",
+        format!("{ahead} sent, then it waited for a confirm"),
+    )
+    .because("who awaits each confirm in turn sends one job in each way there and back")
+    .unless(ahead >= 25)
+}
+
+pub async fn producer_cut(lab: Lab) -> Outcome {
+    let arguments = ["producer", "--burst", "--count", "30", "--text", ""];
+    let producer = lab.instance("producer", &arguments).await?;
+    // The first confirm is lost on its way, and with it all that come after it.
+    producer.tap().cut_before(Side::Server, "basic.ack");
+    ends_well(&producer).await?;
+    let ids: BTreeSet<_> = published(&lab, "producer").into_iter().collect();
+    let waiting = lab.take(MESSAGES).await?;
+    let arrived = waiting.iter().filter_map(|message| {
+        let id = message.properties.message_id().as_ref()?;
+        Some(id.to_string())
+    });
+    let arrived: BTreeSet<_> = arrived.collect();
+    fail(
+        "30 ids on the wire, and each of them in queue `messages`",
+        format!("{} ids sent, {} arrived", ids.len(), arrived.len()),
+    )
+    .because("sent again under a new id, a job is done twice; not sent again, it is lost")
+    .unless(ids.len() == 30 && arrived == ids)
+}

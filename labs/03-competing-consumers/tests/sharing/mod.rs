@@ -1,0 +1,193 @@
+//! Many workers, one queue.
+
+use kit::check::{Lab, Outcome, Seen, fail};
+use kit::wiretap::Side;
+
+use super::jobs::{MESSAGES, all_done, done, hired, in_hand, send, share, some_done, worker};
+
+pub async fn prefetch(lab: Lab) -> Outcome {
+    send(&lab, "producer", 30, ".").await?;
+    for (name, limit) in [("single", 1), ("seven", 7)] {
+        let number = limit.to_string();
+        let worker = worker(&lab, name, 30_000, &["--prefetch", &number]).await?;
+        worker.launch().await?;
+        in_hand(&lab, name, 1).await?;
+        let asked = lab.journal().prefetch(name);
+        fail(
+            format!("basic.qos with prefetch {limit}, before basic.consume"),
+            asked.map_or("no basic.qos before it".to_owned(), |n| {
+                format!("prefetch {n}")
+            }),
+        )
+        .because("it holds for the subscriptions that come after it; without it there is no limit")
+        .unless(asked == Some(limit))?;
+        let limit = limit as usize;
+        in_hand(&lab, name, limit).await?;
+        let most = lab.journal().most_unacked(name);
+        fail(
+            format!("{name} has {limit} in hand at most"),
+            format!("{most} at once"),
+        )
+        .because("what one worker holds, no other one can do")
+        .unless(most == limit)?;
+        worker.kill().await?;
+    }
+    Ok(())
+}
+
+pub async fn fair_dispatch(lab: Lab) -> Outcome {
+    let fast = hired(&lab, "fast", 30, 1).await?;
+    hired(&lab, "slow", 300, 2).await?;
+    let ids = send(&lab, "producer", 33, ".").await?;
+    let rows = all_done(&lab, &fast, "all 33 jobs done", &ids).await?;
+    let (by_fast, by_slow) = (share(&rows, "fast"), share(&rows, "slow"));
+    fail(
+        "a worker ten times as fast does most of 33 jobs",
+        format!("fast did {by_fast}, slow {by_slow}"),
+    )
+    .because(
+        "the broker hands jobs round in turn, whoever is busy, unless a prefetch says otherwise",
+    )
+    .unless(by_fast > 2 * by_slow && by_slow > 0)?;
+    for name in ["fast", "slow"] {
+        let most = lab.journal().most_unacked(name);
+        fail(
+            format!("{name} has 1 job in hand at most"),
+            format!("{most} at once"),
+        )
+        .because("a job in a busy worker's hand waits, while another worker is idle")
+        .unless(most == 1)?;
+    }
+    Ok(())
+}
+
+pub async fn shared(lab: Lab) -> Outcome {
+    let ada = hired(&lab, "ada", 5, 1).await?;
+    hired(&lab, "grace", 5, 2).await?;
+    hired(&lab, "edsger", 5, 3).await?;
+    let ids = send(&lab, "producer", 60, ".").await?;
+    let rows = all_done(&lab, &ada, "60 jobs done, each once", &ids).await?;
+    for name in ["ada", "grace", "edsger"] {
+        let part = share(&rows, name);
+        fail(
+            "each of three equal workers does its part",
+            format!("{name} did {part} of 60"),
+        )
+        .because("one queue shares its messages among all who consume from it")
+        .unless(part >= 5)?;
+    }
+    let why = "a job that is not acked is done once more, by somebody else";
+    lab.eventually(
+        "60 jobs acked, and queue `messages` empty",
+        why,
+        async || {
+            let acked = |id: &String| {
+                let by = |name: &&str| lab.journal().acked(name, id);
+                ["ada", "grace", "edsger"].iter().any(by)
+            };
+            let acked = ids.iter().filter(|id| acked(id)).count();
+            let left = lab
+                .queue(MESSAGES)
+                .await?
+                .map_or(0, |queue| queue.ready + queue.unacked);
+            Ok(Seen::when(acked == 60 && left == 0, || {
+                format!("{acked} acked, {left} left in the queue")
+            }))
+        },
+    )
+    .await
+}
+
+pub async fn speedup(lab: Lab) -> Outcome {
+    let one = hired(&lab, "one", 50, 1).await?;
+    let ids = send(&lab, "producer", 40, ".").await?;
+    all_done(&lab, &one, "40 jobs done by one worker", &ids).await?;
+    let alone = seconds(&lab, &["one"]);
+    one.kill().await?;
+    let four = ["first", "second", "third", "fourth"];
+    for (name, of) in four.iter().zip(1..) {
+        hired(&lab, name, 50, of).await?;
+    }
+    let ids = send(&lab, "producer-2", 40, ".").await?;
+    all_done(&lab, &one, "40 jobs done by four workers", &ids).await?;
+    let together = seconds(&lab, &four);
+    let ratio = together / alone;
+    fail(
+        "four workers do 40 jobs in about a quarter of one worker's time (at most 0.4 of it)",
+        format!("{alone:.2} s alone, {together:.2} s together: {ratio:.2} of it"),
+    )
+    .because("more workers are of use only when the queue shares the jobs evenly among them")
+    .unless(ratio <= 0.4)
+}
+
+/// The seconds from the first delivery to any of these workers to the last ack of any.
+fn seconds(lab: &Lab, workers: &[&str]) -> f64 {
+    let times = lab.journal().times(|frame| {
+        workers.contains(&frame.service.as_str())
+            && matches!(frame.method, "basic.deliver" | "basic.ack")
+    });
+    times.last().unwrap_or(&0.0) - times.first().unwrap_or(&0.0)
+}
+
+pub async fn batches(lab: Lab) -> Outcome {
+    let mut ids = send(&lab, "producer", 200, "").await?;
+    let worker = worker(&lab, "worker", 0, &["--prefetch", "50", "--batch", "50"]).await?;
+    worker.launch().await?;
+    all_done(&lab, &worker, "200 small jobs done", &ids).await?;
+    let why = "what is done and not acked comes again";
+    lab.eventually("the last of 200 jobs is acked", why, async || {
+        let acked = lab.journal().acked("worker", &ids[199]);
+        Ok(Seen::when(acked, || "it is not".to_owned()))
+    })
+    .await?;
+    let acks = lab.journal().frames(|frame| {
+        frame.service == "worker" && frame.from == Side::Client && frame.method == "basic.ack"
+    });
+    fail(
+        "with --batch 50, far fewer acks than jobs",
+        format!("{} acks for 200 jobs", acks.len()),
+    )
+    .because("a commit and an ack each cost a wait, whether they are for one job or for fifty")
+    .unless(acks.len() <= 100)?;
+    // A batch is what is here, not what may come.
+    ids.extend(send(&lab, "producer-2", 1, "").await?);
+    all_done(
+        &lab,
+        &worker,
+        "a single job is done without waiting for 49 others",
+        &ids,
+    )
+    .await?;
+    Ok(())
+}
+
+pub async fn joins_and_leaves(lab: Lab) -> Outcome {
+    let first = hired(&lab, "first", 20, 1).await?;
+    let arguments = ["producer", "--rate", "100", "--count", "80", "--text", "."];
+    let producer = lab.instance("producer", &arguments).await?;
+    producer.begin().await?;
+    some_done(&lab, &first, 5).await?;
+    hired(&lab, "second", 20, 2).await?;
+    some_done(&lab, &first, 20).await?;
+    first.stop().await?;
+    hired(&lab, "third", 20, 2).await?;
+    producer.finished().await?;
+    let ids = super::jobs::published(&lab, "producer");
+    all_done(
+        &lab,
+        &first,
+        "all 80 jobs done while workers come and go",
+        &ids,
+    )
+    .await?;
+    let rows = done(&first)?;
+    for name in ["first", "second", "third"] {
+        fail(
+            "each worker does jobs while it is there",
+            format!("{name} did none"),
+        )
+        .because("a queue asks nobody for leave: who consumes gets its share from then on")
+        .unless(share(&rows, name) > 0)?;
+    }
+    Ok(())
+}

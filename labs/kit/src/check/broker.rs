@@ -1,0 +1,150 @@
+//! What a check does at the broker itself, past every wiretap: as a foreign client, and as
+//! the one who administers it.
+
+use anyhow::{Context, Result};
+use lapin::BasicProperties;
+use lapin::message::BasicGetMessage;
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
+use rand::distr::{Alphanumeric, SampleString};
+
+use super::{Lab, Outcome};
+use crate::broker::Binding;
+
+/// A user of the broker with few rights, who is gone after the check.
+#[derive(Clone)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// The password. Never shown by `Debug`.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish()
+    }
+}
+
+/// Which names a user may touch in the room's vhost, as regular expressions of RabbitMQ's;
+/// `""` is none, `.*` is all.
+#[derive(Debug, Clone, Copy)]
+pub struct Rights<'a> {
+    /// To declare and delete.
+    pub configure: &'a str,
+    /// To publish, and to bind to.
+    pub write: &'a str,
+    /// To consume, and to bind from.
+    pub read: &'a str,
+}
+
+impl Lab {
+    /// Publishes to `queue` as a foreign client would, one message for each body with its
+    /// properties, and waits for the confirms.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not take them.
+    pub async fn publish<B: AsRef<[u8]>>(
+        &self,
+        queue: &str,
+        messages: impl IntoIterator<Item = (B, BasicProperties)>,
+    ) -> Outcome {
+        let keyed = messages
+            .into_iter()
+            .map(|(body, about)| (queue, body, about));
+        self.publish_to("", keyed).await
+    }
+
+    /// Publishes to `exchange` as a foreign client would, one message for each routing key and
+    /// body with its properties, and waits for the confirms.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not take them.
+    pub async fn publish_to<K: AsRef<str>, B: AsRef<[u8]>>(
+        &self,
+        exchange: &str,
+        messages: impl IntoIterator<Item = (K, B, BasicProperties)>,
+    ) -> Outcome {
+        let connection = self.connect().await?;
+        let published = async {
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(Default::default()).await?;
+            let mut confirms = Vec::new();
+            let mut shown = Vec::new();
+            for (key, body, properties) in messages {
+                let (key, body) = (key.as_ref(), body.as_ref());
+                let options = BasicPublishOptions::default();
+                let sent =
+                    channel.basic_publish(exchange.into(), key.into(), options, body, properties);
+                confirms.push(sent.await?);
+                let body = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+                shown.push(format!("published with routing key `{key}`: {body}"));
+            }
+            for confirm in confirms {
+                confirm.await?;
+            }
+            connection.close(200, "done".into()).await?;
+            Ok::<_, lapin::Error>(shown)
+        };
+        let shown = published.await.context("the check cannot publish")?;
+        for line in shown {
+            self.journal().note(line);
+        }
+        Ok(())
+    }
+
+    /// Takes all messages that wait in `queue` now, oldest first.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not give them, or there is no such queue.
+    pub async fn take(&self, queue: &str) -> Outcome<Vec<BasicGetMessage>> {
+        let connection = self.connect().await?;
+        let taken = async {
+            let channel = connection.create_channel().await?;
+            let mut taken = Vec::new();
+            let options = BasicGetOptions::default();
+            while let Some(message) = channel.basic_get(queue.into(), options).await? {
+                message.ack(BasicAckOptions::default()).await?;
+                taken.push(message);
+            }
+            connection.close(200, "done".into()).await?;
+            Ok::<_, lapin::Error>(taken)
+        };
+        let taken = taken.await;
+        let taken = taken.with_context(|| format!("the check cannot take from `{queue}`"))?;
+        self.journal()
+            .note(format!("took {} message(s) from `{queue}`", taken.len()));
+        Ok(taken)
+    }
+
+    /// The bindings of `queue`, without the one to the default exchange that every queue has.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not say.
+    pub async fn bindings(&self, queue: &str) -> Outcome<Vec<Binding>> {
+        Ok(self.need_broker()?.bindings(self.vhost(), queue).await?)
+    }
+
+    /// A user who may do in this room what `rights` say, for
+    /// [`Service::as_user`](super::Service::as_user).
+    ///
+    /// # Errors
+    /// Unknown when the broker does not make it.
+    pub async fn user(&self, rights: Rights<'_>) -> Outcome<Login> {
+        let random = || Alphanumeric.sample_string(&mut rand::rng(), 12);
+        let login = Login {
+            user: format!("lab.{}.{}", std::process::id(), random()),
+            password: random(),
+        };
+        // Before it is made: one that is made and not remembered would stay.
+        self.remember(&login);
+        self.make(&login, rights).await?;
+        Ok(login)
+    }
+
+    async fn make(&self, login: &Login, rights: Rights<'_>) -> Result<()> {
+        let broker = self.need_broker()?;
+        broker.create_user(&login.user, &login.password).await?;
+        let rights = [rights.configure, rights.write, rights.read];
+        broker.permit(&login.user, self.vhost(), rights).await
+    }
+}

@@ -1,0 +1,47 @@
+//! A connection to the broker, as soon as there is one.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lapin::{Connection, ConnectionProperties};
+use tokio::time::{sleep, timeout};
+
+use crate::hopeless;
+
+/// How long one try may take. A frozen broker takes the call and never says a word.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The pause after the first failed try; after each further one it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause: a broker that is back is noticed within this time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Connects, however long that takes: services may be started before their broker.
+///
+/// # Errors
+/// When trying again cannot help (see [`hopeless`]): a wrong password, a vhost that is not
+/// there. No error holds the URL, which has the password in it.
+pub async fn connect(url: &str) -> Result<Connection> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match try_connect(url).await {
+            Err(error) if !hopeless(&error) => {
+                log::warn!("no broker yet: {error:#}; trying again in {pause:?}");
+            }
+            outcome => return outcome,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn try_connect(url: &str) -> Result<Connection> {
+    let connecting = Connection::connect(url, ConnectionProperties::default());
+    let connection = timeout(PATIENCE, connecting)
+        .await
+        .with_context(|| format!("no answer within {PATIENCE:?}"))?
+        .context("cannot connect")?;
+    log::info!("connected to the broker");
+    Ok(connection)
+}

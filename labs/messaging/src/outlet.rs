@@ -1,0 +1,62 @@
+//! The producer's side of a connection.
+
+use anyhow::Result;
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
+use tokio::sync::Mutex;
+
+use crate::connect;
+
+/// A channel to publish on, in confirm mode, over a connection of its own. Both are opened
+/// when they are needed, and again when they were closed.
+pub struct Outlet {
+    url: String,
+    open: Mutex<Option<Open>>,
+}
+
+/// A channel closes with its connection, so the two are kept together.
+struct Open {
+    channel: Channel,
+    _connection: Connection,
+}
+
+impl Outlet {
+    /// Connects when it is first asked for a channel.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            open: Mutex::new(None),
+        }
+    }
+
+    /// The channel in use, or a new one where there is none or it is closed; waits for the
+    /// broker, however long that takes.
+    ///
+    /// # Errors
+    /// When the connection ends at once, or trying again cannot help (see
+    /// [`hopeless`](crate::hopeless)).
+    pub async fn channel(&self) -> Result<Channel> {
+        let mut open = self.open.lock().await;
+        if let Some(open) = &*open
+            && open.channel.status().connected()
+        {
+            return Ok(open.channel.clone());
+        }
+        let connection = connect(&self.url).await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        *open = Some(Open {
+            channel: channel.clone(),
+            _connection: connection,
+        });
+        Ok(channel)
+    }
+
+    /// Closes the channel and its connection: what failed on this one is tried on a new one.
+    pub async fn renew(&self) {
+        *self.open.lock().await = None;
+    }
+}

@@ -1,0 +1,49 @@
+//! What there is to do.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lapin::message::Delivery;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// A job, as it stands in a message.
+pub struct Job {
+    /// Its id, the same however often it is delivered. A producer that gave none gets a
+    /// new one for each delivery, and then nobody can tell a redelivery from a new job.
+    pub id: String,
+    /// The text: each `.` in it is a unit of work, and at a `!` the work fails.
+    pub body: Vec<u8>,
+}
+
+impl Job {
+    /// A new job.
+    pub fn new(text: &str) -> Self {
+        Self {
+            id: Uuid::new_v4().to_string(),
+            body: text.into(),
+        }
+    }
+
+    /// The job that was delivered.
+    pub fn of(delivery: &Delivery) -> Self {
+        let given = delivery.properties.message_id().as_ref();
+        Self {
+            id: given.map_or_else(|| Uuid::new_v4().to_string(), ToString::to_string),
+            body: delivery.data.clone(),
+        }
+    }
+
+    /// Does the work, which takes one `unit` for each `.` of the text.
+    pub async fn work(&self, unit: Duration) -> Result<()> {
+        let text = str::from_utf8(&self.body).context("the job is not text")?;
+        for sign in text.chars() {
+            match sign {
+                '.' => sleep(unit).await,
+                '!' => bail!("the job has a ! in it"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Role `producer`: sends jobs, one after the other or all at once.
+//!
+//! Settings: `AMQP_URL`, the broker; and the command line.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use common::{settings, shutdown};
+use lapin::{BasicProperties, Channel};
+use messaging::{Outlet, hopeless};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::job::Job;
+use crate::{publish, queue};
+
+/// How long the broker may take to confirm a window of jobs, connecting included.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pause after a failed try.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// How many jobs may be on their way at once, sent and not confirmed yet: enough to hide the
+/// way there and back, few enough to keep in memory and to send again.
+const WINDOW: usize = 256;
+
+/// The command line.
+#[derive(clap::Args)]
+pub struct Settings {
+    /// How many jobs to send; without it, until stopped
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Jobs a second
+    #[arg(long, value_name = "R", default_value_t = 1.0, value_parser = rate)]
+    rate: f64,
+    /// Send them all at once, as fast as the broker takes them
+    #[arg(long, requires = "count", conflicts_with = "rate")]
+    burst: bool,
+    /// What stands in each job; each `.` is a unit of work, a `!` makes it fail
+    #[arg(long, default_value = "...")]
+    text: String,
+}
+
+/// Reads a rate, from one job in 1,000 seconds to 1,000 in one.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("it should be a number from 0.001 to 1000".to_owned()),
+    }
+}
+
+/// Sends until all is confirmed, or until SIGTERM.
+pub async fn run(settings: &Settings) -> Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    let outlet = Outlet::new(settings::amqp_url()?);
+    let mut jobs = (1..=settings.count.unwrap_or(usize::MAX))
+        .map(|number| Job::new(&format!("job {number} {}", settings.text)))
+        .peekable();
+    let window = if settings.burst { WINDOW } else { 1 };
+    let pause = if settings.burst {
+        1000.0
+    } else {
+        settings.rate
+    };
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / pause));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sent = 0;
+    while jobs.peek().is_some() && shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let jobs: VecDeque<Job> = jobs.by_ref().take(window).collect();
+        sent += jobs.len();
+        deliver(&outlet, jobs, &shutdown).await?;
+        log::info!("{sent} job(s) confirmed");
+    }
+    Ok(())
+}
+
+/// Sends `jobs` until the broker has confirmed each of them. One whose confirm got lost is
+/// sent twice, with the same id.
+async fn deliver(
+    outlet: &Outlet,
+    mut jobs: VecDeque<Job>,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    while !jobs.is_empty() {
+        let sending = timeout(PATIENCE, send(outlet, &mut jobs));
+        let outcome = match shutdown.run_until_cancelled(sending).await {
+            Some(outcome) => outcome.context("the broker takes too long").flatten(),
+            None => bail!("told to stop before {} job(s) were confirmed", jobs.len()),
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(error) if hopeless(&error) => return Err(error),
+            Err(error) => {
+                log::warn!("{} job(s) have to be sent again: {error:#}", jobs.len());
+                outlet.renew().await;
+                shutdown.run_until_cancelled(sleep(PAUSE)).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One try. Jobs that are confirmed leave `jobs`; after an error the others are still in it.
+async fn send(outlet: &Outlet, jobs: &mut VecDeque<Job>) -> Result<()> {
+    let channel = outlet.channel().await?;
+    queue::declare(&channel).await?;
+    // HOLE 1: send all jobs, then await the confirms in turn; each confirmed job leaves `jobs`.
+    let mut confirms = Vec::new();
+    for job in jobs.iter() {
+        confirms.push(publish(&channel, job).await?);
+    }
+    for confirm in confirms {
+        publish::accepted(confirm.await?)?;
+        jobs.pop_front();
+    }
+    Ok(())
+    // END HOLE 1
+}
+
+/// Sends a job under its id.
+async fn publish(channel: &Channel, job: &Job) -> Result<lapin::PublisherConfirm> {
+    let properties = BasicProperties::default()
+        .with_message_id(job.id.as_str().into())
+        .with_content_type("text/plain".into());
+    publish::send(channel, queue::MESSAGES, &job.body, properties).await
+}

@@ -1,0 +1,161 @@
+//! Role `worker`: does jobs from the queue that all workers share.
+//!
+//! Settings: `AMQP_URL`, the broker; `DATABASE`, the path of the SQLite file, one for all
+//! workers; and the command line.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use common::store::{Row, Store};
+use common::{settings, shutdown};
+use futures_lite::StreamExt;
+use futures_lite::future::poll_once;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
+use messaging::Outlet;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::Job;
+use crate::{queue, retry};
+
+/// The command line.
+#[derive(clap::Args)]
+pub struct Settings {
+    /// What this worker is called; its name stands beside each job it did
+    pub name: String,
+    /// How many jobs the broker may hand over ahead of our acks
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    prefetch: u16,
+    /// How many jobs at most are committed and acked together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// How long a unit of work takes, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    unit_ms: u64,
+}
+
+/// A worker, with all that it needs for a job.
+struct Worker {
+    settings: Settings,
+    store: Store,
+    /// For the jobs that failed.
+    outlet: Outlet,
+    shutdown: CancellationToken,
+}
+
+/// Works until SIGTERM.
+pub async fn run(settings: Settings) -> Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    let url = settings::amqp_url()?;
+    let worker = Worker {
+        settings,
+        store: Store::open(&settings::database()?, "jobs").await?,
+        outlet: Outlet::new(url.clone()),
+        shutdown: shutdown.clone(),
+    };
+    messaging::keep(&url, &shutdown, async |connection| {
+        worker.consume(connection).await
+    })
+    .await
+}
+
+impl Worker {
+    /// Works off one delivery after the other, until `shutdown`.
+    async fn consume(&self, connection: &Connection) -> Result<()> {
+        let channel = connection.create_channel().await?;
+        queue::declare(&channel).await?;
+        let mut deliveries = subscribe(&channel, self.settings.prefetch).await?;
+        log::info!("ready, with prefetch {}", self.settings.prefetch);
+        // HOLE 6: until `shutdown`, which is looked at between two batches and never in one.
+        let most = self.settings.batch.into();
+        while let Some(batch) = self
+            .shutdown
+            .run_until_cancelled(take(&mut deliveries, most))
+            .await
+        {
+            self.work_off(batch?).await?;
+        }
+        Ok(())
+        // END HOLE 6
+    }
+
+    /// Does these jobs one after the other. Those not begun when `shutdown` comes go back to
+    /// the queue with our channel.
+    async fn work_off(&self, batch: Vec<Delivery>) -> Result<()> {
+        let unit = Duration::from_millis(self.settings.unit_ms);
+        let mut done = Vec::new();
+        for delivery in batch {
+            if self.shutdown.is_cancelled() {
+                break;
+            }
+            let job = Job::of(&delivery);
+            log::debug!("job {} is in hand", job.id);
+            match job.work(unit).await {
+                Ok(()) => done.push((job, delivery)),
+                Err(why) => retry::again_or_give_up(&self.outlet, &delivery, &why).await?,
+            }
+        }
+        self.finish(done).await
+    }
+
+    /// Makes what was done last, then tells the broker.
+    async fn finish(&self, done: Vec<(Job, Delivery)>) -> Result<()> {
+        // HOLE 3: commit a row for each job, under its id; then one ack for all of them.
+        let Some((_, last)) = done.last() else {
+            return Ok(());
+        };
+        let rows = done.iter().map(|(job, _)| self.row(job)).collect();
+        let new = self.store.record_all(rows).await?;
+        if new < done.len() {
+            log::info!(
+                "{} job(s) came again and were done already",
+                done.len() - new
+            );
+        }
+        last.ack(BasicAckOptions { multiple: true }).await?;
+        Ok(())
+        // END HOLE 3
+    }
+
+    /// The effect of a job: who did it.
+    fn row(&self, job: &Job) -> Row {
+        Row {
+            id: job.id.clone(),
+            value: self.settings.name.clone(),
+        }
+    }
+}
+
+/// Asks the broker for jobs, at most `prefetch` of them ahead of our acks.
+async fn subscribe(channel: &Channel, prefetch: u16) -> Result<Consumer> {
+    // HOLE 2: set the prefetch, then consume.
+    channel
+        .basic_qos(prefetch, BasicQosOptions::default())
+        .await?;
+    let deliveries = channel
+        .basic_consume(
+            queue::MESSAGES.into(),
+            "".into(), // the broker makes up a consumer tag
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    Ok(deliveries)
+    // END HOLE 2
+}
+
+/// The next delivery; with it those that are here already, but not more than `most`.
+async fn take(deliveries: &mut Consumer, most: usize) -> Result<Vec<Delivery>> {
+    let first = deliveries.next().await;
+    let mut taken = vec![first.context("the broker ended the subscription")??];
+    // HOLE 5: whatever else has arrived by now, without waiting for more.
+    while taken.len() < most
+        && let Some(Some(next)) = poll_once(deliveries.next()).await
+    {
+        taken.push(next?);
+    }
+    // END HOLE 5
+    Ok(taken)
+}

@@ -49,7 +49,7 @@ watch NN *ARGS:
 hint NN *HOLE:
     {{ build }}; exec {{ quote(lab) }} hint "$@"
 
-# Start its services to play with; --watch, --solution
+# Start its services, or one ROLE; --watch, --solution
 [group('chapter')]
 [no-exit-message]
 run NN *ARGS:

@@ -156,17 +156,24 @@ impl Scene {
     }
 
     /// The service that a person means who types `role` and `args`: the one started with
-    /// just these, else the one of that name, else the first of that role.
+    /// just these, else the one of that name, else a further one of that role, with the
+    /// database that its first one shares, or with one of its own.
     #[must_use]
-    pub fn like(&self, role: &str, args: &[OsString]) -> Option<&Role> {
+    pub fn like(&self, role: &str, args: &[OsString]) -> Option<Role> {
         let args_of = |service: &Role| service.args.iter().map(OsStr::new).eq(args);
         let same = |service: &&Role| service.role == role && args_of(service);
         let named = |service: &&Role| service.name == role;
         let services = || self.services.iter();
-        services()
-            .find(same)
-            .or_else(|| services().find(named))
-            .or_else(|| services().find(|service| service.role == role))
+        if let Some(found) = services().find(same).or_else(|| services().find(named)) {
+            return Some(found.clone());
+        }
+        let mut further = services().find(|service| service.role == role)?.clone();
+        if further.database == further.name {
+            let name = args.first().and_then(|arg| arg.to_str());
+            let name = name.filter(|name| is_name(name));
+            further.database = name.unwrap_or(role).to_owned();
+        }
+        Some(further)
     }
 }
 
@@ -247,7 +254,8 @@ mod tests {
         .unwrap();
         let of = |role: &str, args: &[&str]| {
             let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-            scene.like(role, &args).map(|found| found.name.as_str())
+            let found = scene.like(role, &args);
+            found.unwrap_or_default().name
         };
         assert_eq!(scene.services[1].args, ["ada", "#.{x"]);
         assert_eq!(scene.services[1].database, "jobs");
@@ -256,11 +264,27 @@ mod tests {
             scene.ports(),
             BTreeMap::from([("worker-2".to_owned(), 4001)])
         );
-        assert_eq!(of("worker", &["bob"]), Some("worker-2"));
-        assert_eq!(of("worker", &["carol"]), Some("worker-1"));
-        assert_eq!(of("worker-2", &[]), Some("worker-2"));
-        assert_eq!(of("wroker", &["bob"]), None);
+        assert_eq!(of("worker", &["bob"]), "worker-2");
+        assert_eq!(of("worker", &["carol"]), "worker-1");
+        assert_eq!(of("worker-2", &[]), "worker-2");
+        assert_eq!(of("wroker", &["bob"]), "");
         assert_eq!(Role::plain("x").database, "x");
+    }
+
+    #[test]
+    fn a_further_instance_shares_what_is_shared_and_nothing_else() {
+        let scene = read(
+            r#"{"services":[{"role":"worker","name":"ada","args":["ada"],"database":"jobs"},
+            {"role":"consumer","name":"ops","args":["ops"]}]}"#,
+        )
+        .unwrap();
+        let of = |role: &str, args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            scene.like(role, &args).unwrap().database
+        };
+        assert_eq!(of("worker", &["bob"]), "jobs");
+        assert_eq!(of("consumer", &["bob", "log.#"]), "bob");
+        assert_eq!(of("consumer", &["../bob"]), "consumer");
     }
 
     #[test]

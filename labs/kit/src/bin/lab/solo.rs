@@ -53,7 +53,7 @@ impl Play<'_> {
         let place = self.place().await?;
         // The program itself knows best which roles there are, also such as are only played
         // by hand; an unknown one is its to refuse.
-        let service = self.scene.like(role, args).cloned();
+        let service = self.scene.like(role, args);
         let service = service.unwrap_or_else(|| Role::plain(role));
         // The others are taken to be where they are when nothing is in their way.
         let mut ports = self.scene.ports();

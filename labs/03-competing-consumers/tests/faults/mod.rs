@@ -190,7 +190,6 @@ pub async fn parked_in_time(lab: Lab) -> Outcome {
 
 pub async fn sigterm(lab: Lab) -> Outcome {
     let ada = worker(&lab, "ada", 700, &["--prefetch", "3"]).await?;
-    let ada = ada.with("RUST_LOG", "debug,lapin=info");
     ada.launch().await?;
     lab.consumers(MESSAGES, 1).await?;
     let ids = send(&lab, "producer", 3, ".").await?;

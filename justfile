@@ -49,7 +49,7 @@ watch NN *ARGS:
 hint NN *HOLE:
     {{ build }}; exec {{ quote(lab) }} hint "$@"
 
-# Start its services to play with; --watch, --solution
+# Start its services, or one ROLE; --watch, --solution
 [group('chapter')]
 [no-exit-message]
 run NN *ARGS:
@@ -85,7 +85,7 @@ broker *ACTION:
 test *NAME:
     exec cargo test --workspace --no-fail-fast "$@"
 
-# How long the loop of edit and check takes: bench loop
+# Measures: bench loop (edit and check), bench acks
 [group('for maintainers')]
 [no-exit-message]
 bench *WHAT:

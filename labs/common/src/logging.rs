@@ -15,6 +15,8 @@ pub fn init(name: impl Into<String>) {
         .filter_module("actix_server", LevelFilter::Warn)
         // And lapin of each span that it enters.
         .filter_module("tracing::span", LevelFilter::Warn)
+        // It shows each returned message with its body, which is none of the log's business.
+        .filter_module("lapin::returned_messages", LevelFilter::Error)
         .parse_env("RUST_LOG")
         .format(move |out, record| {
             let now = out.timestamp_millis().to_string();

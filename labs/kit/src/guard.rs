@@ -3,9 +3,13 @@
 //! Between a check and each service stands a guard: this same program under a hidden first
 //! argument. It starts the service in a process group of its own and kills that group when
 //! its own standard input ends, which the kernel sees to whatever kills the check.
+//!
+//! What is written to that input asks the program to end, by a SIGTERM for each write: a
+//! program in front ([`IN_FRONT`]) has no other way to be told, as its guard reports no
+//! process id.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -16,6 +20,10 @@ use nix::unistd::Pid;
 
 /// The hidden first argument.
 pub const ARGUMENT: &str = "__guard";
+
+/// The hidden first argument of a guard that leaves the program its standard output and
+/// says nothing itself: its exit code is the program's, or 128 and the signal's number.
+pub const IN_FRONT: &str = "__guard-in-front";
 
 /// How a guarded program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +98,8 @@ impl Report {
 /// standard error. Gives the guard's exit code.
 #[must_use]
 pub fn main(program: &OsStr, arguments: &[OsString]) -> i32 {
-    match guard(program, arguments) {
+    let running = |pid| Report::Running(pid).write();
+    match guard(program, arguments, std::io::stderr().into(), running) {
         Ok(exit) => {
             Report::Ended(exit).write();
             0
@@ -102,8 +111,27 @@ pub fn main(program: &OsStr, arguments: &[OsString]) -> i32 {
     }
 }
 
-fn guard(program: &OsStr, arguments: &[OsString]) -> Result<Exit> {
-    let output = std::io::stderr();
+/// The `main` of a guard in front: see [`IN_FRONT`]. Gives the guard's exit code, which is
+/// 2 when the program cannot be started.
+#[must_use]
+pub fn main_in_front(program: &OsStr, arguments: &[OsString]) -> i32 {
+    match guard(program, arguments, Stdio::inherit(), |_| ()) {
+        Ok(Exit::Code(code)) => code,
+        // By the shells' custom.
+        Ok(Exit::Signal(number)) => 128 + number,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            2
+        }
+    }
+}
+
+fn guard(
+    program: &OsStr,
+    arguments: &[OsString],
+    output: Stdio,
+    running: impl FnOnce(i32),
+) -> Result<Exit> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -112,15 +140,25 @@ fn guard(program: &OsStr, arguments: &[OsString]) -> Result<Exit> {
         .spawn()
         .with_context(|| format!("cannot start {}", Path::new(program).display()))?;
     let pid = i32::try_from(child.id()).context("a process id beyond i32")?;
-    Report::Running(pid).write();
-    std::thread::spawn(move || {
-        let mut ignored = Vec::new();
-        let _ = std::io::stdin().read_to_end(&mut ignored);
-        // It may have ended by itself already; then there is no such group.
-        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-    });
+    running(pid);
+    let group = Pid::from_raw(pid);
+    std::thread::spawn(move || follow_lifeline(group));
     let status = child.wait().context("cannot wait for the program")?;
     // Whatever it started itself goes with it.
-    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    let _ = killpg(group, Signal::SIGKILL);
     Ok(status.into())
+}
+
+/// Passes on what standard input asks for, until it ends and the group with it.
+fn follow_lifeline(group: Pid) {
+    let mut words = [0; 16];
+    // The group may have ended by itself already; then there is none to signal.
+    loop {
+        match std::io::stdin().read(&mut words) {
+            Ok(1..) => drop(killpg(group, Signal::SIGTERM)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    let _ = killpg(group, Signal::SIGKILL);
 }

@@ -24,9 +24,12 @@ pub fn dispatch() {
     if name == BROKER_KEEPER {
         crate::broker::keeper_main(&rest);
     }
-    if name == guard::ARGUMENT {
+    if name == guard::ARGUMENT || name == guard::IN_FRONT {
         let (program, arguments) = rest.split_first().expect("a guard is given a program");
-        std::process::exit(guard::main(program, arguments));
+        std::process::exit(match name == guard::IN_FRONT {
+            true => guard::main_in_front(program, arguments),
+            false => guard::main(program, arguments),
+        });
     }
     // A further subcommand gets its own `if` here; anything else is the program's own.
 }

@@ -8,24 +8,35 @@
 //! role = "history"
 //! port = 4001
 //! env = { OTHER_URL = "http://127.0.0.1:{other}" }
+//!
+//! [[package.metadata.lab.services]]
+//! role = "worker"
+//! name = "worker-ada"
+//! args = ["ada"]
+//! database = "jobs"
 //! ```
 //!
-//! `{role}` stands for the port that the role got.
+//! `{name}` stands for the port that the service of that name got, in `try`, `env` and
+//! `args`. Braces around anything that cannot be a name stay as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::chapter::Chapter;
+
+pub use packages::{Package, Target, packages};
+
+mod packages;
 
 /// What there is to start of a chapter, and to try.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scene {
-    /// The lines to type once it runs, with `{role}` for ports.
+    /// The lines to type once it runs, with `{name}` for ports.
     #[serde(default, rename = "try")]
     pub tries: Vec<String>,
     /// The services, in the order in which they are started.
@@ -36,65 +47,48 @@ pub struct Scene {
     pub broker: bool,
 }
 
-/// One service of a chapter.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// One service of a chapter: an instance of a role. Roles may have several.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
     /// The program's first argument.
     pub role: String,
-    /// The TCP port tried first, on loopback.
-    pub port: u16,
-    /// Its environment beyond what each service gets, with `{role}` for ports.
+    /// What this instance is called, unlike any other; by default as its role.
+    #[serde(default)]
+    pub name: String,
+    /// The program's arguments after the role, with `{name}` for ports.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The TCP port tried first, on loopback; none for a program that listens on none.
+    pub port: Option<u16>,
+    /// The stem of its SQLite file, which instances may share; by default its name.
+    #[serde(default)]
+    pub database: String,
+    /// Its environment beyond what each service gets, with `{name}` for ports.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-/// One package of the workspace, as far as the lab asks.
-#[derive(Debug, Deserialize)]
-pub struct Package {
-    /// Its name: `lab-02`.
-    pub name: String,
-    /// What it builds.
-    pub targets: Vec<Target>,
-    dependencies: Vec<Dependency>,
-    metadata: Option<serde_json::Value>,
-}
-
-/// One thing that a package builds.
-#[derive(Debug, Deserialize)]
-pub struct Target {
-    /// Its name.
-    pub name: String,
-    /// What it is: `bin`, `test`, `lib`.
-    pub kind: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Dependency {
-    name: String,
-}
-
-/// The packages of the workspace at `root`.
-///
-/// # Errors
-/// When cargo cannot be asked, or a manifest does not parse.
-pub fn packages(root: &Path) -> Result<Vec<Package>> {
-    let output = Command::new("cargo")
-        .current_dir(root)
-        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
-        .output()
-        .context("cargo cannot be started")?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        bail!("cargo cannot read the manifests: {}", words.trim());
+impl Role {
+    /// The role as the manifest would have it with nothing else said.
+    #[must_use]
+    pub fn plain(role: &str) -> Self {
+        Self {
+            role: role.to_owned(),
+            ..Self::default()
+        }
+        .with_defaults()
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    Ok(metadata.packages)
+
+    fn with_defaults(mut self) -> Self {
+        if self.name.is_empty() {
+            self.name.clone_from(&self.role);
+        }
+        if self.database.is_empty() {
+            self.database.clone_from(&self.name);
+        }
+        self
+    }
 }
 
 impl Scene {
@@ -118,37 +112,94 @@ impl Scene {
             None => Self::default(),
         };
         scene.broker = package.dependencies.iter().any(|on| on.name == "lapin");
-        // Each placeholder must name a role; finding out at the curl line would be late.
-        let ports = scene
+        let services = scene.services.into_iter();
+        scene.services = services.map(Role::with_defaults).collect();
+        scene.check()?;
+        Ok(scene)
+    }
+
+    /// Finds slips here, which would come out late: at a file's name, at a curl line.
+    fn check(&self) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for service in &self.services {
+            for word in [&service.name, &service.database] {
+                ensure!(
+                    is_name(word),
+                    "`{word}` is no name: a letter, then letters, digits and hyphens, all small"
+                );
+            }
+            let name = &service.name;
+            ensure!(
+                names.insert(name),
+                "two services are called `{name}`: give each a `name`"
+            );
+        }
+        let ports = self.ports();
+        let env = self
             .services
             .iter()
-            .map(|role| (role.role.clone(), role.port));
-        let ports: BTreeMap<String, u16> = ports.collect();
-        let env = scene.services.iter().flat_map(|role| role.env.values());
-        for text in env.chain(&scene.tries) {
+            .flat_map(|service| service.env.values());
+        let args = self.services.iter().flat_map(|service| &service.args);
+        for text in env.chain(args).chain(&self.tries) {
             fill(text, &ports)?;
         }
-        Ok(scene)
+        Ok(())
+    }
+
+    /// The ports tried first, by the names of the services that have one.
+    #[must_use]
+    pub fn ports(&self) -> BTreeMap<String, u16> {
+        let ports = self.services.iter();
+        ports
+            .filter_map(|service| Some((service.name.clone(), service.port?)))
+            .collect()
+    }
+
+    /// The service that a person means who types `role` and `args`: the one started with
+    /// just these, else the one of that name, else a further one of that role, with the
+    /// database that its first one shares, or with one of its own.
+    #[must_use]
+    pub fn like(&self, role: &str, args: &[OsString]) -> Option<Role> {
+        let args_of = |service: &Role| service.args.iter().map(OsStr::new).eq(args);
+        let same = |service: &&Role| service.role == role && args_of(service);
+        let named = |service: &&Role| service.name == role;
+        let services = || self.services.iter();
+        if let Some(found) = services().find(same).or_else(|| services().find(named)) {
+            return Some(found.clone());
+        }
+        let mut further = services().find(|service| service.role == role)?.clone();
+        if further.database == further.name {
+            let name = args.first().and_then(|arg| arg.to_str());
+            let name = name.filter(|name| is_name(name));
+            further.database = name.unwrap_or(role).to_owned();
+        }
+        Some(further)
     }
 }
 
-/// `text` with the ports of the roles filled in. Other braces, as in JSON, stay.
+/// Whether `word` can name a service.
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_lowercase())
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// `text` with the ports of the services filled in. Other braces, as in JSON, stay.
 ///
 /// # Errors
-/// When braces hold a word that is no role.
+/// When braces hold a word that names no service with a port.
 pub fn fill(text: &str, ports: &BTreeMap<String, u16>) -> Result<String> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         filled += before;
-        let word = after.split_once('}').filter(|(word, _)| {
-            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
-        });
+        let word = after.split_once('}').filter(|(word, _)| is_name(word));
         match word {
             Some((word, behind)) => {
                 let port = ports.get(word);
                 filled += &port
-                    .with_context(|| format!("no role `{word}`"))?
+                    .with_context(|| format!("`{{{word}}}`: no service of that name has a port"))?
                     .to_string();
                 rest = behind;
             }
@@ -179,9 +230,61 @@ mod tests {
         ))
         .unwrap();
         assert!(scene.broker);
-        assert_eq!(scene.services[0].port, 4001);
+        let history = &scene.services[0];
+        assert_eq!(history.port, Some(4001));
+        assert_eq!((&*history.name, &*history.database), ("history", "history"));
         let without = package(r#"{"name":"x","targets":[],"dependencies":[],"metadata":null}"#);
         assert_eq!(Scene::read(&without).unwrap(), Scene::default());
+    }
+
+    /// What the manifest's section, here as JSON, says.
+    fn read(lab: &str) -> Result<Scene> {
+        let json =
+            format!(r#"{{"name":"x","targets":[],"dependencies":[],"metadata":{{"lab":{lab}}}}}"#);
+        Scene::read(&package(&json))
+    }
+
+    #[test]
+    fn a_role_has_many_instances_and_they_can_share_a_database() {
+        let scene = read(
+            r##"{"services":[{"role":"producer"},
+            {"role":"worker","name":"worker-1","args":["ada","#.{x"],"database":"jobs"},
+            {"role":"worker","name":"worker-2","args":["bob"],"port":4001}]}"##,
+        )
+        .unwrap();
+        let of = |role: &str, args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let found = scene.like(role, &args);
+            found.unwrap_or_default().name
+        };
+        assert_eq!(scene.services[1].args, ["ada", "#.{x"]);
+        assert_eq!(scene.services[1].database, "jobs");
+        assert_eq!(scene.services[2].database, "worker-2");
+        assert_eq!(
+            scene.ports(),
+            BTreeMap::from([("worker-2".to_owned(), 4001)])
+        );
+        assert_eq!(of("worker", &["bob"]), "worker-2");
+        assert_eq!(of("worker", &["carol"]), "worker-1");
+        assert_eq!(of("worker-2", &[]), "worker-2");
+        assert_eq!(of("wroker", &["bob"]), "");
+        assert_eq!(Role::plain("x").database, "x");
+    }
+
+    #[test]
+    fn a_further_instance_shares_what_is_shared_and_nothing_else() {
+        let scene = read(
+            r#"{"services":[{"role":"worker","name":"ada","args":["ada"],"database":"jobs"},
+            {"role":"consumer","name":"ops","args":["ops"]}]}"#,
+        )
+        .unwrap();
+        let of = |role: &str, args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            scene.like(role, &args).unwrap().database
+        };
+        assert_eq!(of("worker", &["bob"]), "jobs");
+        assert_eq!(of("consumer", &["bob", "log.#"]), "bob");
+        assert_eq!(of("consumer", &["../bob"]), "consumer");
     }
 
     #[test]
@@ -189,11 +292,13 @@ mod tests {
         for lab in [
             r#"{"services":[{"role":"history","prot":1}]}"#,
             r#"{"try":["curl :{histroy}"],"services":[{"role":"history","port":1}]}"#,
+            r#"{"try":["curl :{worker}"],"services":[{"role":"worker"}]}"#,
+            r#"{"services":[{"role":"worker","args":["{histroy}"]}]}"#,
+            r#"{"services":[{"role":"worker"},{"role":"worker"}]}"#,
+            r#"{"services":[{"role":"worker","name":"a/b"}]}"#,
+            r#"{"services":[{"role":"worker","database":"../x"}]}"#,
         ] {
-            let json = format!(
-                r#"{{"name":"x","targets":[],"dependencies":[],"metadata":{{"lab":{lab}}}}}"#
-            );
-            assert!(Scene::read(&package(&json)).is_err(), "{lab}");
+            assert!(read(lab).is_err(), "{lab}");
         }
     }
 

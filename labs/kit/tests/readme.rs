@@ -1,7 +1,7 @@
 //! Holds the texts to the commands: what a README tells a person to type exists.
 #![allow(clippy::unwrap_used)] // a test that cannot read the texts should stop there
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -102,8 +102,22 @@ fn the_readme_names_each_command() {
     assert!(missing.is_empty(), "README.md names no `just {missing:?}`");
 }
 
+/// `just run 03 worker carol` in a line of code, without the lab's own flags and a comment;
+/// nothing for lines that run no single program of the chapter with this number.
+fn program_run(line: &str, number: &str) -> Option<String> {
+    let line = line.trim_start_matches(['$', ' ']);
+    let line = line.split_once(" # ").map_or(line, |(code, _)| code);
+    let mut rest = line.strip_prefix(&format!("just run {number} "))?.trim();
+    while rest.starts_with("--") {
+        rest = rest
+            .split_once(' ')
+            .map_or("", |(_, after)| after.trim_start());
+    }
+    (!rest.is_empty()).then(|| format!("just run {number} {rest}"))
+}
+
 #[test]
-fn each_curl_line_of_a_chapter_is_one_that_run_prints() {
+fn each_line_to_type_of_a_chapter_is_one_that_run_prints() {
     let paths = Paths::find().unwrap();
     let mut strangers = Vec::new();
     for chapter in Chapter::all(&paths.root).unwrap() {
@@ -111,18 +125,16 @@ fn each_curl_line_of_a_chapter_is_one_that_run_prints() {
             continue; // a chapter that is only begun
         };
         let scene = Scene::of(&paths.root, &chapter).unwrap();
-        let ports: BTreeMap<String, u16> = scene
-            .services
-            .iter()
-            .map(|role| (role.role.clone(), role.port))
-            .collect();
+        let ports = scene.ports();
         let tries: Vec<String> = scene
             .tries
             .iter()
             .map(|line| fill(line, &ports).unwrap())
             .collect();
         for line in code(&text).0 {
-            if line.starts_with("curl ") && !tries.contains(&line) {
+            let curl = line.starts_with("curl ").then(|| line.clone());
+            let typed = curl.or_else(|| program_run(&line, &chapter.number));
+            if typed.is_some_and(|typed| !tries.contains(&typed)) {
                 strangers.push(format!("{}: {line}", chapter.name));
             }
         }
@@ -132,6 +144,29 @@ fn each_curl_line_of_a_chapter_is_one_that_run_prints() {
         "not in `try`:\n  {}\n",
         strangers.join("\n  ")
     );
+}
+
+#[test]
+fn a_program_run_alone_is_told_from_all_services() {
+    let of = |line| program_run(line, "03");
+    let carol = Some("just run 03 worker carol".to_owned());
+    assert_eq!(of("just run 03 worker carol"), carol);
+    assert_eq!(
+        of("$ just run 03 --solution worker carol   # joins in"),
+        carol
+    );
+    assert_eq!(
+        of("just run 03 consumer ada 'log.#'").as_deref(),
+        Some("just run 03 consumer ada 'log.#'")
+    );
+    for all in [
+        "just run 03",
+        "just run 03 --watch",
+        "just run 03  # all",
+        "just run 02 history",
+    ] {
+        assert_eq!(of(all), None, "{all}");
+    }
 }
 
 #[test]

@@ -237,7 +237,6 @@ pub async fn killed_in_batch(lab: Lab) -> Outcome {
 
 pub async fn sigterm(lab: Lab) -> Outcome {
     let ada = worker(&lab, "ada", 400, &["--prefetch", "4", "--batch", "4"]).await?;
-    let ada = ada.with("RUST_LOG", "debug,lapin=info");
     ada.launch().await?;
     lab.consumers(MESSAGES, 1).await?;
     let first = send(&lab, "producer", 1, ".").await?;

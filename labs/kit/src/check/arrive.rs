@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::service::LOOK_AGAIN;
-use super::{DEADLINE, Lab, Outcome, fail};
+use super::{DEADLINE, Failure, Lab, Outcome, fail};
 
 /// What is still missing when the queue has been empty for this long will not come any more.
 const NOTHING_LEFT: Duration = Duration::from_millis(1500);
@@ -22,7 +22,35 @@ impl Lab {
         expected: &str,
         queue: Option<&str>,
         ids: &[String],
+        look: impl AsyncFnMut() -> Outcome<Vec<String>>,
+    ) -> Outcome<Vec<String>> {
+        let missing = |seen: &str, id: &str| self.missing(expected, seen, id);
+        self.arrive(expected, queue, ids, look, missing).await
+    }
+
+    /// As [`Lab::each_once`], where `consumer` should get a copy of each, whoever else does.
+    ///
+    /// # Errors
+    /// As [`Lab::each_once`].
+    pub async fn each_once_at(
+        &self,
+        consumer: &str,
+        expected: &str,
+        queue: Option<&str>,
+        ids: &[String],
+        look: impl AsyncFnMut() -> Outcome<Vec<String>>,
+    ) -> Outcome<Vec<String>> {
+        let missing = |seen: &str, id: &str| self.missing_at(consumer, expected, seen, id);
+        self.arrive(expected, queue, ids, look, missing).await
+    }
+
+    async fn arrive(
+        &self,
+        expected: &str,
+        queue: Option<&str>,
+        ids: &[String],
         mut look: impl AsyncFnMut() -> Outcome<Vec<String>>,
+        tell: impl Fn(&str, &str) -> Failure,
     ) -> Outcome<Vec<String>> {
         let over = Instant::now() + DEADLINE;
         let mut empty_since = None;
@@ -42,7 +70,7 @@ impl Lab {
                 if others > 0 {
                     sum += &format!(", and {others} with other ids");
                 }
-                let missing = self.missing(expected, &sum, missing);
+                let missing = tell(&sum, missing);
                 return Err(match others {
                     0 => missing,
                     _ => missing.because("under another id it counts twice when it comes twice"),

@@ -65,6 +65,16 @@ struct At<'a> {
 /// Tells what became of the message with this id.
 #[must_use]
 pub fn fate(journal: &Journal, id: &str) -> Finding {
+    story(journal, id, None)
+}
+
+/// Tells what became of the copy of the message with this id that `consumer` should have got.
+#[must_use]
+pub fn fate_at(journal: &Journal, id: &str, consumer: &str) -> Finding {
+    story(journal, id, Some(consumer))
+}
+
+fn story(journal: &Journal, id: &str, consumer: Option<&str>) -> Finding {
     journal.read(|entries| {
         let frames: Vec<At<'_>> = entries
             .iter()
@@ -78,15 +88,17 @@ pub fn fate(journal: &Journal, id: &str) -> Finding {
                 _ => None,
             })
             .collect();
-        let last = |method: &str| {
-            frames
-                .iter()
-                .rfind(|at| at.frame.method == method && at.frame.message_id() == Some(id))
-                .copied()
-        };
-        match (last("basic.publish"), last("basic.deliver")) {
+        let delivery = frames.iter().rfind(|at| {
+            at.frame.method == "basic.deliver"
+                && at.frame.message_id() == Some(id)
+                && consumer.is_none_or(|name| at.frame.service == name)
+        });
+        let publish = frames
+            .iter()
+            .rfind(|at| at.frame.method == "basic.publish" && at.frame.message_id() == Some(id));
+        match (publish.copied(), delivery.copied()) {
             (publish, Some(delivery)) => delivered(entries, &frames, publish, delivery),
-            (Some(publish), None) => undelivered(entries, &frames, publish, id),
+            (Some(publish), None) => undelivered(entries, &frames, publish, consumer),
             (None, None) => Finding::new(
                 Topic::Publish,
                 format!("no basic.publish carries message_id {}", short(id)),
@@ -219,10 +231,11 @@ fn fleeting(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> Option<Fin
             "the broker keeps transient messages in memory only",
         ));
     }
-    let queue = publish.frame.args["routing_key"].as_str();
+    // Which queues a named exchange put it into, the wire does not say.
+    let queue = direct_to(publish.frame)?;
     let fleeting = frames.iter().any(|at| {
         at.frame.method == "queue.declare"
-            && at.frame.args["queue"].as_str() == queue
+            && at.frame.args["queue"].as_str() == Some(queue)
             && !at.frame.flag("durable")
             && !at.frame.flag("passive")
     });
@@ -235,22 +248,45 @@ fn fleeting(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> Option<Fin
     })
 }
 
-/// When the message was published, and where to.
-fn sent(publish: &At<'_>) -> String {
-    let queue = publish.frame.args["routing_key"].as_str().unwrap_or("?");
-    let id = short(publish.frame.message_id().unwrap_or("?"));
-    format!("{id} was published to `{queue}` at {:.3} s", publish.t)
+/// The queue to which this was published by its name: over the default exchange.
+fn direct_to(publish: &Frame) -> Option<&str> {
+    let default = publish.args["exchange"].as_str().is_none_or(str::is_empty);
+    publish.args["routing_key"].as_str().filter(|_| default)
 }
 
-fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) -> Finding {
+/// When the message was published, and where to.
+fn sent(publish: &At<'_>) -> String {
+    let id = short(publish.frame.message_id().unwrap_or("?"));
+    let word = |name: &str| publish.frame.args[name].as_str().unwrap_or("?");
+    let to = match direct_to(publish.frame) {
+        Some(queue) => format!("`{queue}`"),
+        None => format!(
+            "exchange `{}` with key `{}`",
+            word("exchange"),
+            word("routing_key")
+        ),
+    };
+    format!("{id} was published to {to} at {:.3} s", publish.t)
+}
+
+fn undelivered(
+    entries: &[Entry],
+    frames: &[At<'_>],
+    publish: At<'_>,
+    consumer: Option<&str>,
+) -> Finding {
     let sent = sent(&publish);
+    let id = publish.frame.message_id();
+    let named = direct_to(publish.frame).is_none();
     let later = || frames.iter().filter(|at| at.index > publish.index);
-    if later().any(|at| at.frame.method == "basic.return" && at.frame.message_id() == Some(id)) {
-        return Finding::new(
-            Topic::Routing,
-            format!("{sent} and came back (basic.return): no queue takes it"),
-            "the default exchange routes by queue name: without the queue the message is lost",
-        );
+    if later().any(|at| at.frame.method == "basic.return" && at.frame.message_id() == id) {
+        let why = if named {
+            "an exchange remembers nothing: what no queue wants at that moment is gone"
+        } else {
+            "the default exchange routes by queue name: without the queue the message is lost"
+        };
+        let told = format!("{sent} and came back (basic.return): no queue takes it");
+        return Finding::new(Topic::Routing, told, why);
     }
     if let Some(finding) = fleeting(entries, frames, publish) {
         return finding;
@@ -273,6 +309,19 @@ fn undelivered(entries: &[Entry], frames: &[At<'_>], publish: At<'_>, id: &str) 
             Topic::Publish,
             format!("{sent} and the broker never confirmed it (no basic.ack came back)"),
             "only a confirmed message is the broker's to keep",
+        );
+    }
+    if named {
+        let who = consumer.unwrap_or("nobody");
+        let got = if consumer.is_some() {
+            "never got it"
+        } else {
+            "got it"
+        };
+        return Finding::new(
+            Topic::Routing,
+            format!("{sent} and confirmed; {who} {got}"),
+            "a queue gets what its bindings match when it is sent: no more, and nothing later",
         );
     }
     if let Some(holders) = holders(entries, frames, publish) {

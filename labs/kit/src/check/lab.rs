@@ -14,7 +14,9 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use super::service::LOOK_AGAIN;
-use super::{Failure, Login, Outcome, Port, Seen, Service, Stop, Topic, fail, fate, told};
+use super::{
+    Failure, Finding, Login, Outcome, Port, Seen, Service, Stop, Topic, fail, fate, fate_at, told,
+};
 use crate::broker::{Broker, OwnNode, Queue};
 use crate::paths::Paths;
 use crate::service::Launch;
@@ -240,7 +242,16 @@ impl Lab {
             let why = "what was sent, and what came back, is all the sender can go by";
             return fail(expected, format!("{seen}; {}", told(self.journal(), id))).because(why);
         }
-        let finding = fate(self.journal(), id);
+        self.found(&fate(self.journal(), id), expected, seen)
+    }
+
+    /// The failure of a check that misses, at `consumer`, its copy of the message with this id.
+    #[must_use]
+    pub fn missing_at(&self, consumer: &str, expected: &str, seen: &str, id: &str) -> Failure {
+        self.found(&fate_at(self.journal(), id, consumer), expected, seen)
+    }
+
+    fn found(&self, finding: &Finding, expected: &str, seen: &str) -> Failure {
         let hole = (self.0.plan.hole_for)(finding.topic);
         finding.failure(expected, seen, hole)
     }

@@ -16,7 +16,7 @@ use std::pin::Pin;
 
 pub use broker::{Login, Rights};
 pub use database::{Locked, Row};
-pub use fate::{Finding, Topic, fate, short};
+pub use fate::{Finding, Topic, fate, fate_at, short};
 pub use http::Response;
 pub(crate) use lab::Plan;
 pub use lab::{DEADLINE, Lab, PATIENCE};

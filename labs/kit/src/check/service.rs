@@ -182,7 +182,8 @@ impl Service {
         let name = self.name();
         let expected = format!("{name} ends by itself");
         let why = "whoever waits for a program that never ends waits for ever";
-        self.0
+        let exit = self
+            .0
             .lab
             .eventually_within(PATIENCE, &expected, why, async || {
                 Ok(match self.exit() {
@@ -190,7 +191,10 @@ impl Service {
                     None => Seen::NotYet(format!("{name} still runs")),
                 })
             })
-            .await
+            .await?;
+        // It may have ended at an open hole.
+        self.0.lab.all_well()?;
+        Ok(exit)
     }
 
     /// Starts it, waits until it has ended by itself, and gives how.

@@ -1,6 +1,7 @@
 //! The services of a chapter that `run` plays: started, heard, stopped.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
@@ -16,12 +17,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 /// What a service gets to finish the message in hand.
-const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
 
-/// One service to start: its role and its environment.
+/// One service to start.
 #[derive(Debug, Clone)]
 pub struct Part {
-    pub role: String,
+    /// The program's arguments, of which its role is the first.
+    pub arguments: Vec<OsString>,
     pub env: BTreeMap<String, String>,
 }
 
@@ -49,7 +51,7 @@ impl Cast {
         let mut running = JoinSet::new();
         for (index, part) in parts.iter().enumerate() {
             let service = spawn(program, part)
-                .with_context(|| format!("cannot start {} {}", program.display(), part.role))?;
+                .with_context(|| format!("cannot start {}", program.display()))?;
             running.spawn_local(follow(service, index, sender.clone(), stopped.clone()));
         }
         Ok(Self {
@@ -77,17 +79,26 @@ impl Cast {
 
 /// Starts one service behind a guard, which kills it when this process is gone.
 fn spawn(program: &Path, part: &Part) -> std::io::Result<Child> {
-    Command::new(kit::internal::this_program()?)
-        .arg(guard::ARGUMENT)
-        .arg(program)
-        .arg(&part.role)
-        .envs(&part.env)
+    guarded(guard::ARGUMENT, program, part)?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C at the terminal is for `lab` alone, which then asks the services.
-        .process_group(0)
         .spawn()
+}
+
+/// The command for `part` behind the guard that the hidden `argument` asks for.
+pub fn guarded(argument: &str, program: &Path, part: &Part) -> std::io::Result<Command> {
+    let mut command = Command::new(kit::internal::this_program()?);
+    command
+        .arg(argument)
+        .arg(program)
+        .args(&part.arguments)
+        // Who has no port of its own shall not believe that ours is.
+        .env_remove("PORT")
+        .envs(&part.env)
+        // Ctrl-C at the terminal is for `lab` alone, which then asks the services.
+        .process_group(0);
+    Ok(command)
 }
 
 /// Passes on what a service prints until it ends.
@@ -169,21 +180,21 @@ async fn pass_on(
     }
 }
 
-/// For each role its port: the one wished for, or the next free one.
+/// For each service its port: the one wished for, or the next free one.
 pub fn ports(wished: &[(String, u16)]) -> Result<BTreeMap<String, u16>> {
     let mut given = BTreeMap::new();
-    for (role, first) in wished {
-        // A port that a later role wishes for is left to it.
+    for (name, first) in wished {
+        // A port that another service wishes for is left to it.
         let others: Vec<u16> = wished
             .iter()
-            .filter(|(other, _)| other != role)
+            .filter(|(other, port)| other != name && port != first)
             .map(|(_, port)| *port)
             .collect();
         let taken = |port: &u16| others.contains(port) || given.values().any(|p| p == port);
         let port = (*first..=u16::MAX)
             .find(|port| !taken(port) && free(*port))
-            .with_context(|| format!("no port from {first} up is free for {role}"))?;
-        given.insert(role.clone(), port);
+            .with_context(|| format!("no port from {first} up is free for {name}"))?;
+        given.insert(name.clone(), port);
     }
     Ok(given)
 }

@@ -135,8 +135,10 @@ impl Doctor {
         let mut ports: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for chapter in &chapters {
             for service in Scene::of(&paths.root, chapter).unwrap_or_default().services {
-                let user = format!("{} {}", chapter.number, service.role);
-                ports.entry(service.port).or_default().push(user);
+                if let Some(port) = service.port {
+                    let user = format!("{} {}", chapter.number, service.name);
+                    ports.entry(port).or_default().push(user);
+                }
             }
         }
         if ports.is_empty() {

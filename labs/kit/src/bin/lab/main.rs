@@ -16,6 +16,7 @@ mod saves;
 #[path = "../../scratch.rs"]
 mod scratch;
 mod setup;
+mod solo;
 mod stage;
 mod stop;
 mod term;
@@ -51,7 +52,7 @@ enum Command {
     Watch(watch::Args),
     /// Put your lab's files back as committed
     Reset(reset::Args),
-    /// Start the chapter's services to play with
+    /// Start the chapter's services, or one program of it, to play with
     Run(run::Args),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),

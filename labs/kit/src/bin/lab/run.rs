@@ -1,5 +1,8 @@
-//! `run NN`: the chapter's services, to play with by hand.
+//! `run NN`: the chapter's services, to play with by hand; or one program of it: [`solo`].
+//!
+//! [`solo`]: crate::solo
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::process::ExitCode;
@@ -7,7 +10,7 @@ use std::time::Duration;
 
 use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use kit::chapter::{Chapter, Variant};
 use kit::manifest::Scene;
 use kit::paths::Paths;
@@ -34,7 +37,7 @@ const COLOURS: [AnsiColor; 6] = [
 
 /// A node of ours that nobody uses stops after half an hour; services that only wait for
 /// messages use it too.
-const TOUCH: Duration = Duration::from_secs(60);
+pub const TOUCH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -46,6 +49,11 @@ pub struct Args {
     /// Build and start them again at each save
     #[arg(long)]
     watch: bool,
+    /// Run only this program of the chapter, on this terminal
+    role: Option<String>,
+    /// The program's own arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
 }
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
@@ -56,7 +64,10 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         Variant::Lab
     };
     let scene = Scene::of(&paths.root, &chapter)?;
-    if scene.services.is_empty() {
+    if args.role.is_some() && args.watch {
+        bail!("--watch goes with all of the chapter's services, not with one program");
+    }
+    if args.role.is_none() && scene.services.is_empty() {
         return Err(trouble(
             format!("chapter {} names no services to run", chapter.name),
             format!(
@@ -72,7 +83,12 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         scene,
         watch: args.watch,
     };
-    actix_web::rt::System::new().block_on(play.run())
+    actix_web::rt::System::new().block_on(async {
+        match &args.role {
+            Some(role) => play.solo(role, &args.args).await,
+            None => play.run().await,
+        }
+    })
 }
 
 /// What is played, and how.
@@ -84,7 +100,8 @@ pub struct Play<'a> {
     watch: bool,
 }
 
-type Building<'b> = Pin<Box<dyn Future<Output = Result<Built>> + 'b>>;
+/// A build under way. Dropped, it takes cargo with it.
+pub type Building<'b> = Pin<Box<dyn Future<Output = Result<Built>> + 'b>>;
 
 impl Play<'_> {
     async fn run(&self) -> Result<ExitCode> {
@@ -183,7 +200,7 @@ impl Play<'_> {
         Ok(None)
     }
 
-    fn build(&self) -> Building<'_> {
+    pub fn build(&self) -> Building<'_> {
         Box::pin(build(
             self.paths,
             &self.chapter,
@@ -197,11 +214,12 @@ impl Play<'_> {
             Heard::Line(index, text) => (*index, text, Style::new()),
             Heard::Ended(index, text) => (*index, text, NOTE),
         };
-        let role = self.scene.services.get(index).map_or("", |s| &s.role);
+        let service = self.scene.services.get(index);
+        let (name, role) = service.map_or(("", ""), |service| (&service.name, &service.role));
         // The column says whose line it is, so the line need not say it again.
         let text = text.replacen(&format!(" {role}: "), " ", 1);
         let (colour, width) = (colour(index), self.width());
-        println!("{colour}{role:width$} |{colour:#} {style}{text}{style:#}");
+        println!("{colour}{name:width$} |{colour:#} {style}{text}{style:#}");
     }
 
     fn note(&self, text: &str) {
@@ -214,7 +232,7 @@ impl Play<'_> {
 
     /// Of the column of names.
     pub fn width(&self) -> usize {
-        let names = self.scene.services.iter().map(|service| service.role.len());
+        let names = self.scene.services.iter().map(|service| service.name.len());
         names.max().unwrap_or(0).max("just run".len())
     }
 }
@@ -248,5 +266,42 @@ async fn next(cast: &mut Option<Cast>) -> Option<Heard> {
     match cast {
         Some(cast) => cast.next().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: Args,
+    }
+
+    fn parsed(line: &str) -> Result<Args, String> {
+        let words = std::iter::once("run").chain(line.split_whitespace());
+        let parsed = Cli::try_parse_from(words);
+        parsed.map(|cli| cli.run).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_comes_after_the_role_is_the_programs() {
+        let args = parsed("03 --solution producer --burst --count 20 --watch --help").unwrap();
+        assert!(args.solution && !args.watch);
+        assert_eq!(args.role.as_deref(), Some("producer"));
+        assert_eq!(args.args, ["--burst", "--count", "20", "--watch", "--help"]);
+        let args = parsed("03 --watch").unwrap();
+        assert!(args.watch && args.role.is_none());
+    }
+
+    #[test]
+    fn a_misspelt_flag_is_no_role() {
+        for line in ["03 --solutoin", "03 --solutoin worker", "--wacht 03"] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains("unexpected argument"), "{line}: {error}");
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! When to end before the work is done: at a signal, or when `just` is gone.
+//! When to end before the work is done: at a signal, or when `just` or the terminal is gone.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,9 @@ use kit::internal;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How often to look whether the terminal is still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Runs `work` to its end, or drops it when a signal asks to stop or the process named by
 /// `LAB_PARENT` is gone. Whatever `work` holds must clean up when it is dropped.
@@ -54,7 +58,21 @@ pub async fn asked() -> Result<u8> {
         _ = terminate.recv() => 143,
         _ = hangup.recv() => 129,
         () = internal::parent_gone() => 143,
+        () = terminal_gone() => 129,
     })
+}
+
+/// Waits until the terminal that we write to is gone; for ever where we write to none.
+/// Where `just` leads the session, as in `xterm -e just run 02`, the kernel sends SIGHUP to
+/// it alone, and it waits for us.
+async fn terminal_gone() {
+    let here = || std::io::stdout().is_terminal() || std::io::stderr().is_terminal();
+    if !here() {
+        std::future::pending().await
+    }
+    while here() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// A child that leads a process group of its own. Dropped while it still runs, the whole

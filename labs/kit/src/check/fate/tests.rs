@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Finding, Topic, fate};
+use super::{Finding, Topic, fate, fate_at};
 use crate::scratch::Scratch;
 use crate::wiretap::{Event, Frame, Journal, Message, Side};
 
@@ -64,6 +64,11 @@ impl Story {
     fn publish(&self, id: &str) -> &Self {
         let args = json!({"exchange": "", "routing_key": "viewed"});
         self.frame(PRODUCER, Side::Client, "basic.publish", args, Some(id))
+    }
+
+    fn publish_to(&self, exchange: &str, key: &str) -> &Self {
+        let args = json!({"exchange": exchange, "routing_key": key});
+        self.frame(PRODUCER, Side::Client, "basic.publish", args, Some(ID))
     }
 
     fn confirm(&self, tag: u64, multiple: bool) -> &Self {
@@ -166,6 +171,33 @@ fn returned_to_its_sender() {
         .returned(ID)
         .confirm(1, false);
     story.tells(Topic::Routing, &["came back (basic.return)"]);
+}
+
+/// A routing key is no queue's name there, and several consumers may get a copy each.
+#[test]
+fn over_an_exchange_with_a_name() {
+    let story = Story::new();
+    let args = json!({"queue": "log.debug", "durable": false});
+    story
+        .declare(args)
+        .confirm_mode()
+        .publish_to("logs", "log.debug");
+    story.returned(ID).confirm(1, false);
+    let words = "published to exchange `logs` with key `log.debug` at";
+    story.tells(Topic::Routing, &[words, "came back (basic.return)"]);
+    assert!(story.finding().why.contains("remembers nothing"));
+
+    story.publish_to("logs", "log.debug").confirm(2, false);
+    story.journal.note("broker killed (SIGKILL)");
+    story.tells(Topic::Routing, &[words, "confirmed; nobody got it"]);
+    story
+        .consume(false)
+        .deliver(1)
+        .settle("basic.ack", 1, false);
+    story.tells(Topic::Settle, &["history got 01234567"]);
+    let other = fate_at(&story.journal, ID, "archive");
+    assert_eq!(other.topic, Topic::Routing);
+    assert!(other.observed.ends_with("confirmed; archive never got it"));
 }
 
 /// What became of the last try counts: the one before was returned, this one was not.

@@ -1,12 +1,10 @@
 //! What a person sees of the `lab` command when something is not as it should be.
 #![allow(clippy::unwrap_used)] // a test that cannot start the command should stop there
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
+mod run;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 /// A target folder of its own for each test, so that a student's hints and runs stay.
 struct Lab(PathBuf);
@@ -194,72 +192,4 @@ fn hints_come_one_by_one() {
         "{}",
         list.out
     );
-}
-
-/// `run` as a person starts it, in a target folder where cargo has built already.
-struct Playing {
-    lab: std::process::Child,
-    /// Where its services listen.
-    ports: Vec<u16>,
-}
-
-fn play() -> Playing {
-    // Ports of its own are found by `run` when the usual ones are taken.
-    let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"))
-        .args(["run", "01", "--solution"])
-        .env_remove("LAB_PARENT")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(lab.stdout.take().unwrap()).lines();
-    let mut ports: Vec<u16> = Vec::new();
-    for line in lines.map(Result::unwrap) {
-        if line.starts_with("Ctrl-C") {
-            break;
-        }
-        let address = line.split_once("  http://127.0.0.1:");
-        let port = address.and_then(|(_, rest)| rest.split_whitespace().next());
-        ports.extend(port.and_then(|port| port.parse::<u16>().ok()));
-    }
-    assert!(!ports.is_empty());
-    for port in &ports {
-        wait_until("it listens", || listens(*port));
-    }
-    Playing { lab, ports }
-}
-
-fn listens(port: u16) -> bool {
-    TcpStream::connect(("127.0.0.1", port)).is_ok()
-}
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in ten seconds: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-#[test]
-fn services_that_run_started_end_with_it_however_it_ends() {
-    let mut killed = play();
-    killed.lab.kill().unwrap();
-    killed.lab.wait().unwrap();
-    for port in killed.ports {
-        wait_until("services die with `lab`", || !listens(port));
-    }
-
-    let mut asked = play();
-    let pid = i32::try_from(asked.lab.id()).unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid),
-        nix::sys::signal::Signal::SIGINT,
-    )
-    .unwrap();
-    assert!(asked.lab.wait().unwrap().success());
-    for port in asked.ports {
-        assert!(!listens(port), "`lab` ends after its services");
-    }
 }

@@ -1,4 +1,4 @@
-//! `bench loop`: how long a student waits, measured as a student would meet it.
+//! How long a student waits, measured as a student would meet it.
 //!
 //! All is done in a copy of the last commit with a target folder of its own, so a student's
 //! work and builds are left alone, and the first build is a first build.
@@ -15,26 +15,11 @@ use kit::chapter::{Chapter, Variant};
 use kit::holes;
 use kit::paths::Paths;
 
+use super::{machine, median, say};
 use crate::broker::acquire;
 use crate::stop::{Ended, until_stopped};
 use crate::term::DIM;
 use crate::trouble::trouble;
-
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum What {
-    /// The loop of edit and check, the first run, and the broker's start
-    Loop {
-        /// How often each is measured; the first run only once
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        runs: u32,
-    },
-}
 
 /// One line of the table.
 struct Figure {
@@ -44,8 +29,8 @@ struct Figure {
     goal: Option<f64>,
 }
 
-pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
-    let What::Loop { runs } = args.what;
+/// Measures each step `runs` times, but the first run only once, and prints the table.
+pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     let copy = copy_of_head(paths)?;
     let measured = measure(&copy, runs);
     // The copy's broker must not outlive the copy, however the measuring went.
@@ -243,58 +228,5 @@ fn print(figures: &[Figure], runs: u32) {
         let goal = goal.map_or(String::new(), |goal| format!("≤ {goal:.1}"));
         let once = if times.len() == 1 { " (once)" } else { "" };
         println!("| {what}{once} | {median:.2} | {worst:.2} | {goal} |");
-    }
-}
-
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort();
-    let middle = times.len() / 2;
-    match times.len() {
-        0 => Duration::ZERO,
-        n if n % 2 == 1 => times[middle],
-        _ => (times[middle - 1] + times[middle]) / 2,
-    }
-}
-
-/// Cores, processor, system and compiler, as far as they tell.
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    let cpu = cpu.or_else(|| word("sysctl", &["-n", "machdep.cpu.brand_string"]));
-    let facts = [
-        Some(format!("{cores} cores")),
-        cpu,
-        word("uname", &["-sr"]),
-        word("rustc", &["--version"]),
-    ];
-    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn word(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    (output.status.success() && !text.is_empty()).then_some(text)
-}
-
-fn say(what: &str) {
-    eprintln!("{DIM}·{DIM:#} measuring {what}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle() {
-        let ms = |times: &[u64]| -> Vec<Duration> {
-            times.iter().copied().map(Duration::from_millis).collect()
-        };
-        assert_eq!(median(&ms(&[9, 1, 5])), Duration::from_millis(5));
-        assert_eq!(median(&ms(&[9, 1, 5, 7])), Duration::from_millis(6));
-        assert_eq!(median(&[]), Duration::ZERO);
     }
 }

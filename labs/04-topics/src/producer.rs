@@ -1,0 +1,147 @@
+//! Role `producer`: sends messages, each under a routing key that says what it is about.
+//!
+//! Settings: `AMQP_URL`, the broker; `ALTERNATE_EXCHANGE`, see [`topics`]; and the command line.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use common::{settings, shutdown};
+use lapin::types::ShortString;
+use messaging::{Outlet, hopeless};
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::message::Message;
+use crate::publish::{Outcome, publish};
+use crate::{key, mail_shot, place, topics};
+
+/// How long the broker may take to confirm a message, connecting included.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pause after a failed try.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// The keys of the log lines, in turn.
+const LEVELS: [&str; 4] = ["log.debug", "log.info", "log.warning", "log.critical"];
+
+/// The command line.
+#[derive(clap::Args)]
+pub struct Settings {
+    /// Send a message under each of these keys; without any, send log lines
+    #[arg(value_name = "KEY", value_parser = key::parse)]
+    keys: Vec<ShortString>,
+    /// Send a message to each customer, under the key of the postcode
+    #[arg(long, conflicts_with = "keys")]
+    mail_shot: bool,
+    /// What the messages say
+    #[arg(long, default_value = "hello")]
+    text: String,
+    /// How many log lines to send; without it, until stopped
+    #[arg(long, value_name = "N", conflicts_with_all = ["keys", "mail_shot"])]
+    count: Option<usize>,
+    /// Log lines a second
+    #[arg(long, value_name = "R", default_value_t = 1.0, value_parser = rate)]
+    rate: f64,
+}
+
+/// Reads a rate, from one line in 1,000 seconds to 1,000 in one.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("it should be a number from 0.001 to 1000".to_owned()),
+    }
+}
+
+/// A producer, with all that it needs to send a message.
+struct Producer {
+    url: String,
+    outlet: Outlet,
+    alternate: Option<String>,
+    shutdown: CancellationToken,
+}
+
+/// Sends what the command line says.
+pub async fn run(settings: Settings) -> Result<()> {
+    let url = settings::amqp_url()?;
+    let producer = Producer {
+        outlet: Outlet::new(&url),
+        url,
+        alternate: topics::alternate(),
+        shutdown: shutdown::on_signal()?,
+    };
+    let text = settings.text;
+    if settings.mail_shot {
+        producer.send_all(mail_shot::to_all(&text)).await
+    } else if settings.keys.is_empty() {
+        let count = settings.count.unwrap_or(usize::MAX);
+        producer.send_log(count, settings.rate, &text).await
+    } else {
+        let keys = settings.keys.into_iter();
+        let messages = keys.map(|key| Message::new(key, &text)).collect();
+        producer.send_all(messages).await
+    }
+}
+
+impl Producer {
+    /// Sends messages that are meant for somebody: an error when one of them reaches no queue.
+    async fn send_all(&self, messages: Vec<Message>) -> Result<()> {
+        let all = messages.len();
+        let mut unroutable = 0;
+        for message in messages {
+            match self.deliver(&message).await? {
+                Outcome::Taken => {}
+                Outcome::Unroutable => {
+                    unroutable += 1;
+                    log::error!("no queue takes a message with key `{}`", message.key);
+                }
+            }
+        }
+        ensure!(
+            unroutable == 0,
+            "{unroutable} of {all} message(s) reached no queue"
+        );
+        log::info!("{all} message(s) sent");
+        Ok(())
+    }
+
+    /// Sends log lines until SIGTERM. One that nobody wants is no error: so it is with logs.
+    async fn send_log(&self, count: usize, rate: f64, text: &str) -> Result<()> {
+        let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
+        for (key, number) in LEVELS.iter().cycle().zip(1..=count) {
+            let next = self.shutdown.run_until_cancelled(ticks.tick()).await;
+            if next.is_none() {
+                break;
+            }
+            let message = Message::new((*key).into(), format!("{number} {text}"));
+            match self.deliver(&message).await? {
+                Outcome::Taken => log::info!("{key}: {number} {text}"),
+                Outcome::Unroutable => log::info!("{key}: {number} {text} (no queue takes it)"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends `message` until the broker says what became of it. When that word got lost, it is
+    /// sent twice, with the same id.
+    async fn deliver(&self, message: &Message) -> Result<Outcome> {
+        loop {
+            let sending = timeout(PATIENCE, self.send(message)).await;
+            match sending.context("the broker takes too long").flatten() {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) if hopeless(&error) || self.shutdown.is_cancelled() => {
+                    return Err(error.context(place::of(&self.url)));
+                }
+                Err(error) => log::warn!("message {}: {error:#}; sending it again", message.id),
+            }
+            self.outlet.renew().await;
+            self.shutdown.run_until_cancelled(sleep(PAUSE)).await;
+        }
+    }
+
+    /// One try.
+    async fn send(&self, message: &Message) -> Result<Outcome> {
+        let channel = self.outlet.channel().await?;
+        topics::declare(&channel, self.alternate.as_deref()).await?;
+        publish(&channel, message).await
+    }
+}

@@ -1,0 +1,178 @@
+//! Producers, consumers and messages, as the checks use them.
+
+use anyhow::Context;
+use kit::check::{Lab, Outcome, Seen, Service, fail};
+use kit::guard::Exit;
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+
+/// The exchange that all use.
+pub const LOGS: &str = "logs";
+
+/// A message that was published.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub id: String,
+    pub key: String,
+    pub text: String,
+}
+
+/// A consumer of the queue `queue` that is not started yet. All consumers of a queue share one
+/// database.
+pub async fn consumer(lab: &Lab, name: &str, queue: &str, more: &[&str]) -> Outcome<Service> {
+    let arguments = [&["consumer", queue], more].concat();
+    let consumer = lab.instance(name, &arguments).await?;
+    let shared = lab.dir().join(format!("{queue}.sqlite"));
+    Ok(consumer.with("DATABASE", shared.display()))
+}
+
+/// A consumer of a queue of its own that is there, bound and waiting.
+pub async fn listening(lab: &Lab, queue: &str, patterns: &[&str]) -> Outcome<Service> {
+    let consumer = consumer(lab, queue, queue, patterns).await?;
+    consumer.launch().await?;
+    lab.consumers(queue, 1).await?;
+    Ok(consumer)
+}
+
+/// A producer that is not started yet.
+pub async fn producer(lab: &Lab, name: &str, arguments: &[&str]) -> Outcome<Service> {
+    lab.instance(name, &[&["producer"], arguments].concat())
+        .await
+}
+
+/// Has a producer called `name` send what `arguments` say, and gives what it has published.
+pub async fn send(lab: &Lab, name: &str, arguments: &[&str]) -> Outcome<Vec<Sent>> {
+    let producer = producer(lab, name, arguments).await?;
+    ends_well(&producer).await?;
+    Ok(published(lab, name))
+}
+
+/// Runs a producer to its end.
+pub async fn ends_well(producer: &Service) -> Outcome {
+    let exit = producer.run().await?;
+    let words = producer.last_words(1).join("");
+    fail(
+        format!("{} ends with exit code 0", producer.name()),
+        format!("{exit}; it said last: {words}"),
+    )
+    .because("each message was confirmed, and a queue has it: that is what 0 says")
+    .unless(exit == Exit::Code(0))
+}
+
+/// What the service has published, in order.
+pub fn published(lab: &Lab, service: &str) -> Vec<Sent> {
+    let frames = lab.journal().methods(service, "basic.publish");
+    let sent = frames.iter().map(|frame| Sent {
+        id: frame.message_id().unwrap_or("?").to_owned(),
+        key: frame.args["routing_key"].as_str().unwrap_or("?").to_owned(),
+        text: frame.message.clone().unwrap_or_default().body,
+    });
+    sent.collect()
+}
+
+/// Waits until `consumer` has recorded those of `sent` that are `wanted`, and nothing else.
+pub async fn gets_only(
+    lab: &Lab,
+    consumer: &Service,
+    queue: &str,
+    sent: &[Sent],
+    wanted: impl Fn(&str) -> bool,
+) -> Outcome {
+    let right = |message: &&Sent| wanted(&message.key);
+    let ids: Vec<String> = sent.iter().filter(right).map(|m| m.id.clone()).collect();
+    let expected = format!("queue `{queue}` gets {} of {}", ids.len(), sent.len());
+    let look = async || {
+        let rows = consumer.rows("messages")?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
+    };
+    let name = consumer.name();
+    lab.each_once_at(&name, &expected, Some(queue), &ids, look)
+        .await?;
+    drained(lab, queue).await?;
+    for row in consumer.rows("messages")? {
+        let message = sent.iter().find(|message| message.id == row.id);
+        let line = message.map(|message| format!("{} {}", message.key, message.text));
+        fail(
+            format!("queue `{queue}` gets what its patterns match"),
+            format!("it got `{}` as well", row.value),
+        )
+        .because("whoever asks for a part must not be given the whole")
+        .unless(ids.contains(&row.id))?;
+        fail(
+            format!("`{}` is recorded", line.as_deref().unwrap_or("?")),
+            format!("`{}`", row.value),
+        )
+        .because("the key is part of the message: it says what it is about")
+        .unless(line.as_ref() == Some(&row.value))?;
+    }
+    Ok(())
+}
+
+/// Waits until nothing is left in the queue, or in a consumer's hand.
+pub async fn drained(lab: &Lab, queue: &str) -> Outcome {
+    let expected = format!("queue `{queue}` is worked off");
+    let why = "what is not acked comes again";
+    lab.eventually(&expected, why, async || {
+        let left = lab.queue(queue).await?;
+        let left = left.map_or(0, |queue| queue.ready + queue.unacked);
+        Ok(Seen::when(left == 0, || format!("{left} left")))
+    })
+    .await
+}
+
+/// Declares the exchange as a client in another language would, and binds a queue of the
+/// check's own to it.
+pub async fn mailbox(lab: &Lab, queue: &str, pattern: &str) -> Outcome {
+    let connection = lab.connect().await?;
+    let made = async {
+        let channel = connection.create_channel().await?;
+        let (durable, none) = (true, FieldTable::default);
+        let options = ExchangeDeclareOptions {
+            durable,
+            ..ExchangeDeclareOptions::default()
+        };
+        let kind = ExchangeKind::Topic;
+        let exchange = channel.exchange_declare(LOGS.into(), kind, options, none());
+        exchange.await?;
+        let options = QueueDeclareOptions {
+            durable,
+            ..QueueDeclareOptions::default()
+        };
+        channel.queue_declare(queue.into(), options, none()).await?;
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(queue.into(), LOGS.into(), pattern.into(), options, none())
+            .await?;
+        connection.close(200, "done".into()).await
+    };
+    made.await.context("the check cannot make its own queue")?;
+    lab.journal().note(format!(
+        "declared the durable topic exchange `{LOGS}`, and bound queue `{queue}` with `{pattern}`"
+    ));
+    Ok(())
+}
+
+/// Starts a program that cannot do its work, and gives what it has said when it gave up.
+pub async fn gives_up(lab: &Lab, service: &Service) -> Outcome<String> {
+    let name = service.name();
+    let expected = format!("{name} ends at once, with an error");
+    let why = "asked again, the broker says the same again: only a person can mend this";
+    service.begin().await?;
+    let exit = lab
+        .eventually(&expected, why, async || {
+            let tries = lab.journal().link_count(&name, "opened");
+            let again = format!("it connects again and again: {tries} times by now");
+            fail(&expected, again).because(why).unless(tries <= 2)?;
+            Ok(match service.exit() {
+                Some(exit) => Seen::Yes(exit),
+                None => Seen::NotYet("it still runs".to_owned()),
+            })
+        })
+        .await?;
+    lab.all_well()?;
+    fail("an exit code other than 0", exit.to_string())
+        .because("whoever started it goes by the exit code")
+        .unless(exit != Exit::Code(0))?;
+    Ok(service.output())
+}

@@ -1,0 +1,96 @@
+//! `bench`: what the lab's speed is, measured on this machine, in one run.
+
+mod acks;
+mod student;
+
+use std::fs;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anstream::eprintln;
+use anyhow::Result;
+use kit::paths::Paths;
+
+use crate::term::DIM;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// The loop of edit and check, the first run, and the broker's start
+    Loop {
+        /// How often each is measured; the first run only once
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
+    /// Chapter 03's worker on empty jobs: acks in turn beside one ack for many
+    Acks {
+        /// How often each is measured
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
+}
+
+pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
+    match args.what {
+        What::Loop { runs } => student::run(paths, runs),
+        What::Acks { runs } => acks::run(paths, runs),
+    }
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    let middle = times.len() / 2;
+    match times.len() {
+        0 => Duration::ZERO,
+        n if n % 2 == 1 => times[middle],
+        _ => (times[middle - 1] + times[middle]) / 2,
+    }
+}
+
+/// Cores, processor, system and compiler, as far as they tell.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let cpu = cpu.or_else(|| word("sysctl", &["-n", "machdep.cpu.brand_string"]));
+    let facts = [
+        Some(format!("{cores} cores")),
+        cpu,
+        word("uname", &["-sr"]),
+        word("rustc", &["--version"]),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn word(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
+fn say(what: &str) {
+    eprintln!("{DIM}·{DIM:#} measuring {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        let ms = |times: &[u64]| -> Vec<Duration> {
+            times.iter().copied().map(Duration::from_millis).collect()
+        };
+        assert_eq!(median(&ms(&[9, 1, 5])), Duration::from_millis(5));
+        assert_eq!(median(&ms(&[9, 1, 5, 7])), Duration::from_millis(6));
+        assert_eq!(median(&[]), Duration::ZERO);
+    }
+}

@@ -1,0 +1,121 @@
+//! `run NN ROLE`: one program of the chapter in the foreground, as in a terminal of its own,
+//! beside whatever else of the chapter runs.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::process::{ExitCode, ExitStatus, Stdio};
+
+use anstream::eprintln;
+use anyhow::{Context, Result};
+use kit::broker::Broker;
+use kit::guard;
+use kit::manifest::Role;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Child;
+
+use crate::build::Built;
+use crate::cast::{self, GRACE, Part};
+use crate::check::does_not_compile;
+use crate::run::{Play, TOUCH};
+use crate::stop::asked;
+use crate::term::{DIM, NOTE};
+
+impl Play<'_> {
+    /// Builds, runs the program as `role` with `args` and gives its exit code.
+    pub async fn solo(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
+        let mut stop = pin!(asked());
+        let started = tokio::select! {
+            biased;
+            code = &mut stop => return Ok(ExitCode::from(code?)),
+            started = self.start(role, args) => started?,
+        };
+        match started {
+            Some((mut guard, broker)) => watch_over(&mut guard, broker.as_ref(), role, stop).await,
+            None => {
+                does_not_compile(&self.chapter, self.variant, None);
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    /// Starts the program behind its guard; gives nothing when it does not compile.
+    async fn start(
+        &self,
+        role: &str,
+        args: &[OsString],
+    ) -> Result<Option<(Child, Option<Broker>)>> {
+        let Built::Program(program) = self.build().await? else {
+            return Ok(None);
+        };
+        let place = self.place().await?;
+        // The program itself knows best which roles there are, also such as are only played
+        // by hand; an unknown one is its to refuse.
+        let service = self.scene.like(role, args);
+        let service = service.unwrap_or_else(|| Role::plain(role));
+        // The others are taken to be where they are when nothing is in their way.
+        let mut ports = self.scene.ports();
+        if service.port.is_some() {
+            let port = cast::ports(&self.wished())?[&service.name];
+            eprintln!("{DIM}· {role} gets http://127.0.0.1:{port}{DIM:#}");
+            ports.insert(service.name.clone(), port);
+        }
+        let mut part = place.part(&service, &ports)?;
+        part.arguments = std::iter::once(OsString::from(role))
+            .chain(args.iter().cloned())
+            .collect();
+        let guard = spawn(&program, &part)
+            .with_context(|| format!("cannot start {} {role}", program.display()))?;
+        Ok(Some((guard, place.broker)))
+    }
+}
+
+/// Starts the program on this terminal, behind a guard that kills it when we are gone.
+fn spawn(program: &Path, part: &Part) -> std::io::Result<Child> {
+    cast::guarded(guard::IN_FRONT, program, part)?
+        .stdin(Stdio::piped())
+        .spawn()
+}
+
+/// Waits for the program's end, asking for it when `stop` says so. A program that has not
+/// ended [`GRACE`] later is killed.
+async fn watch_over(
+    guard: &mut Child,
+    broker: Option<&Broker>,
+    role: &str,
+    mut stop: Pin<&mut impl Future<Output = Result<u8>>>,
+) -> Result<ExitCode> {
+    let mut lifeline = guard.stdin.take();
+    let mut touch = tokio::time::interval(TOUCH);
+    let asked = loop {
+        tokio::select! {
+            biased;
+            code = &mut stop => break code,
+            status = guard.wait() => return Ok(exit_code(status?)),
+            _ = touch.tick() => if let Some(broker) = broker {
+                broker.touch();
+            }
+        }
+    };
+    if let (Ok(_), Some(lifeline)) = (asked, &mut lifeline) {
+        // Where this fails, the program has just ended by itself.
+        let _ = lifeline.write_all(b".").await;
+        if let Ok(status) = tokio::time::timeout(GRACE, guard.wait()).await {
+            return Ok(exit_code(status?));
+        }
+        let grace = GRACE.as_secs();
+        eprintln!("{NOTE}· {role} has not ended in {grace} s: killed{NOTE:#}");
+    }
+    // The guard kills the program when this is closed.
+    drop(lifeline);
+    Ok(exit_code(guard.wait().await?))
+}
+
+/// The guard's exit code, which is the program's.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| Some(128 + status.signal()?));
+    // Beyond 255 no system of ours counts.
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}

@@ -1,0 +1,66 @@
+//! The exchange of this chapter, and what takes the messages that no queue wants.
+
+use std::env;
+
+use anyhow::{Context, Result};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+
+/// The exchange that producers send to and queues are bound to.
+pub const LOGS: &str = "logs";
+
+/// Setting `ALTERNATE_EXCHANGE`: the exchange that gets what no queue of [`LOGS`] takes. All
+/// who declare [`LOGS`] must agree on it; most often there is none.
+pub fn alternate() -> Option<String> {
+    let name = env::var("ALTERNATE_EXCHANGE").ok();
+    name.filter(|name| !name.is_empty())
+}
+
+/// Makes sure that the exchange is there. Producers and consumers do this, so that any of
+/// them may be the first.
+pub async fn declare(channel: &Channel, alternate: Option<&str>) -> Result<()> {
+    let arguments = match alternate {
+        Some(name) => catch_all(channel, name).await?,
+        None => FieldTable::default(),
+    };
+    // HOLE 1: a durable topic exchange called LOGS, with these arguments.
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(LOGS.into(), ExchangeKind::Topic, options, arguments)
+        .await
+        .with_context(|| format!("cannot have a durable topic exchange `{LOGS}`"))
+    // END HOLE 1
+}
+
+/// Makes sure that the alternate exchange is there, with a queue that keeps what comes to it.
+/// Gives the arguments with which [`LOGS`] refers to it.
+async fn catch_all(channel: &Channel, name: &str) -> Result<FieldTable> {
+    // HOLE 7: a durable fanout exchange, a durable queue of the same name bound to it, and the
+    // argument `alternate-exchange`.
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    channel
+        .exchange_declare(name.into(), ExchangeKind::Fanout, options, none())
+        .await?;
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel.queue_declare(name.into(), options, none()).await?;
+    let options = QueueBindOptions::default();
+    channel
+        .queue_bind(name.into(), name.into(), "".into(), options, none())
+        .await?;
+    let mut arguments = FieldTable::default();
+    let name = AMQPValue::LongString(name.into());
+    arguments.insert("alternate-exchange".into(), name);
+    Ok(arguments)
+    // END HOLE 7
+}

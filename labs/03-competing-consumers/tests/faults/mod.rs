@@ -189,12 +189,15 @@ pub async fn parked_in_time(lab: Lab) -> Outcome {
             .map_or(0, |queue| queue.ready + queue.unacked);
         let dead = lab.queue(DEAD).await?.map_or(0, |queue| queue.ready);
         let there = dead > 0 && ada.tap().sprung();
+        let tries = lab.journal().deliveries("ada", &bad[0]);
         fail(expected, "it is in no queue any more, and no worker has it")
             .because(why)
             .unless(queue > 0 || dead > 0 || !lab.journal().acked("ada", &bad[0]))?;
-        Ok(Seen::when(there, || {
-            format!("{dead} in `{DEAD}`, {queue} in `{MESSAGES}`")
-        }))
+        let told = format!("{tries} tries; {dead} in `{DEAD}`, {queue} in `{MESSAGES}`");
+        fail(expected, &told)
+            .because("it goes round for ever")
+            .unless(tries <= 20)?;
+        Ok(Seen::when(there, || told))
     })
     .await
 }

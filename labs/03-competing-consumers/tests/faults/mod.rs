@@ -6,7 +6,7 @@ use kit::wiretap::Side;
 use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 
-use super::jobs::{DEAD, MESSAGES, all_done, done, hired, in_hand, send, share, worker};
+use super::jobs::{DEAD, MESSAGES, acked, all_done, done, hired, in_hand, send, share, worker};
 
 pub async fn effect_before_ack(lab: Lab) -> Outcome {
     let ada = worker(&lab, "ada", 0, &[]).await?;
@@ -71,6 +71,7 @@ pub async fn link_cut(lab: Lab) -> Outcome {
     ada.tap().cut();
     let expected = "a job whose link was cut in the middle is done";
     all_done(&lab, &ada, expected, &ids).await?;
+    acked(&lab, "ada", &ids[0]).await?;
 
     // Now the row is committed and the ack gets lost.
     ada.tap().cut_before(Side::Client, "basic.ack");

@@ -1,6 +1,6 @@
 //! Jobs and workers, as the checks use them.
 
-use kit::check::{Lab, Outcome, Row, Seen, Service, fail, fate};
+use kit::check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
 use kit::guard::Exit;
 
 /// The queue that all workers share.
@@ -85,6 +85,15 @@ pub async fn all_done(
     };
     lab.each_once(expected, Some(MESSAGES), ids, look).await?;
     done(worker)
+}
+
+/// Lays a failure at the door of `hole`, known better here than from the journal; unless a
+/// service has come upon another hole, or has died.
+pub fn at_hole<T>(lab: &Lab, hole: u32, outcome: Outcome<T>) -> Outcome<T> {
+    outcome.map_err(|stop| match stop {
+        Stop::Failed(failure) if lab.all_well().is_ok() => failure.hole(hole).into(),
+        other => other,
+    })
 }
 
 /// Waits until the worker has `count` jobs in hand.

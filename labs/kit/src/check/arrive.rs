@@ -70,7 +70,12 @@ impl Lab {
                 if others > 0 {
                     sum += &format!(", and {others} with other ids");
                 }
-                return Err(tell(&sum, missing).into());
+                let missing = tell(&sum, missing);
+                return Err(match others {
+                    0 => missing,
+                    _ => missing.because("under another id it counts twice when it comes twice"),
+                }
+                .into());
             }
             let idle = match queue {
                 Some(name) => self.is_empty(name).await?,

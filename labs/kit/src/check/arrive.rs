@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::service::LOOK_AGAIN;
+use super::wait::LOOK_AGAIN;
 use super::{DEADLINE, Failure, Lab, Outcome, fail};
 
 /// What is still missing when the queue has been empty for this long will not come any more.

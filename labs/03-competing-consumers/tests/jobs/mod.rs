@@ -2,6 +2,7 @@
 
 use kit::check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
 use kit::guard::Exit;
+use lapin::BasicProperties;
 
 /// The queue that all workers share.
 pub const MESSAGES: &str = "messages";
@@ -39,6 +40,12 @@ pub async fn send(lab: &Lab, name: &str, count: usize, text: &str) -> Outcome<Ve
     .because("what is not sent cannot be done")
     .unless(ids.len() == count)?;
     Ok(ids)
+}
+
+/// A job for `Lab::publish`.
+pub fn job(id: &str, text: &str) -> (String, BasicProperties) {
+    let properties = BasicProperties::default().with_message_id(id.into());
+    (text.to_owned(), properties)
 }
 
 /// Runs a producer to its end.

@@ -18,7 +18,7 @@ pub async fn patterns(lab: Lab) -> Outcome {
     let mut consumers = Vec::new();
     for number in 1..=5 {
         let patterns: Vec<String> = lab.random(|chance| {
-            let count = chance.random_range(1..=3);
+            let count = chance.random_range(2..=3);
             (0..count).map(|_| oracle::random_pattern(chance)).collect()
         });
         let queue = format!("queue-{number}");

@@ -201,9 +201,8 @@ pub async fn removed(lab: Lab) -> Outcome {
 pub async fn replaced(lab: Lab) -> Outcome {
     mailbox(&lab, "check", "#").await?;
     listening(&lab, "ops", &["log.*"]).await?.stop().await?;
-    let lines = ["--count", "120", "--rate", "400"];
-    let lines = producer(&lab, "lines", &lines).await?;
-    lines.begin().await?;
+    let lines = producer(&lab, "lines", &["--rate", "400"]).await?;
+    lines.launch().await?;
     let why = "patterns are exchanged while messages come";
     lab.eventually("log lines are coming", why, async || {
         let count = published(&lab, "lines").len();
@@ -214,7 +213,13 @@ pub async fn replaced(lab: Lab) -> Outcome {
     let after = consumer(&lab, "ops-after", "ops", &after).await?;
     after.tap().delay(Duration::from_millis(15));
     after.listen(&lab).await?;
-    lines.finished().await?;
+    let exit = lines.stop().await?;
+    fail(
+        "SIGTERM: the producer ends with exit code 0",
+        exit.to_string(),
+    )
+    .because("whoever stopped it takes anything else for a crash")
+    .unless(exit == Exit::Code(0))?;
     let sent = published(&lab, "lines");
     gets_only(&lab, &after, &sent, |_| true).await?;
     let left = lab.bindings("ops").await?;

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use anyhow::Context;
-use kit::check::{Lab, Outcome, Seen, Service, fail};
+use kit::check::{Lab, Outcome, Seen, Service, Stop, fail};
 use kit::guard::Exit;
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -39,11 +39,12 @@ impl Deref for Listener {
 pub async fn consumer(lab: &Lab, name: &str, queue: &str, patterns: &[&str]) -> Outcome<Listener> {
     let arguments = [&["consumer", queue], patterns].concat();
     let service = lab.instance(name, &arguments).await?;
+    let bound = patterns.iter().take_while(|word| **word != "--unbind");
     let shared = lab.dir().join(format!("{queue}.sqlite"));
     Ok(Listener {
         service: service.with("DATABASE", shared.display()),
         queue: queue.to_owned(),
-        patterns: patterns.iter().map(|&word| word.to_owned()).collect(),
+        patterns: bound.map(|&word| word.to_owned()).collect(),
     })
 }
 
@@ -62,6 +63,22 @@ impl Listener {
     /// Starts it, and waits until it stands at its queue as the only one.
     pub async fn listen(&self, lab: &Lab) -> Outcome {
         self.launch().await?;
+        let name = self.name();
+        let declared = || lab.journal().methods(&name, "queue.declare");
+        let why = "a queue keeps what its consumer cannot take just now";
+        lab.eventually(&format!("{name} declares a queue"), why, async || {
+            let there = !declared().is_empty();
+            Ok(Seen::when(there, || "it has not, so far".to_owned()))
+        })
+        .await?;
+        let exclusive = declared().iter().any(|frame| frame.flag("exclusive"));
+        fail(
+            format!("a queue `{}` that others may share", self.queue),
+            "it is declared as exclusive (queue.declare)",
+        )
+        .because("an exclusive queue is for one connection, and goes with it")
+        .hole(3)
+        .unless(!exclusive)?;
         lab.consumers(&self.queue, 1).await
     }
 
@@ -128,6 +145,14 @@ pub fn published(lab: &Lab, service: &str) -> Vec<Sent> {
     sent.collect()
 }
 
+/// Patterns, as a failure shows them.
+fn listed(patterns: &[String]) -> String {
+    match patterns {
+        [] => "none".to_owned(),
+        some => format!("`{}`", some.join("`, `")),
+    }
+}
+
 /// Waits until `consumer` has recorded those of `sent` that are `wanted`, and nothing else.
 pub async fn gets_only(
     lab: &Lab,
@@ -138,14 +163,22 @@ pub async fn gets_only(
     let Listener {
         queue, patterns, ..
     } = consumer;
-    let patterns = format!("`{}`", patterns.join("`, `"));
+    let patterns = listed(patterns);
     let right = |message: &&Sent| wanted(&message.key);
     let ids: Vec<String> = sent.iter().filter(right).map(|m| m.id.clone()).collect();
     let count = ids.len();
-    let expected = format!("queue `{queue}`, bound with {patterns}, gets {count} messages");
+    let expected = format!("queue `{queue}`, bound with {patterns}, gets {count} message(s)");
     let (name, at) = (consumer.name(), Some(queue.as_str()));
     let look = async || consumer.ids();
-    lab.each_once_at(&name, &expected, at, &ids, look).await?;
+    let waited = lab.each_once_at(&name, &expected, at, &ids, look).await;
+    if let Err(Stop::Failed(mut failure)) = waited {
+        // No queue, no bindings.
+        let bindings = lab.bindings(queue).await.unwrap_or_default();
+        let keys: Vec<String> = bindings.into_iter().map(|b| b.routing_key).collect();
+        failure.observed += &format!("; the queue's bindings now: {}", listed(&keys));
+        return Err(Stop::Failed(failure));
+    }
+    waited?;
     drained(lab, queue).await?;
     for row in consumer.rows("messages")? {
         fail(&expected, format!("it got `{}` as well", row.value))

@@ -174,7 +174,10 @@ pub async fn alternate(lab: Lab) -> Outcome {
     });
     fail(
         format!("exchange and queue `{other}` are durable"),
-        fleeting.first().map_or("they are", |frame| frame.method),
+        format!(
+            "{} without `durable`",
+            fleeting.first().map_or("", |frame| frame.method)
+        ),
     )
     .because("what is kept for somebody to look at has to outlive the broker")
     .unless(fleeting.is_empty())?;

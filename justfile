@@ -85,7 +85,7 @@ broker *ACTION:
 test *NAME:
     exec cargo test --workspace --no-fail-fast "$@"
 
-# How long the loop of edit and check takes: bench loop
+# Measures: bench loop (edit and check), bench acks
 [group('for maintainers')]
 [no-exit-message]
 bench *WHAT:

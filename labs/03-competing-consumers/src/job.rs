@@ -1,5 +1,6 @@
 //! What there is to do.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,12 @@ pub struct Job {
     pub id: String,
     /// The text: each `.` in it is a unit of work, and at a `!` the work fails.
     pub body: Vec<u8>,
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.body))
+    }
 }
 
 impl Job {

@@ -8,7 +8,9 @@ mod sharing;
 use kit::check;
 use kit::check::{Checks, Topic};
 
-use faults::{effect_before_ack, given_up, killed_worker, link_cut, parked_in_time, sigterm};
+use faults::{
+    effect_before_ack, given_up, killed_in_batch, killed_worker, link_cut, parked_in_time, sigterm,
+};
 use producer::{burst, producer_cut, sent};
 use sharing::{batches, fair_dispatch, joins_and_leaves, prefetch, shared, speedup};
 
@@ -32,6 +34,7 @@ kit::main!(Checks {
         check!(link_cut, HOLE 3, "a job done twice has its effect once"),
         check!(given_up, HOLE 4, "a job that always fails is parked, the others go on"),
         check!(parked_in_time, HOLE 4, "a failed job is somewhere at every moment"),
+        check!(killed_in_batch, HOLE 4, "a worker killed in mid-batch loses none of its jobs"),
         check!(batches, HOLE 5, "many small jobs are committed and acked together"),
         check!(sigterm, HOLE 6, "SIGTERM: the job in hand is finished, the others go back"),
         check!(joins_and_leaves, HOLE 6, "workers come and go, and every job is done"),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use common::store::{Row, Store};
 use common::{settings, shutdown};
 use futures_lite::StreamExt;
@@ -15,10 +15,14 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use messaging::Outlet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
 use crate::{queue, retry};
+
+/// How long it may take to put a failed job elsewhere, connecting included.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The command line.
 #[derive(clap::Args)]
@@ -91,13 +95,25 @@ impl Worker {
                 break;
             }
             let job = Job::of(&delivery);
-            log::debug!("job {} is in hand", job.id);
+            log::info!("job {} is in hand: {job}", job.id);
             match job.work(unit).await {
                 Ok(()) => done.push((job, delivery)),
-                Err(why) => retry::again_or_give_up(&self.outlet, &delivery, &why).await?,
+                Err(why) => self.put_off(&delivery, &why).await?,
             }
         }
         self.finish(done).await
+    }
+
+    /// Has a failed job tried again, or given up. When that takes too long, or fails, the job
+    /// is still ours, and goes back to its queue with our channel.
+    async fn put_off(&self, delivery: &Delivery, why: &Error) -> Result<()> {
+        let moving = retry::again_or_give_up(&self.outlet, delivery, why);
+        let moved = timeout(PATIENCE, moving).await;
+        let outcome = moved.context("the broker takes too long").flatten();
+        if outcome.is_err() {
+            self.outlet.renew().await;
+        }
+        outcome
     }
 
     /// Makes what was done last, then tells the broker.

@@ -1,6 +1,6 @@
 //! Jobs and workers, as the checks use them.
 
-use kit::check::{Lab, Outcome, Row, Seen, Service, fail};
+use kit::check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
 use kit::guard::Exit;
 
 /// The queue that all workers share.
@@ -87,6 +87,15 @@ pub async fn all_done(
     done(worker)
 }
 
+/// Lays a failure at the door of `hole`, known better here than from the journal; unless a
+/// service has come upon another hole, or has died.
+pub fn at_hole<T>(lab: &Lab, hole: u32, outcome: Outcome<T>) -> Outcome<T> {
+    outcome.map_err(|stop| match stop {
+        Stop::Failed(failure) if lab.all_well().is_ok() => failure.hole(hole).into(),
+        other => other,
+    })
+}
+
 /// Waits until the worker has `count` jobs in hand.
 pub async fn in_hand(lab: &Lab, worker: &str, count: usize) -> Outcome {
     let expected = format!("the broker hands {count} job(s) to {worker}");
@@ -94,6 +103,17 @@ pub async fn in_hand(lab: &Lab, worker: &str, count: usize) -> Outcome {
     lab.eventually(&expected, why, async || {
         let seen = lab.journal().methods(worker, "basic.deliver").len();
         Ok(Seen::when(seen >= count, || format!("{seen} delivered")))
+    })
+    .await
+}
+
+/// Waits until the worker has acked this job.
+pub async fn acked(lab: &Lab, worker: &str, id: &str) -> Outcome {
+    let expected = format!("{worker} acks the job that it has done");
+    let why = "what is done and not acked comes again";
+    lab.eventually(&expected, why, async || {
+        let told = || fate(lab.journal(), id).observed;
+        Ok(Seen::when(lab.journal().acked(worker, id), told))
     })
     .await
 }

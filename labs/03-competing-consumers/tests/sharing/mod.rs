@@ -3,7 +3,9 @@
 use kit::check::{Lab, Outcome, Seen, fail};
 use kit::wiretap::Side;
 
-use super::jobs::{MESSAGES, all_done, done, hired, in_hand, send, share, some_done, worker};
+use super::jobs::{
+    MESSAGES, all_done, at_hole, done, hired, in_hand, send, share, some_done, worker,
+};
 
 pub async fn prefetch(lab: Lab) -> Outcome {
     send(&lab, "producer", 30, ".").await?;
@@ -14,7 +16,7 @@ pub async fn prefetch(lab: Lab) -> Outcome {
         in_hand(&lab, name, 1).await?;
         let asked = lab.journal().prefetch(name);
         fail(
-            format!("basic.qos with prefetch {limit}, before basic.consume"),
+            format!("basic.qos with prefetch {limit}, as --prefetch says, before basic.consume"),
             asked.map_or("no basic.qos before it".to_owned(), |n| {
                 format!("prefetch {n}")
             }),
@@ -134,30 +136,32 @@ pub async fn batches(lab: Lab) -> Outcome {
     let worker = worker(&lab, "worker", 0, &["--prefetch", "50", "--batch", "50"]).await?;
     worker.launch().await?;
     all_done(&lab, &worker, "200 small jobs done", &ids).await?;
-    let why = "what is done and not acked comes again";
-    lab.eventually("the last of 200 jobs is acked", why, async || {
-        let acked = lab.journal().acked("worker", &ids[199]);
-        Ok(Seen::when(acked, || "it is not".to_owned()))
-    })
-    .await?;
-    let acks = lab.journal().frames(|frame| {
-        frame.service == "worker" && frame.from == Side::Client && frame.method == "basic.ack"
+    let acks = || {
+        let by_worker = lab.journal().methods("worker", "basic.ack");
+        let acks = by_worker.iter().filter(|frame| frame.from == Side::Client);
+        acks.count()
+    };
+    let why = "what is done and not acked comes again, and fills the prefetch until then";
+    let expected = "each of 200 jobs is acked, alone or with others (multiple)";
+    let acked = lab.eventually(expected, why, async || {
+        let queue = lab.queue(MESSAGES).await?;
+        let open = queue.map_or(0, |queue| queue.ready + queue.unacked);
+        Ok(Seen::when(open == 0, || {
+            format!("{} acks, {open} jobs left unacked", acks())
+        }))
     });
+    at_hole(&lab, 3, acked.await)?;
+    let acks = acks();
     fail(
         "with --batch 50, far fewer acks than jobs",
-        format!("{} acks for 200 jobs", acks.len()),
+        format!("{acks} acks for 200 jobs"),
     )
-    .because("a commit and an ack each cost a wait, whether they are for one job or for fifty")
-    .unless(acks.len() <= 100)?;
+    .because("each commit and each ack costs a wait: take together what is here, then commit and ack it together")
+    .unless(acks <= 100)?;
     // A batch is what is here, not what may come.
     ids.extend(send(&lab, "producer-2", 1, "").await?);
-    all_done(
-        &lab,
-        &worker,
-        "a single job is done without waiting for 49 others",
-        &ids,
-    )
-    .await?;
+    let expected = "a single job is done without waiting for 49 others";
+    at_hole(&lab, 5, all_done(&lab, &worker, expected, &ids).await)?;
     Ok(())
 }
 

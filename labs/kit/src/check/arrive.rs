@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::service::LOOK_AGAIN;
+use super::wait::LOOK_AGAIN;
 use super::{DEADLINE, Failure, Lab, Outcome, fail};
 
 /// What is still missing when the queue has been empty for this long will not come any more.
@@ -70,7 +70,12 @@ impl Lab {
                 if others > 0 {
                     sum += &format!(", and {others} with other ids");
                 }
-                return Err(tell(&sum, missing).into());
+                let missing = tell(&sum, missing);
+                return Err(match others {
+                    0 => missing,
+                    _ => missing.because("under another id it counts twice when it comes twice"),
+                }
+                .into());
             }
             let idle = match queue {
                 Some(name) => self.is_empty(name).await?,

@@ -2,13 +2,13 @@
 //! the one who administers it.
 
 use anyhow::{Context, Result};
-use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use rand::distr::{Alphanumeric, SampleString};
 
 use super::{Lab, Outcome};
-use crate::broker::Binding;
+use crate::broker::{Binding, Broker, OwnNode, Queue};
 
 /// A user of the broker with few rights, who is gone after the check.
 #[derive(Clone)]
@@ -38,6 +38,81 @@ pub struct Rights<'a> {
 }
 
 impl Lab {
+    /// The broker that services started now will use.
+    #[must_use]
+    pub fn broker(&self) -> Option<&Broker> {
+        match self.0.own.get() {
+            Some(own) => Some(own.broker()),
+            None => self.0.plan.broker.as_deref(),
+        }
+    }
+
+    pub(super) fn need_broker(&self) -> Result<&Broker> {
+        self.broker().context("this chapter has no broker")
+    }
+
+    /// Gives this check a broker of its own, which it may kill. Before it starts a service.
+    ///
+    /// # Errors
+    /// Unknown when there is no second node to be had.
+    pub async fn own_broker(&self) -> Outcome {
+        let own = OwnNode::acquire(&self.0.plan.paths, &|_| ())
+            .await
+            .map_err(anyhow::Error::from)?;
+        own.broker().create_vhost(&self.0.vhost).await?;
+        let _ = self.0.own.set(own);
+        Ok(())
+    }
+
+    /// `kill -9` for the check's own broker, which its keeper starts again at once.
+    ///
+    /// # Errors
+    /// Unknown when it cannot be killed, or the check has no broker of its own.
+    pub async fn kill_broker(&self) -> Outcome {
+        let own = self
+            .0
+            .own
+            .get()
+            .context("the check has no broker of its own")?;
+        self.journal().note("broker killed (SIGKILL)");
+        Ok(own.kill().await?)
+    }
+
+    /// Waits until the check's own broker lets clients in again.
+    ///
+    /// # Errors
+    /// Unknown when it does not come back.
+    pub async fn broker_is_back(&self) -> Outcome {
+        let own = self
+            .0
+            .own
+            .get()
+            .context("the check has no broker of its own")?;
+        own.up().await?;
+        self.journal().note("broker up again");
+        Ok(())
+    }
+
+    /// What the broker says of a queue; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not say.
+    pub async fn queue(&self, name: &str) -> Outcome<Option<Queue>> {
+        Ok(self.need_broker()?.queue(&self.0.vhost, name).await?)
+    }
+
+    /// A connection of the check's own to the services' vhost, past every wiretap.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not let it in.
+    pub async fn connect(&self) -> Outcome<Connection> {
+        let url = self.need_broker()?.address.url(&self.0.vhost);
+        let properties = ConnectionProperties::default().with_connection_name("check".into());
+        Ok(Connection::connect(&url, properties)
+            .await
+            .context("the check cannot connect to the broker")?)
+    }
+
     /// Publishes to `queue` as a foreign client would, one message for each body with its
     /// properties, and waits for the confirms.
     ///

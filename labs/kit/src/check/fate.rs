@@ -1,5 +1,7 @@
 //! What became of a message, told from the journal: why a check that misses it failed.
 
+use std::collections::BTreeMap;
+
 use super::{Failure, fail};
 use crate::wiretap::{Entry, Event, Frame, Journal, Side};
 
@@ -137,11 +139,7 @@ fn delivered(
             "with no_ack the broker forgets a message as it hands it over",
         );
     }
-    let settled = frames
-        .iter()
-        .skip_while(|at| at.index <= delivery.index)
-        .take_while(|at| !at.frame.reopens(delivery.frame))
-        .find(|at| at.frame.settles(delivery.frame));
+    let settled = settlement(frames, delivery);
     match settled.map(|at| (at, at.frame.method)) {
         Some((at, "basic.ack")) => Finding::new(
             Topic::Settle,
@@ -178,6 +176,36 @@ fn delivered(
             "an unsettled message stays with its consumer for as long as that is connected",
         ),
     }
+}
+
+/// What settled this delivery.
+fn settlement<'a>(frames: &[At<'a>], delivery: At<'_>) -> Option<At<'a>> {
+    let later = frames.iter().skip_while(|at| at.index <= delivery.index);
+    let mut open = later.take_while(|at| !at.frame.reopens(delivery.frame));
+    open.find(|at| at.frame.settles(delivery.frame)).copied()
+}
+
+/// Who has how many messages of the same queue in hand.
+fn holders(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> Option<String> {
+    let queue = &publish.frame.args["routing_key"];
+    let mut held = BTreeMap::new();
+    for consume in frames
+        .iter()
+        .filter(|at| at.frame.method == "basic.consume" && at.frame.args["queue"] == *queue)
+    {
+        let open = frames.iter().filter(|at| {
+            at.frame.method == "basic.deliver"
+                && at.frame.same_channel(consume.frame)
+                && settlement(frames, **at).is_none()
+                && !ended(&entries[at.index..], at.frame)
+        });
+        *held.entry(consume.frame.service.as_str()).or_insert(0) += open.count();
+    }
+    held.retain(|_, count| *count > 0);
+    let told = held
+        .iter()
+        .map(|(service, count)| format!("{count} with {service}"));
+    (!held.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
 }
 
 /// Whether the connection of `frame` ended in these entries.
@@ -294,6 +322,13 @@ fn undelivered(
             Topic::Routing,
             format!("{sent} and confirmed; {who} {got}"),
             "a queue gets what its bindings match when it is sent: no more, and nothing later",
+        );
+    }
+    if let Some(holders) = holders(entries, frames, publish) {
+        return Finding::new(
+            Topic::Settle,
+            format!("{sent} and confirmed, and waits; unacked meanwhile: {holders}"),
+            "what is not settled counts for the prefetch: who has so many gets nothing more",
         );
     }
     Finding::new(

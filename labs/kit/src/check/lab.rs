@@ -8,16 +8,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lapin::{Connection, ConnectionProperties};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::time::Instant;
 
-use super::service::LOOK_AGAIN;
-use super::{
-    Failure, Finding, Login, Outcome, Port, Seen, Service, Stop, Topic, fail, fate, fate_at, told,
-};
-use crate::broker::{Broker, OwnNode, Queue};
+use super::{Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, told};
+use crate::broker::{Broker, OwnNode};
 use crate::paths::Paths;
 use crate::service::Launch;
 use crate::wiretap::{Journal, Wiretap};
@@ -30,7 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(25);
 
 /// The room in which one check runs. Clones are the same room.
 #[derive(Debug, Clone)]
-pub struct Lab(Rc<Room>);
+pub struct Lab(pub(super) Rc<Room>);
 
 /// What a room is made from.
 #[derive(Debug)]
@@ -47,13 +42,13 @@ pub(crate) struct Plan {
 }
 
 #[derive(Debug)]
-struct Room {
-    plan: Plan,
+pub(super) struct Room {
+    pub(super) plan: Plan,
     journal: Journal,
-    vhost: String,
-    own: OnceCell<OwnNode>,
+    pub(super) vhost: String,
+    pub(super) own: OnceCell<OwnNode>,
     chance: RefCell<StdRng>,
-    services: RefCell<Vec<Service>>,
+    pub(super) services: RefCell<Vec<Service>>,
     logins: RefCell<Vec<Login>>,
 }
 
@@ -180,60 +175,6 @@ impl Lab {
         Ok(service)
     }
 
-    /// Looks again and again until `probe` sees what is expected.
-    ///
-    /// # Errors
-    /// A failure with what the probe saw last when [`DEADLINE`] is over, or at once when a
-    /// service has died or has come upon an open hole.
-    pub async fn eventually<T>(
-        &self,
-        expected: &str,
-        why: &str,
-        probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
-    ) -> Outcome<T> {
-        self.eventually_within(DEADLINE, expected, why, probe).await
-    }
-
-    /// As [`Lab::eventually`], with a deadline of its own.
-    ///
-    /// # Errors
-    /// As [`Lab::eventually`].
-    pub async fn eventually_within<T>(
-        &self,
-        deadline: Duration,
-        expected: &str,
-        why: &str,
-        mut probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
-    ) -> Outcome<T> {
-        let over = Instant::now() + deadline;
-        loop {
-            let late = Instant::now() > over;
-            let instead = match probe().await? {
-                Seen::Yes(value) => return Ok(value),
-                Seen::NotYet(instead) => instead,
-            };
-            self.all_well()?;
-            if late {
-                let observed = format!("{instead}, after {} s", deadline.as_secs());
-                return Err(fail(expected, observed).because(why).into());
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    /// Whether no service has died unasked or come upon an open hole.
-    ///
-    /// # Errors
-    /// A failure that says which one.
-    pub fn all_well(&self) -> Outcome {
-        for service in self.0.services.borrow().iter() {
-            if let Some(failure) = open_hole(service).or_else(|| died(service)) {
-                return Err(failure.into());
-            }
-        }
-        Ok(())
-    }
-
     /// The failure of a check that misses the message with this id, with what the journal
     /// tells of it. `seen` is what there is instead.
     #[must_use]
@@ -254,108 +195,6 @@ impl Lab {
     fn found(&self, finding: &Finding, expected: &str, seen: &str) -> Failure {
         let hole = (self.0.plan.hole_for)(finding.topic);
         finding.failure(expected, seen, hole)
-    }
-
-    /// The broker that services started now will use.
-    #[must_use]
-    pub fn broker(&self) -> Option<&Broker> {
-        match self.0.own.get() {
-            Some(own) => Some(own.broker()),
-            None => self.0.plan.broker.as_deref(),
-        }
-    }
-
-    pub(super) fn need_broker(&self) -> Result<&Broker> {
-        self.broker().context("this chapter has no broker")
-    }
-
-    /// Gives this check a broker of its own, which it may kill. Before it starts a service.
-    ///
-    /// # Errors
-    /// Unknown when there is no second node to be had.
-    pub async fn own_broker(&self) -> Outcome {
-        let own = OwnNode::acquire(&self.0.plan.paths, &|_| ())
-            .await
-            .map_err(anyhow::Error::from)?;
-        own.broker().create_vhost(&self.0.vhost).await?;
-        let _ = self.0.own.set(own);
-        Ok(())
-    }
-
-    /// `kill -9` for the check's own broker, which its keeper starts again at once.
-    ///
-    /// # Errors
-    /// Unknown when it cannot be killed, or the check has no broker of its own.
-    pub async fn kill_broker(&self) -> Outcome {
-        let own = self
-            .0
-            .own
-            .get()
-            .context("the check has no broker of its own")?;
-        self.journal().note("broker killed (SIGKILL)");
-        Ok(own.kill().await?)
-    }
-
-    /// Waits until the check's own broker lets clients in again.
-    ///
-    /// # Errors
-    /// Unknown when it does not come back.
-    pub async fn broker_is_back(&self) -> Outcome {
-        let own = self
-            .0
-            .own
-            .get()
-            .context("the check has no broker of its own")?;
-        own.up().await?;
-        self.journal().note("broker up again");
-        Ok(())
-    }
-
-    /// What the broker says of a queue; `None` when there is none of that name.
-    ///
-    /// # Errors
-    /// Unknown when the broker does not say.
-    pub async fn queue(&self, name: &str) -> Outcome<Option<Queue>> {
-        Ok(self.need_broker()?.queue(&self.0.vhost, name).await?)
-    }
-
-    /// Waits until `count` consumers stand at the queue.
-    ///
-    /// # Errors
-    /// A failure when they do not come.
-    pub async fn consumers(&self, queue: &str, count: u64) -> Outcome {
-        let expected = format!("{count} consumer(s) on queue `{queue}`");
-        let why = "without a consumer the messages stay in the queue";
-        let mut there = true;
-        let waited = self.eventually(&expected, why, async || {
-            let seen = self.queue(queue).await?;
-            there = seen.is_some();
-            Ok(match seen {
-                Some(seen) => Seen::when(seen.consumers == Some(count), || {
-                    format!("{} consumer(s)", seen.consumers.unwrap_or(0))
-                }),
-                None => Seen::NotYet(format!("no queue `{queue}`")),
-            })
-        });
-        match waited.await {
-            Err(Stop::Failed(failure)) if !there && failure.hole.is_none() => {
-                let hole = (self.0.plan.hole_for)(Topic::Durability);
-                Err(failure.hole(hole).into())
-            }
-            other => other,
-        }
-    }
-
-    /// A connection of the check's own to the services' vhost, past every wiretap.
-    ///
-    /// # Errors
-    /// Unknown when the broker does not let it in.
-    pub async fn connect(&self) -> Outcome<Connection> {
-        let url = self.need_broker()?.address.url(&self.0.vhost);
-        let properties = ConnectionProperties::default().with_connection_name("check".into());
-        Ok(Connection::connect(&url, properties)
-            .await
-            .context("the check cannot connect to the broker")?)
     }
 
     /// The URL of the broker behind a wiretap: for the lab's own user and this room's vhost,
@@ -386,35 +225,4 @@ impl Lab {
     pub fn vhost(&self) -> &str {
         &self.0.vhost
     }
-}
-
-/// The panic of an open hole, in what a service printed.
-fn open_hole(service: &Service) -> Option<Failure> {
-    let output = service.output();
-    let found = output
-        .split_once("not yet implemented: HOLE ")
-        .map(|(_, rest)| rest.lines().next().unwrap_or(rest).to_owned())?;
-    let (number, task) = found.split_once(':').unwrap_or((&found, ""));
-    let hole = number.trim().parse().ok()?;
-    Some(
-        fail(
-            format!("{} does its part", service.name()),
-            format!("it came to HOLE {hole}, which is still open"),
-        )
-        .because(format!("to do:{task}"))
-        .hole(hole),
-    )
-}
-
-/// The last words of a service that nobody told to end.
-fn died(service: &Service) -> Option<Failure> {
-    let exit = service.died()?;
-    let words = service.last_words(3).join("\n");
-    Some(
-        fail(
-            format!("{} keeps running", service.name()),
-            format!("it ended by itself: {exit}; it printed last:\n{words}"),
-        )
-        .because("a service that ends when something around it fails has to be started by hand"),
-    )
 }

@@ -1,15 +1,18 @@
 //! The vocabulary of checks: small enough that a check reads like the sentence it prints.
 
 mod arrive;
+mod ask;
 mod broker;
 mod database;
 mod fate;
 mod http;
 mod lab;
+mod life;
 mod outcome;
 mod port;
 mod service;
 mod told;
+mod wait;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_lite::StreamExt;
-use kit::broker::{self, Broker, Kind, NodeStatus, OwnNode, Queue};
+use kit::broker::{self, Address, Broker, Kind, NodeStatus, OwnNode, Queue};
 use kit::paths::Paths;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    QueueDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -49,6 +49,14 @@ fn main() {
         trial("loopback_only", one_node::loopback_only),
         trial("vhosts", one_node::vhosts),
         trial("counts_are_exact", one_node::counts_are_exact),
+        trial(
+            "users_have_the_rights_they_are_given",
+            one_node::users_have_the_rights_they_are_given,
+        ),
+        trial(
+            "bindings_are_those_of_a_queue",
+            one_node::bindings_are_those_of_a_queue,
+        ),
         trial("given", sources::given),
         trial("unusable_folder", sources::unusable_folder),
     ];

@@ -165,3 +165,60 @@ pub async fn counts_are_exact() -> Result<()> {
     ensure!(mine.exclusive && mine.consumers.is_none(), "{mine:?}");
     broker.delete_vhost(vhost).await
 }
+
+pub async fn users_have_the_rights_they_are_given() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let (vhost, user, password) = ("rights", "swept.few", "p@ss/wörd");
+    broker.create_vhost(vhost).await?;
+    broker.create_user(user, password).await?;
+    let address = Address {
+        user: user.to_owned(),
+        password: password.to_owned(),
+        ..broker.address.clone()
+    };
+    let url = address.url(vhost);
+    let connect = || Connection::connect(&url, ConnectionProperties::default());
+    ensure!(connect().await.is_err(), "let in without any rights");
+    broker.permit(user, vhost, ["mine", "", ""]).await?;
+    let connection = connect().await?;
+    for (name, may) in [("mine", true), ("yours", false)] {
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions::default();
+        let declared = channel
+            .queue_declare(name.into(), options, FieldTable::default())
+            .await;
+        ensure!(declared.is_ok() == may, "{name}: {declared:?}");
+    }
+    // Users that a killed run has left behind are swept away; others stay.
+    broker.sweep("swept.", |name| name != user).await;
+    ensure!(connect().await.is_ok(), "one in use was swept away");
+    broker.sweep("swept.", |_| true).await;
+    ensure!(connect().await.is_err(), "one left behind was not");
+    broker.delete_vhost(vhost).await
+}
+
+pub async fn bindings_are_those_of_a_queue() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let vhost = "bindings";
+    broker.create_vhost(vhost).await?;
+    let (_connection, channel) = channel(&broker, vhost).await?;
+    publish_to_durable(&channel, "a/b", 1).await?;
+    ensure!(broker.bindings(vhost, "a/b").await?.is_empty());
+    let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+    channel
+        .queue_bind(
+            "a/b".into(),
+            "amq.topic".into(),
+            "log.#".into(),
+            options,
+            table,
+        )
+        .await?;
+    let bindings = broker.bindings(vhost, "a/b").await?;
+    let pairs: Vec<_> = bindings
+        .iter()
+        .map(|binding| (&*binding.source, &*binding.routing_key))
+        .collect();
+    ensure!(pairs == [("amq.topic", "log.#")], "{pairs:?}");
+    broker.delete_vhost(vhost).await
+}

@@ -328,3 +328,27 @@ fn kept_when_the_channel_closed() {
     story.settle("basic.ack", 1, false);
     story.tells(Topic::Settle, &["neither recorded nor settled it"]);
 }
+
+/// A consumer whose prefetch is full holds up all that waits behind it.
+#[test]
+fn behind_what_is_never_settled() {
+    let story = Story::new();
+    story
+        .consume(false)
+        .confirm_mode()
+        .publish("first")
+        .publish(ID);
+    story.confirm(2, true);
+    story.tells(Topic::Consume, &["nobody took it"]);
+    let first = json!({"delivery_tag": 1});
+    story.frame(
+        CONSUMER,
+        Side::Server,
+        "basic.deliver",
+        first,
+        Some("first"),
+    );
+    story.tells(Topic::Settle, &["unacked meanwhile: 1 with history"]);
+    story.settle("basic.ack", 1, false);
+    story.tells(Topic::Consume, &["nobody took it"]);
+}

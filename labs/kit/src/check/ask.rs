@@ -1,0 +1,105 @@
+//! What a check asks a service over HTTP.
+
+use std::time::Duration;
+
+use awc::http::Method;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::http::{self, Response};
+use super::wait::LOOK_AGAIN;
+use super::{Outcome, Service, fail};
+
+/// From a service's closed port to its end it takes far less than this.
+const LAST_BREATH: Duration = Duration::from_millis(500);
+
+impl Service {
+    /// The URL of `path` on it.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port())
+    }
+
+    /// `GET path`.
+    ///
+    /// # Errors
+    /// A failure when no answer comes.
+    pub async fn get(&self, path: &str) -> Outcome<Response> {
+        let answer = self.try_get(path).await;
+        self.answered("GET", path, answer).await
+    }
+
+    /// `GET path`; what went wrong as text when no answer comes.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn try_get(&self, path: &str) -> Result<Response, String> {
+        self.request(Method::GET, path, None).await
+    }
+
+    /// `POST path` with a JSON body.
+    ///
+    /// # Errors
+    /// A failure when no answer comes.
+    pub async fn post(&self, path: &str, body: &Value) -> Outcome<Response> {
+        self.send(Method::POST, path, "application/json", body.to_string())
+            .await
+    }
+
+    /// Any request.
+    ///
+    /// # Errors
+    /// A failure when no answer comes.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Outcome<Response> {
+        let name = method.to_string();
+        let body = Some((content_type, body.into()));
+        let answer = self.request(method, path, body).await;
+        self.answered(&name, path, answer).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Response, String> {
+        let what = format!("{method} {path} of {}", self.name());
+        let answer = http::call(method, &self.url(path), body).await;
+        let end = match &answer {
+            Ok(answer) => answer.summary(),
+            Err(error) => format!("{error:#}"),
+        };
+        if path != "/health" {
+            self.0.lab.journal().note(format!("{what}: {end}"));
+        }
+        answer.map_err(|_| end)
+    }
+
+    async fn answered(
+        &self,
+        method: &str,
+        path: &str,
+        answer: Result<Response, String>,
+    ) -> Outcome<Response> {
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        // A service that ends closes its port first; that it has ended explains more.
+        let over = Instant::now() + LAST_BREATH;
+        while Instant::now() < over {
+            self.0.lab.all_well()?;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let expected = format!("{} answers {method} {path}", self.name());
+        Err(fail(expected, format!("no answer: {error}"))
+            .because("a caller who gets no answer cannot know what happened")
+            .into())
+    }
+}

@@ -1,0 +1,124 @@
+//! Waiting for a state, for as long as all services do well.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{DEADLINE, Failure, Lab, Outcome, Seen, Service, Stop, Topic, fail};
+
+/// How often a state is looked at while it is waited for.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(15);
+
+impl Lab {
+    /// Looks again and again until `probe` sees what is expected.
+    ///
+    /// # Errors
+    /// A failure with what the probe saw last when [`DEADLINE`] is over, or at once when a
+    /// service has died or has come upon an open hole.
+    pub async fn eventually<T>(
+        &self,
+        expected: &str,
+        why: &str,
+        probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
+    ) -> Outcome<T> {
+        self.eventually_within(DEADLINE, expected, why, probe).await
+    }
+
+    /// As [`Lab::eventually`], with a deadline of its own.
+    ///
+    /// # Errors
+    /// As [`Lab::eventually`].
+    pub async fn eventually_within<T>(
+        &self,
+        deadline: Duration,
+        expected: &str,
+        why: &str,
+        mut probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
+    ) -> Outcome<T> {
+        let over = Instant::now() + deadline;
+        loop {
+            let late = Instant::now() > over;
+            let instead = match probe().await? {
+                Seen::Yes(value) => return Ok(value),
+                Seen::NotYet(instead) => instead,
+            };
+            self.all_well()?;
+            if late {
+                let observed = format!("{instead}, after {} s", deadline.as_secs());
+                return Err(fail(expected, observed).because(why).into());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether no service has died unasked or come upon an open hole.
+    ///
+    /// # Errors
+    /// A failure that says which one.
+    pub fn all_well(&self) -> Outcome {
+        for service in self.0.services.borrow().iter() {
+            if let Some(failure) = open_hole(service).or_else(|| died(service)) {
+                return Err(failure.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until `count` consumers stand at the queue.
+    ///
+    /// # Errors
+    /// A failure when they do not come.
+    pub async fn consumers(&self, queue: &str, count: u64) -> Outcome {
+        let expected = format!("{count} consumer(s) on queue `{queue}`");
+        let why = "without a consumer the messages stay in the queue";
+        let mut there = true;
+        let waited = self.eventually(&expected, why, async || {
+            let seen = self.queue(queue).await?;
+            there = seen.is_some();
+            Ok(match seen {
+                Some(seen) => Seen::when(seen.consumers == Some(count), || {
+                    format!("{} consumer(s)", seen.consumers.unwrap_or(0))
+                }),
+                None => Seen::NotYet(format!("no queue `{queue}`")),
+            })
+        });
+        match waited.await {
+            Err(Stop::Failed(failure)) if !there && failure.hole.is_none() => {
+                let hole = (self.0.plan.hole_for)(Topic::Durability);
+                Err(failure.hole(hole).into())
+            }
+            other => other,
+        }
+    }
+}
+
+/// The panic of an open hole, in what a service printed.
+fn open_hole(service: &Service) -> Option<Failure> {
+    let output = service.output();
+    let found = output
+        .split_once("not yet implemented: HOLE ")
+        .map(|(_, rest)| rest.lines().next().unwrap_or(rest).to_owned())?;
+    let (number, task) = found.split_once(':').unwrap_or((&found, ""));
+    let hole = number.trim().parse().ok()?;
+    Some(
+        fail(
+            format!("{} does its part", service.name()),
+            format!("it came to HOLE {hole}, which is still open"),
+        )
+        .because(format!("to do:{task}"))
+        .hole(hole),
+    )
+}
+
+/// The last words of a service that nobody told to end.
+fn died(service: &Service) -> Option<Failure> {
+    let exit = service.died()?;
+    let words = service.last_words(3).join("\n");
+    Some(
+        fail(
+            format!("{} keeps running", service.name()),
+            format!("it ended by itself: {exit}; it printed last:\n{words}"),
+        )
+        .because("a service that ends when something around it fails has to be started by hand"),
+    )
+}

@@ -33,11 +33,11 @@ kit::main!(Checks {
         check!(mail_shot, HOLE 3, "a mail shot reaches all of Preston by `pr.#`, nobody by `pr*`"),
         check!(ready, HOLE 3, "a consumer is ready when all its bindings are there"),
         check!(memory, HOLE 3, "an exchange remembers nothing, a durable queue does"),
+        check!(no_permission, HOLE 3, "a missing right ends it with an error, not in a loop"),
         check!(removed, HOLE 4, "a pattern is removed, and nothing that waits is lost"),
         check!(replaced, HOLE 4, "while patterns are exchanged, nothing is missed"),
         check!(long_key, HOLE 5, "a key over 255 bytes is refused before anything is sent"),
         check!(wrong_place, HOLE 6, "wrong vhost, wrong password: the error says who and where"),
-        check!(no_permission, HOLE 6, "a missing right ends it with an error, not in a loop"),
         check!(alternate, HOLE 7, "an alternate exchange catches what no queue takes"),
     ],
 });

@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
             producer::run(settings).await
         }
         Role::Consumer(settings) => {
-            logging::init(format!("consumer {}", settings.name));
+            logging::init(settings.name.as_str());
             consumer::run(settings).await
         }
     })

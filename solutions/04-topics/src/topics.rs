@@ -39,8 +39,7 @@ pub async fn declare(channel: &Channel, alternate: Option<&str>) -> Result<()> {
 /// Makes sure that the alternate exchange is there, with a queue that keeps what comes to it.
 /// Gives the arguments with which [`LOGS`] refers to it.
 async fn catch_all(channel: &Channel, name: &str) -> Result<FieldTable> {
-    // HOLE 7: a durable fanout exchange, a durable queue of the same name bound to it, and the
-    // argument `alternate-exchange`.
+    // HOLE 7: a fanout exchange, a queue bound to it, and the argument `alternate-exchange`.
     let options = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()

@@ -1,7 +1,9 @@
 //! Producers, consumers and messages, as the checks use them.
 
+use std::ops::Deref;
+
 use anyhow::Context;
-use kit::check::{Lab, Outcome, Seen, Service, fail};
+use kit::check::{Lab, Outcome, Seen, Service, Stop, fail};
 use kit::guard::Exit;
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -18,20 +20,79 @@ pub struct Sent {
     pub text: String,
 }
 
-/// A consumer of the queue `queue` that is not started yet. All consumers of a queue share one
-/// database.
-pub async fn consumer(lab: &Lab, name: &str, queue: &str, more: &[&str]) -> Outcome<Service> {
-    let arguments = [&["consumer", queue], more].concat();
-    let consumer = lab.instance(name, &arguments).await?;
+/// A consumer, and what it should get.
+pub struct Listener {
+    service: Service,
+    queue: String,
+    patterns: Vec<String>,
+}
+
+impl Deref for Listener {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
+    }
+}
+
+/// A consumer of a queue, that is not started yet. All consumers of a queue share a database.
+pub async fn consumer(lab: &Lab, name: &str, queue: &str, patterns: &[&str]) -> Outcome<Listener> {
+    let arguments = [&["consumer", queue], patterns].concat();
+    let service = lab.instance(name, &arguments).await?;
+    let bound = patterns.iter().take_while(|word| **word != "--unbind");
     let shared = lab.dir().join(format!("{queue}.sqlite"));
-    Ok(consumer.with("DATABASE", shared.display()))
+    Ok(Listener {
+        service: service.with("DATABASE", shared.display()),
+        queue: queue.to_owned(),
+        patterns: bound.map(|&word| word.to_owned()).collect(),
+    })
+}
+
+impl Listener {
+    /// The program, where it is one among others.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Adds a setting to its environment.
+    pub fn with_setting(self, name: &str, value: &str) -> Self {
+        let service = self.service.clone().with(name, value);
+        Self { service, ..self }
+    }
+
+    /// Starts it, and waits until it stands at its queue as the only one.
+    pub async fn listen(&self, lab: &Lab) -> Outcome {
+        self.launch().await?;
+        let name = self.name();
+        let declared = || lab.journal().methods(&name, "queue.declare");
+        let why = "a queue keeps what its consumer cannot take just now";
+        lab.eventually(&format!("{name} declares a queue"), why, async || {
+            let there = !declared().is_empty();
+            Ok(Seen::when(there, || "it has not, so far".to_owned()))
+        })
+        .await?;
+        let exclusive = declared().iter().any(|frame| frame.flag("exclusive"));
+        fail(
+            format!("a queue `{}` that others may share", self.queue),
+            "it is declared as exclusive (queue.declare)",
+        )
+        .because("an exclusive queue is for one connection, and goes with it")
+        .hole(3)
+        .unless(!exclusive)?;
+        lab.consumers(&self.queue, 1).await
+    }
+
+    /// What it has recorded: ids.
+    pub fn ids(&self) -> Outcome<Vec<String>> {
+        let rows = self.rows("messages")?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
+    }
 }
 
 /// A consumer of a queue of its own that is there, bound and waiting.
-pub async fn listening(lab: &Lab, queue: &str, patterns: &[&str]) -> Outcome<Service> {
+pub async fn listening(lab: &Lab, queue: &str, patterns: &[&str]) -> Outcome<Listener> {
     let consumer = consumer(lab, queue, queue, patterns).await?;
-    consumer.launch().await?;
-    lab.consumers(queue, 1).await?;
+    consumer.listen(lab).await?;
     Ok(consumer)
 }
 
@@ -60,6 +121,19 @@ pub async fn ends_well(producer: &Service) -> Outcome {
     .unless(exit == Exit::Code(0))
 }
 
+/// Has a producer send a message under each of these keys, and gives what it has published.
+pub async fn send_keys(lab: &Lab, name: &str, keys: &[&str]) -> Outcome<Vec<Sent>> {
+    let sent = send(lab, name, keys).await?;
+    let told: Vec<&str> = sent.iter().map(|message| &*message.key).collect();
+    fail(
+        format!("the keys as they were given: {keys:?}"),
+        format!("{told:?}"),
+    )
+    .because("a key is taken as it is: who asks for it has to know how it looks")
+    .unless(told == keys)?;
+    Ok(sent)
+}
+
 /// What the service has published, in order.
 pub fn published(lab: &Lab, service: &str) -> Vec<Sent> {
     let frames = lab.journal().methods(service, "basic.publish");
@@ -71,34 +145,47 @@ pub fn published(lab: &Lab, service: &str) -> Vec<Sent> {
     sent.collect()
 }
 
+/// Patterns, as a failure shows them.
+fn listed(patterns: &[String]) -> String {
+    match patterns {
+        [] => "none".to_owned(),
+        some => format!("`{}`", some.join("`, `")),
+    }
+}
+
 /// Waits until `consumer` has recorded those of `sent` that are `wanted`, and nothing else.
 pub async fn gets_only(
     lab: &Lab,
-    consumer: &Service,
-    queue: &str,
+    consumer: &Listener,
     sent: &[Sent],
     wanted: impl Fn(&str) -> bool,
 ) -> Outcome {
+    let Listener {
+        queue, patterns, ..
+    } = consumer;
+    let patterns = listed(patterns);
     let right = |message: &&Sent| wanted(&message.key);
     let ids: Vec<String> = sent.iter().filter(right).map(|m| m.id.clone()).collect();
-    let expected = format!("queue `{queue}` gets {} of {}", ids.len(), sent.len());
-    let look = async || {
-        let rows = consumer.rows("messages")?;
-        Ok(rows.into_iter().map(|row| row.id).collect())
-    };
-    let name = consumer.name();
-    lab.each_once_at(&name, &expected, Some(queue), &ids, look)
-        .await?;
+    let count = ids.len();
+    let expected = format!("queue `{queue}`, bound with {patterns}, gets {count} message(s)");
+    let (name, at) = (consumer.name(), Some(queue.as_str()));
+    let look = async || consumer.ids();
+    let waited = lab.each_once_at(&name, &expected, at, &ids, look).await;
+    if let Err(Stop::Failed(mut failure)) = waited {
+        // No queue, no bindings.
+        let bindings = lab.bindings(queue).await.unwrap_or_default();
+        let keys: Vec<String> = bindings.into_iter().map(|b| b.routing_key).collect();
+        failure.observed += &format!("; the queue's bindings now: {}", listed(&keys));
+        return Err(Stop::Failed(failure));
+    }
+    waited?;
     drained(lab, queue).await?;
     for row in consumer.rows("messages")? {
+        fail(&expected, format!("it got `{}` as well", row.value))
+            .because("whoever asks for a part must not be given the whole")
+            .unless(ids.contains(&row.id))?;
         let message = sent.iter().find(|message| message.id == row.id);
         let line = message.map(|message| format!("{} {}", message.key, message.text));
-        fail(
-            format!("queue `{queue}` gets what its patterns match"),
-            format!("it got `{}` as well", row.value),
-        )
-        .because("whoever asks for a part must not be given the whole")
-        .unless(ids.contains(&row.id))?;
         fail(
             format!("`{}` is recorded", line.as_deref().unwrap_or("?")),
             format!("`{}`", row.value),

@@ -88,7 +88,7 @@ pub const NASTY: [(&str, &[&str]); 6] = [
 pub fn is_sane() -> Outcome {
     for (pattern, all) in NASTY {
         let differs = |key: &&str| matches(pattern, key) != all.contains(key);
-        if let Some(key) = NASTY_KEYS.into_iter().find(|key| differs(&key)) {
+        if let Some(key) = NASTY_KEYS.into_iter().find(|key| differs(key)) {
             return Err(Stop::Unknown(format!(
                 "the check's own oracle is wrong about pattern `{pattern}` and key `{key}`"
             )));

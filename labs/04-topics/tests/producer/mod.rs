@@ -151,12 +151,11 @@ pub async fn long_key(lab: Lab) -> Outcome {
 pub async fn alternate(lab: Lab) -> Outcome {
     let other = lab.random(|chance| format!("unrouted-{}", chance.random_range(10..99)));
     let ops = consumer(&lab, "ops", "ops", &["log.#"]).await?;
-    let ops = ops.with("ALTERNATE_EXCHANGE", &other);
-    ops.launch().await?;
-    lab.consumers("ops", 1).await?;
+    let ops = ops.with_setting("ALTERNATE_EXCHANGE", &other);
+    ops.listen(&lab).await?;
     let producer = producer(&lab, "producer", &["log.warning", "nobody.asks", ""]).await?;
     let producer = producer.with("ALTERNATE_EXCHANGE", &other);
-    ends_well(&producer).await?;
+    let exit = producer.run().await?;
     let caught = lab.queue(&other).await?;
     fail(
         format!("a queue `{other}`, with 2 messages that no queue of `{LOGS}` takes"),
@@ -175,7 +174,10 @@ pub async fn alternate(lab: Lab) -> Outcome {
     });
     fail(
         format!("exchange and queue `{other}` are durable"),
-        fleeting.first().map_or("they are", |frame| frame.method),
+        format!(
+            "{} without `durable`",
+            fleeting.first().map_or("", |frame| frame.method)
+        ),
     )
     .because("what is kept for somebody to look at has to outlive the broker")
     .unless(fleeting.is_empty())?;
@@ -191,6 +193,9 @@ pub async fn alternate(lab: Lab) -> Outcome {
     fail("nothing comes back", format!("{returns} came back"))
         .because("what the alternate exchange takes counts as routed")
         .unless(returns == 0)?;
+    fail("the producer ends with exit code 0", exit.to_string())
+        .because("a queue has each of its messages")
+        .unless(exit == Exit::Code(0))?;
     let sent = published(&lab, "producer");
-    gets_only(&lab, &ops, "ops", &sent, |key| key == "log.warning").await
+    gets_only(&lab, &ops, &sent, |key| key == "log.warning").await
 }

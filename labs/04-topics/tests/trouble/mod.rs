@@ -28,7 +28,7 @@ pub async fn wrong_type(lab: Lab) -> Outcome {
         .note(format!("declared `{LOGS}` as a direct exchange"));
     let producer = producer(&lab, "producer", &["log.warning"]).await?;
     let consumer = consumer(&lab, "ops", "ops", &["log.#"]).await?;
-    for service in [producer, consumer] {
+    for service in [producer, consumer.service().clone()] {
         let output = gives_up(&lab, &service).await?;
         let told = [LOGS, "topic", "direct"];
         fail(
@@ -56,7 +56,7 @@ pub async fn wrong_place(lab: Lab) -> Outcome {
     for (name, login, vhost) in [("lost", &login, nowhere), ("stranger", &wrong, &*vhost)] {
         let producer = producer(&lab, &format!("producer-{name}"), &["log.warning"]).await?;
         let consumer = consumer(&lab, &format!("consumer-{name}"), "ops", &["log.#"]).await?;
-        for service in [producer, consumer] {
+        for service in [producer, consumer.service().clone()] {
             let service = at(&lab, service, login, vhost);
             names(&lab, &service, login, vhost).await?;
         }
@@ -84,7 +84,7 @@ pub async fn no_permission(lab: Lab) -> Outcome {
             producer(&lab, "writes-nothing", &["log.warning"]).await?,
             Rights { write: "", ..all },
         ),
-        (consumer, Rights { read: "", ..all }),
+        (consumer.service().clone(), Rights { read: "", ..all }),
     ] {
         let login = lab.user(rights).await?;
         let service = service.as_user(&login);
@@ -121,7 +121,7 @@ async fn names(lab: &Lab, service: &Service, login: &Login, vhost: &str) -> Outc
             "a line that names user `{}` and vhost `{vhost}`",
             login.user
         ),
-        format!("it said last: {}", service.last_words(1).join("")),
+        format!("it said last:\n{}", service.last_words(3).join("\n")),
     )
     .because("half of all refusals are a setting of another environment: say which one it was")
     .unless(output.lines().any(told))

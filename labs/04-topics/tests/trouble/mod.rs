@@ -57,7 +57,7 @@ pub async fn wrong_place(lab: Lab) -> Outcome {
         let producer = producer(&lab, &format!("producer-{name}"), &["log.warning"]).await?;
         let consumer = consumer(&lab, &format!("consumer-{name}"), "ops", &["log.#"]).await?;
         for service in [producer, consumer.service().clone()] {
-            let service = at(&lab, service, login, vhost);
+            let service = service.at(login, vhost);
             names(&lab, &service, login, vhost).await?;
         }
     }
@@ -87,21 +87,10 @@ pub async fn no_permission(lab: Lab) -> Outcome {
         (consumer.service().clone(), Rights { read: "", ..all }),
     ] {
         let login = lab.user(rights).await?;
-        let service = service.as_user(&login);
+        let service = service.at(&login, &vhost);
         names(&lab, &service, &login, &vhost).await?;
     }
     Ok(())
-}
-
-/// The service, to be started as this user in this vhost.
-fn at(lab: &Lab, service: Service, login: &Login, vhost: &str) -> Service {
-    let Some(broker) = lab.broker() else {
-        return service;
-    };
-    let mut address = broker.address.at("127.0.0.1", service.tap().port());
-    address.user.clone_from(&login.user);
-    address.password.clone_from(&login.password);
-    service.with("AMQP_URL", address.url(vhost))
 }
 
 /// Starts a service that the broker will refuse, and looks whether it says who was refused

@@ -200,7 +200,7 @@ impl Lab {
     }
 
     /// A user who may do in this room what `rights` say, for
-    /// [`Service::as_user`](super::Service::as_user).
+    /// [`Service::at`](super::Service::at).
     ///
     /// # Errors
     /// Unknown when the broker does not make it.

@@ -147,7 +147,7 @@ impl Lab {
             Some(broker) => {
                 let address = &broker.address;
                 let tap = Wiretap::open(name, &address.host, address.port, self.journal()).await?;
-                let url = self.url_behind(&tap, None, None);
+                let url = self.url_behind(&tap, None, self.vhost());
                 environment.insert("AMQP_URL".to_owned(), url);
                 Some(tap)
             }
@@ -197,14 +197,8 @@ impl Lab {
         finding.failure(expected, seen, hole)
     }
 
-    /// The URL of the broker behind a wiretap: for the lab's own user and this room's vhost,
-    /// unless others are given.
-    pub(super) fn url_behind(
-        &self,
-        tap: &Wiretap,
-        login: Option<&Login>,
-        vhost: Option<&str>,
-    ) -> String {
+    /// The URL of `vhost` behind a wiretap, for `login` or for the lab's own user.
+    pub(super) fn url_behind(&self, tap: &Wiretap, login: Option<&Login>, vhost: &str) -> String {
         let Some(broker) = self.broker() else {
             return String::new();
         };
@@ -213,7 +207,7 @@ impl Lab {
             address.user.clone_from(&login.user);
             address.password.clone_from(&login.password);
         }
-        address.url(vhost.unwrap_or(&self.0.vhost))
+        address.url(vhost)
     }
 
     pub(super) fn remember(&self, login: &Login) {

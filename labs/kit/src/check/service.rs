@@ -101,23 +101,13 @@ impl Service {
         self
     }
 
-    /// Has it log in as `login`.
+    /// Has it log in as `login` and ask for `vhost`, which may not be there.
     ///
     /// # Panics
     /// In a chapter without a broker.
     #[must_use]
-    pub fn as_user(self, login: &Login) -> Self {
-        let url = self.0.lab.url_behind(self.tap(), Some(login), None);
-        self.with("AMQP_URL", url)
-    }
-
-    /// Has it ask for the vhost `name`, which may not be there.
-    ///
-    /// # Panics
-    /// In a chapter without a broker.
-    #[must_use]
-    pub fn at_vhost(self, name: &str) -> Self {
-        let url = self.0.lab.url_behind(self.tap(), None, Some(name));
+    pub fn at(self, login: &Login, vhost: &str) -> Self {
+        let url = self.0.lab.url_behind(self.tap(), Some(login), vhost);
         self.with("AMQP_URL", url)
     }
 

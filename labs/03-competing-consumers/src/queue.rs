@@ -1,8 +1,9 @@
 //! The queues of this chapter.
 
+use anyhow::Result;
+use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Channel, Result};
 
 /// The jobs that all workers share.
 pub const MESSAGES: &str = "messages";

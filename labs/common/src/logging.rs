@@ -5,7 +5,8 @@ use std::io::Write;
 use env_logger::Builder;
 use log::LevelFilter;
 
-/// Logs as `name` from now on, at level info or as `RUST_LOG` says. Times are UTC. A second
+/// Logs as `name` from now on, at level info or as `RUST_LOG` says
+/// (`RUST_LOG=info,lapin=debug` for what lapin has to tell). Times are UTC. A second
 /// call changes nothing.
 pub fn init(name: impl Into<String>) {
     let name = name.into();
@@ -15,8 +16,9 @@ pub fn init(name: impl Into<String>) {
         .filter_module("actix_server", LevelFilter::Warn)
         // And lapin of each span that it enters.
         .filter_module("tracing::span", LevelFilter::Warn)
-        // It shows each returned message with its body, which is none of the log's business.
-        .filter_module("lapin::returned_messages", LevelFilter::Error)
+        // What goes wrong in it comes to us as an error, and we say it once. Besides, it shows
+        // each returned message with its body, which is none of the log's business.
+        .filter_module("lapin", LevelFilter::Off)
         .parse_env("RUST_LOG")
         .format(move |out, record| {
             let now = out.timestamp_millis().to_string();

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::{sleep, timeout};
 
-use crate::hopeless;
+use crate::failure::{Unreadable, hopeless};
 
 /// How long one try may take. A frozen broker takes the call and never says a word.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -20,12 +21,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Connects, however long that takes: services may be started before their broker.
 ///
 /// # Errors
-/// When trying again cannot help (see [`hopeless`]): a wrong password, a vhost that is not
-/// there. No error holds the URL, which has the password in it.
+/// When trying again cannot help (see [`hopeless`]): a URL that cannot be read, a wrong
+/// password, a vhost that is not there. No error holds the URL, which has the password in it.
 pub async fn connect(url: &str) -> Result<Connection> {
+    // The parser's own words are left out: they may quote a part of it.
+    let uri: AMQPUri = url.parse().map_err(|_| Unreadable)?;
     let mut pause = FIRST_PAUSE;
     loop {
-        match try_connect(url).await {
+        match try_connect(&uri).await {
             Err(error) if !hopeless(&error) => {
                 log::warn!("no broker yet: {error:#}; trying again in {pause:?}");
             }
@@ -36,8 +39,8 @@ pub async fn connect(url: &str) -> Result<Connection> {
     }
 }
 
-async fn try_connect(url: &str) -> Result<Connection> {
-    let connecting = Connection::connect(url, ConnectionProperties::default());
+async fn try_connect(uri: &AMQPUri) -> Result<Connection> {
+    let connecting = Connection::connect_uri(uri.clone(), ConnectionProperties::default());
     let connection = timeout(PATIENCE, connecting)
         .await
         .with_context(|| format!("no answer within {PATIENCE:?}"))?

@@ -37,6 +37,18 @@ impl Outlet {
     /// When the connection ends at once, or trying again cannot help (see
     /// [`hopeless`](crate::hopeless)).
     pub async fn channel(&self) -> Result<Channel> {
+        self.prepared(async |_: &Channel| Ok(())).await
+    }
+
+    /// As [`Outlet::channel`]; a new one goes through `prepare` first, which declares what
+    /// is published to.
+    ///
+    /// # Errors
+    /// As [`Outlet::channel`], and those of `prepare`.
+    pub async fn prepared(
+        &self,
+        prepare: impl AsyncFnOnce(&Channel) -> Result<()>,
+    ) -> Result<Channel> {
         let mut open = self.open.lock().await;
         if let Some(open) = &*open
             && open.channel.status().connected()
@@ -48,6 +60,7 @@ impl Outlet {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
+        prepare(&channel).await?;
         *open = Some(Open {
             channel: channel.clone(),
             _connection: connection,

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use common::{settings, shutdown};
 use lapin::{BasicProperties, Channel};
 use messaging::{Outlet, hopeless};
@@ -83,14 +83,12 @@ async fn deliver(
     shutdown: &CancellationToken,
 ) -> Result<()> {
     while !jobs.is_empty() {
-        let sending = timeout(PATIENCE, send(outlet, &mut jobs));
-        let outcome = match shutdown.run_until_cancelled(sending).await {
-            Some(outcome) => outcome.context("the broker takes too long").flatten(),
-            None => bail!("told to stop before {} job(s) were confirmed", jobs.len()),
-        };
-        match outcome {
+        let sent = timeout(PATIENCE, send(outlet, &mut jobs, shutdown)).await;
+        match sent.context("the broker takes too long").flatten() {
             Ok(()) => {}
-            Err(error) if hopeless(&error) => return Err(error),
+            Err(error) if hopeless(&error) || shutdown.is_cancelled() => {
+                return Err(error.context(format!("{} job(s) not confirmed", jobs.len())));
+            }
             Err(error) => {
                 log::warn!("{} job(s) have to be sent again: {error:#}", jobs.len());
                 outlet.renew().await;
@@ -102,9 +100,14 @@ async fn deliver(
 }
 
 /// One try. Jobs that are confirmed leave `jobs`; after an error the others are still in it.
-async fn send(outlet: &Outlet, jobs: &mut VecDeque<Job>) -> Result<()> {
-    let channel = outlet.channel().await?;
-    queue::declare(&channel).await?;
+async fn send(
+    outlet: &Outlet,
+    jobs: &mut VecDeque<Job>,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    // Without a broker nothing is in hand that could be finished.
+    let channel = shutdown.run_until_cancelled(outlet.prepared(queue::declare));
+    let channel = channel.await.context("told to stop")??;
     // HOLE 1: send all jobs, then await the confirms in turn; each confirmed job leaves `jobs`.
     let mut confirms = Vec::new();
     for job in jobs.iter() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use common::{settings, shutdown};
+use lapin::Channel;
 use lapin::types::ShortString;
 use messaging::{Outlet, hopeless};
 use tokio::time::{interval, sleep, timeout};
@@ -125,8 +126,8 @@ impl Producer {
     /// sent twice, with the same id.
     async fn deliver(&self, message: &Message) -> Result<Outcome> {
         loop {
-            let sending = timeout(PATIENCE, self.send(message)).await;
-            match sending.context("the broker takes too long").flatten() {
+            let sent = timeout(PATIENCE, self.send(message)).await;
+            match sent.context("the broker takes too long").flatten() {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) if hopeless(&error) || self.shutdown.is_cancelled() => {
                     return Err(error.context(place::of(&self.url)));
@@ -140,8 +141,13 @@ impl Producer {
 
     /// One try.
     async fn send(&self, message: &Message) -> Result<Outcome> {
-        let channel = self.outlet.channel().await?;
-        topics::declare(&channel, self.alternate.as_deref()).await?;
+        let alternate = self.alternate.as_deref();
+        let declare = async |channel: &Channel| topics::declare(channel, alternate).await;
+        // Without a broker nothing is in hand that could be finished.
+        let channel = self
+            .shutdown
+            .run_until_cancelled(self.outlet.prepared(declare));
+        let channel = channel.await.context("told to stop")??;
         publish(&channel, message).await
     }
 }

@@ -265,6 +265,10 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     fail("2 by grace", format!("{}", share(&rows, "grace")))
         .because("what ada gave back unbegun is as good as new")
         .unless(share(&rows, "grace") == 2)?;
+    let endless = lab.instance("endless", &["producer"]).await?;
+    endless.launch().await?;
+    endless.says("confirmed").await?;
+    exits_in_order(&endless).await?;
     let idle = hired(&lab, "idle", 5, 2).await?;
     idle.says("ready").await?;
     exits_in_order(&idle).await

@@ -61,7 +61,18 @@ pub async fn wrong_place(lab: Lab) -> Outcome {
             names(&lab, &service, login, vhost).await?;
         }
     }
-    Ok(())
+    let garbled = "amqp://ada:geheim@127.0.0.1:port/x";
+    let garbled = producer(&lab, "garbled", &["log.warning"])
+        .await?
+        .with("AMQP_URL", garbled);
+    let output = gives_up(&lab, &garbled).await?;
+    let told = garbled.last_words(1).join("");
+    fail(
+        "an error that names AMQP_URL, and shows nothing of it",
+        told,
+    )
+    .because("it cannot be read, so nobody knows which part of it is the password")
+    .unless(output.contains("AMQP_URL") && !output.contains("geheim"))
 }
 
 pub async fn no_permission(lab: Lab) -> Outcome {

@@ -42,10 +42,13 @@ pub struct Settings {
     text: String,
 }
 
+/// The highest rate, in jobs a second: tokio's clock has steps of a millisecond.
+const MOST: f64 = 1000.0;
+
 /// Reads a rate, from one job in 1,000 seconds to 1,000 in one.
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
+        Ok(rate) if (0.001..=MOST).contains(&rate) => Ok(rate),
         _ => Err("it should be a number from 0.001 to 1000".to_owned()),
     }
 }
@@ -57,13 +60,13 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let mut jobs = (1..=settings.count.unwrap_or(usize::MAX))
         .map(|number| Job::new(&format!("job {number} {}", settings.text)))
         .peekable();
-    let window = if settings.burst { WINDOW } else { 1 };
-    let pause = if settings.burst {
-        1000.0
+    // A burst needs no pauses: the next window waits for the confirms of this one.
+    let (window, rate) = if settings.burst {
+        (WINDOW, MOST)
     } else {
-        settings.rate
+        (1, settings.rate)
     };
-    let mut ticks = interval(Duration::from_secs_f64(1.0 / pause));
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sent = 0;
     while jobs.peek().is_some() && shutdown.run_until_cancelled(ticks.tick()).await.is_some() {

@@ -114,6 +114,9 @@ pub fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
+const FULL_HANDS: &str =
+    "what is not settled counts for the prefetch: who has so many gets nothing more";
+
 fn delivered(
     entries: &[Entry],
     frames: &[At<'_>],
@@ -161,7 +164,12 @@ fn delivered(
         ),
         None if ended(&entries[delivery.index..], delivery.frame) => {
             let fleeting = publish.and_then(|publish| fleeting(entries, frames, publish));
-            fleeting.unwrap_or_else(|| {
+            let waits = || {
+                let holders = holders(entries, frames, publish?)?;
+                let end = format!("{to} and left it; it waits, unacked meanwhile: {holders}");
+                Some(Finding::new(Topic::Settle, end, FULL_HANDS))
+            };
+            fleeting.or_else(waits).unwrap_or_else(|| {
                 let end = "did not settle it, and its connection ended; nobody got it again";
                 Finding::new(
                     Topic::Consume,
@@ -325,11 +333,8 @@ fn undelivered(
         );
     }
     if let Some(holders) = holders(entries, frames, publish) {
-        return Finding::new(
-            Topic::Settle,
-            format!("{sent} and confirmed, and waits; unacked meanwhile: {holders}"),
-            "what is not settled counts for the prefetch: who has so many gets nothing more",
-        );
+        let told = format!("{sent} and confirmed, and waits; unacked meanwhile: {holders}");
+        return Finding::new(Topic::Settle, told, FULL_HANDS);
     }
     Finding::new(
         Topic::Consume,

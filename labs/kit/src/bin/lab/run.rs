@@ -12,7 +12,7 @@ use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
 use anyhow::{Result, bail};
 use kit::chapter::{Chapter, Variant};
-use kit::manifest::Scene;
+use kit::manifest::{Role, Scene};
 use kit::paths::Paths;
 
 use crate::Which;
@@ -215,9 +215,9 @@ impl Play<'_> {
             Heard::Ended(index, text) => (*index, text, NOTE),
         };
         let service = self.scene.services.get(index);
-        let (name, role) = service.map_or(("", ""), |service| (&service.name, &service.role));
+        let name = service.map_or("", |service| &service.name);
         // The column says whose line it is, so the line need not say it again.
-        let text = text.replacen(&format!(" {role}: "), " ", 1);
+        let text = service.map_or_else(|| text.clone(), |service| without_name(text, service));
         let (colour, width) = (colour(index), self.width());
         println!("{colour}{name:width$} |{colour:#} {style}{text}{style:#}");
     }
@@ -234,6 +234,15 @@ impl Play<'_> {
     pub fn width(&self) -> usize {
         let names = self.scene.services.iter().map(|service| service.name.len());
         names.max().unwrap_or(0).max("just run".len())
+    }
+}
+
+/// A line of a service's log without its role, alone or with the argument that names it.
+fn without_name(line: &str, service: &Role) -> String {
+    let role = &service.role;
+    match service.args.first() {
+        Some(name) => line.replacen(&format!(" {role} {name}: "), " ", 1),
+        None => line.replacen(&format!(" {role}: "), " ", 1),
     }
 }
 

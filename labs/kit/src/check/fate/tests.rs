@@ -352,3 +352,22 @@ fn behind_what_is_never_settled() {
     story.settle("basic.ack", 1, false);
     story.tells(Topic::Consume, &["nobody took it"]);
 }
+
+/// So it does what a dead consumer has left.
+#[test]
+fn left_behind_what_is_never_settled() {
+    let story = Story::new();
+    story.publish("first").publish(ID).consume(false).deliver(1);
+    story.journal.record(Event::Link {
+        service: CONSUMER.to_owned(),
+        connection: Some(1),
+        what: "closed".to_owned(),
+    });
+    story.tells(Topic::Consume, &["nobody got it again"]);
+    let args = json!({"queue": "viewed", "no_ack": false});
+    story.frame("grace", Side::Client, "basic.consume", args, None);
+    let first = json!({"delivery_tag": 1});
+    story.frame("grace", Side::Server, "basic.deliver", first, Some("first"));
+    let words = ["left it; it waits, unacked meanwhile: 1 with grace"];
+    story.tells(Topic::Settle, &words);
+}

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lapin::Connection;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{connect, hopeless};
 
 /// The pause before we begin again after a failure that a new connection may not mend.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How long the broker may take to say goodbye.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How often we look whether the connection is still there.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -39,11 +42,9 @@ pub async fn keep(
         };
         match outcome {
             Ok(()) => {
-                // All is settled; should the connection be gone already, so be it.
-                tokio::select! {
-                    _ = connection.close(200, "done".into()) => {}
-                    _ = gone(&connection) => {}
-                }
+                // All is settled. A broker that is gone, or frozen, need not hear of it.
+                let closing = connection.close(200, "done".into());
+                let _ = timeout(FAREWELL, closing).await;
                 return Ok(());
             }
             Err(error) if hopeless(&error) => return Err(error),

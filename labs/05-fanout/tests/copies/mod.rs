@@ -8,7 +8,7 @@ use lapin::{BasicProperties, ExchangeKind};
 use rand::RngExt;
 use serde_json::json;
 
-use super::events::{VIEWED, instance, listening, mailbox, sell, watch};
+use super::events::{VIEWED, about, instance, listening, mailbox, sell, watch};
 
 pub async fn wrong_type(lab: Lab) -> Outcome {
     mailbox(&lab, VIEWED, ExchangeKind::Topic, "check").await?;
@@ -107,7 +107,7 @@ pub async fn catch_up(lab: Lab) -> Outcome {
     let mut ids = watch(&streaming, 1).await?;
     history.gets_only(&lab, "the first view", &ids).await?;
     history.stops().await?;
-    ids.extend(watch(&streaming, 5).await?);
+    ids.extend(about(3, watch(&streaming, 5).await)?);
     history.listen(&lab).await?;
     let expected = "the 5 views of the time in which it was down, too";
     history.gets_only(&lab, expected, &ids).await?;

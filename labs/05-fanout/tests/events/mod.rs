@@ -239,8 +239,8 @@ pub async fn sell(shop: &Service, count: usize) -> Outcome<Vec<String>> {
     Ok(ids)
 }
 
-/// The outcome of a wait, in a check that knows better which hole it is about.
-pub fn about(hole: u32, outcome: Outcome) -> Outcome {
+/// An outcome, in a check that knows better which hole it is about.
+pub fn about<T>(hole: u32, outcome: Outcome<T>) -> Outcome<T> {
     outcome.map_err(|stop| match stop {
         Stop::Failed(failure) if failure.hole != Some(4) => failure.hole(hole).into(),
         other => other,

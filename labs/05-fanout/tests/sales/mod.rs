@@ -47,7 +47,7 @@ pub async fn sold_once(lab: Lab) -> Outcome {
     sales.extend(sell(&shop, 2).await?);
     for listener in [&finance, &payment] {
         let expected = "1 sale that was ordered twice, and 2 others";
-        listener.gets_only(&lab, expected, &sales).await?;
+        about(7, listener.gets_only(&lab, expected, &sales).await)?;
     }
     Ok(())
 }

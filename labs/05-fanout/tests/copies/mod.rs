@@ -8,7 +8,7 @@ use lapin::{BasicProperties, ExchangeKind};
 use rand::RngExt;
 use serde_json::json;
 
-use super::events::{VIEWED, about, instance, listening, mailbox, sell, watch};
+use super::events::{VIEWED, about, both, instance, listening, mailbox, sell, watch};
 
 pub async fn wrong_type(lab: Lab) -> Outcome {
     mailbox(&lab, VIEWED, ExchangeKind::Topic, "check").await?;
@@ -135,14 +135,8 @@ pub async fn ready(lab: Lab) -> Outcome {
 }
 
 pub async fn broadcast(lab: Lab) -> Outcome {
-    let (history, recommendations) = (
-        listening(&lab, "history").await?,
-        listening(&lab, "recommendations").await?,
-    );
-    let (finance, payment) = (
-        listening(&lab, "finance").await?,
-        listening(&lab, "payment").await?,
-    );
+    let [history, recommendations] = both(&lab, ["history", "recommendations"]).await?;
+    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let (streaming, shop) = (
         lab.start("video-streaming").await?,
         lab.start("shop").await?,

@@ -5,14 +5,12 @@ use kit::wiretap::Side;
 use serde_json::json;
 
 use super::events::{
-    Listener, SALES, SHARED, VIEWED, about, listening, named, new_id, order, sell, sold, watch,
+    Listener, SALES, SHARED, VIEWED, about, both, listening, named, new_id, order, sell, sold,
+    watch,
 };
 
 pub async fn poison_for_one(lab: Lab) -> Outcome {
-    let (finance, payment) = (
-        listening(&lab, "finance").await?,
-        listening(&lab, "payment").await?,
-    );
+    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     // An older shop: who pays was not its concern.
     let old = json!({ "item": "chair", "pence": 4000 }).to_string();
     lab.publish_to(SALES, [("", old, named("old-shop"))])
@@ -29,10 +27,7 @@ pub async fn poison_for_one(lab: Lab) -> Outcome {
 }
 
 pub async fn poison(lab: Lab) -> Outcome {
-    let listeners = [
-        listening(&lab, "history").await?,
-        listening(&lab, "recommendations").await?,
-    ];
+    let listeners = both(&lab, ["history", "recommendations"]).await?;
     let streaming = lab.start("video-streaming").await?;
     let broken: [&[u8]; 5] = [
         b"",
@@ -111,7 +106,7 @@ pub async fn once(lab: Lab) -> Outcome {
     let why = "a view whose ack was lost is delivered again";
     lab.eventually("the view is delivered twice", why, async || {
         let times = lab.journal().deliveries("recommendations", &ids[0]);
-        Ok(Seen::when(times == 2, || format!("{times} time(s)")))
+        Ok(Seen::when(times >= 2, || format!("{times} time(s)")))
     })
     .await?;
     let expected = "the view that was delivered twice";
@@ -124,10 +119,7 @@ pub async fn once(lab: Lab) -> Outcome {
 }
 
 pub async fn killed(lab: Lab) -> Outcome {
-    let (finance, payment) = (
-        listening(&lab, "finance").await?,
-        listening(&lab, "payment").await?,
-    );
+    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     finance.stops().await?;
     // While its database is locked, payment cannot finish what it is handed.
@@ -158,14 +150,8 @@ pub async fn broker_restart(lab: Lab) -> Outcome {
     lab.own_broker().await?;
     let mut views = Vec::new();
     let mut sales = Vec::new();
-    let viewers = [
-        listening(&lab, "history").await?,
-        listening(&lab, "recommendations").await?,
-    ];
-    let sellers = [
-        listening(&lab, "finance").await?,
-        listening(&lab, "payment").await?,
-    ];
+    let viewers = both(&lab, ["history", "recommendations"]).await?;
+    let sellers = both(&lab, ["finance", "payment"]).await?;
     let (streaming, shop) = (
         lab.start("video-streaming").await?,
         lab.start("shop").await?,

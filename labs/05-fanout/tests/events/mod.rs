@@ -59,6 +59,12 @@ pub async fn listening(lab: &Lab, role: &str) -> Outcome<Listener> {
     Ok(listener)
 }
 
+/// Two services, started side by side and consuming.
+pub async fn both(lab: &Lab, roles: [&str; 2]) -> Outcome<[Listener; 2]> {
+    let (one, other) = tokio::join!(listening(lab, roles[0]), listening(lab, roles[1]));
+    Ok([one?, other?])
+}
+
 impl Listener {
     /// Starts it, and waits until it consumes from a queue.
     pub async fn listen(&self, lab: &Lab) -> Outcome {

@@ -8,7 +8,7 @@ use kit::guard::Exit;
 use kit::wiretap::Side;
 use serde_json::json;
 
-use super::events::{about, listening, new_id, order, sell, sold, told};
+use super::events::{about, both, listening, new_id, order, sell, sold, told};
 
 pub async fn promise(lab: Lab) -> Outcome {
     let shop = lab.start("shop").await?;
@@ -27,10 +27,7 @@ pub async fn promise(lab: Lab) -> Outcome {
 }
 
 pub async fn sold_once(lab: Lab) -> Outcome {
-    let (finance, payment) = (
-        listening(&lab, "finance").await?,
-        listening(&lab, "payment").await?,
-    );
+    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     let ours = new_id(&lab);
     // The first answer got lost on its way, so the client asks again.
@@ -53,10 +50,7 @@ pub async fn sold_once(lab: Lab) -> Outcome {
 }
 
 pub async fn shop_cut(lab: Lab) -> Outcome {
-    let (finance, payment) = (
-        listening(&lab, "finance").await?,
-        listening(&lab, "payment").await?,
-    );
+    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     let mut sales = sell(&shop, 1).await?;
     let traps = [(Side::Client, "basic.publish"), (Side::Server, "basic.ack")];
@@ -80,10 +74,7 @@ pub async fn shop_cut(lab: Lab) -> Outcome {
 }
 
 pub async fn shop_sigterm(lab: Lab) -> Outcome {
-    let (finance, payment) = (
-        listening(&lab, "finance").await?,
-        listening(&lab, "payment").await?,
-    );
+    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     // So long that the shop is still connecting when it is told to stop.
     shop.tap().delay(Duration::from_millis(25));

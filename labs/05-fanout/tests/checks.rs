@@ -10,7 +10,7 @@ use kit::check;
 use kit::check::{Checks, Topic};
 
 use copies::{broadcast, catch_up, newcomer, other_clients, ready, replicas, views, wrong_type};
-use effects::{broker_restart, counts, killed, once, poison, poison_for_one};
+use effects::{broker_restart, counts, killed, once, poison, poison_for_one, waits};
 use producers::{nobody_bound, view_cut};
 use sales::{bad_order, promise, shop_cut, shop_sigterm, sold_once};
 
@@ -35,6 +35,7 @@ kit::main!(Checks {
         check!(replicas, HOLE 4, "two instances of a service share: each sale is booked once"),
         check!(poison_for_one, HOLE 4, "what is broken for one service is fine for the other"),
         check!(killed, HOLE 4, "one is down, one is killed in mid-message: both get each sale"),
+        check!(waits, HOLE 5, "who cannot work just now loses nothing, and holds up nobody"),
         check!(counts, HOLE 5, "what is watched most is recommended first"),
         check!(once, HOLE 5, "a view that is delivered again is counted once"),
         check!(poison, HOLE 5, "a broken message blocks nobody"),

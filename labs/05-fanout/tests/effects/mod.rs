@@ -75,6 +75,33 @@ async fn rejected(lab: &Lab, listener: &Listener, id: &str) -> Outcome {
     .await
 }
 
+pub async fn waits(lab: Lab) -> Outcome {
+    let [history, recommendations] = both(&lab, ["history", "recommendations"]).await?;
+    recommendations.stops().await?;
+    let recommendations = recommendations.impatient();
+    recommendations.listen(&lab).await?;
+    let streaming = lab.start("video-streaming").await?;
+    let locked = recommendations.lock_database()?;
+    let ids = watch(&streaming, 2).await?;
+    let expected = "both views, whatever the other one does";
+    history.gets_only(&lab, expected, &ids).await?;
+    let expected = "recommendations cannot count the view, and it is delivered again";
+    let why = "the view is fine: what is rejected or acked now is never counted";
+    lab.eventually(expected, why, async || {
+        let journal = lab.journal();
+        let settled = journal.settlement("recommendations", &ids[0]);
+        fail(expected, "it was settled")
+            .because(why)
+            .unless(settled.is_none())?;
+        let times = journal.deliveries("recommendations", &ids[0]);
+        Ok(Seen::when(times >= 2, || format!("{times} time(s)")))
+    })
+    .await?;
+    drop(locked);
+    let expected = "both views, once the database can be written again";
+    recommendations.recommends(&lab, expected, 2).await
+}
+
 pub async fn counts(lab: Lab) -> Outcome {
     let recommendations = listening(&lab, "recommendations").await?;
     let watched = ["b", "c", "a", "c", "a", "c"];

@@ -90,6 +90,12 @@ impl Listener {
         .await
     }
 
+    /// The same with little patience for a locked database, from its next start on.
+    pub fn impatient(self) -> Self {
+        let service = self.service.clone().with("DATABASE_TIMEOUT_MS", 300);
+        Self { service, ..self }
+    }
+
     /// The queue from which it consumes.
     pub fn queue(&self, lab: &Lab) -> Outcome<String> {
         let consumes = lab.journal().methods(&self.name(), "basic.consume");

@@ -9,7 +9,7 @@ use lapin::{Channel, Connection, Consumer};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::queue;
+use crate::{exchange, queue};
 
 /// How many messages the broker may hand over ahead of our acks.
 const PREFETCH: u16 = 20;
@@ -40,6 +40,7 @@ pub async fn run(
 ) -> Result<()> {
     messaging::keep(url, shutdown, async |connection: &Connection| {
         let channel = connection.create_channel().await?;
+        exchange::declare(&channel, exchange).await?;
         let queue = queue::subscribe(&channel, exchange, service).await?;
         let mut deliveries = consume(&channel, &queue).await?;
         log::info!("consuming `{queue}`");

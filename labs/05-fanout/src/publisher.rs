@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{exchange, queue};
 
 /// How long a caller waits for the broker's word, connecting included.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Publishes to one exchange.
 pub struct Publisher {

@@ -5,8 +5,6 @@ use lapin::Channel;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-use crate::exchange;
-
 /// The queue in which `service` collects what comes to `exchange`.
 pub fn name(exchange: &str, service: &str) -> String {
     // HOLE 4: who has a name in common shares the messages. Who should, and who should not?
@@ -16,9 +14,9 @@ pub fn name(exchange: &str, service: &str) -> String {
 }
 
 /// Makes sure that the service's queue is there and gets a copy of all that comes to
-/// `exchange` from now on, whether the service runs or not. Gives the queue's name.
+/// `exchange`, which is there, from now on, whether the service runs or not. Gives the
+/// queue's name.
 pub async fn subscribe(channel: &Channel, exchange: &str, service: &str) -> Result<String> {
-    exchange::declare(channel, exchange).await?;
     let queue = name(exchange, service);
     // HOLE 3: declare the durable queue, and bind it to the exchange.
     todo!("HOLE 3: declare the service's queue, and bind it")

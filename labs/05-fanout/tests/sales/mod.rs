@@ -77,7 +77,7 @@ pub async fn shop_sigterm(lab: Lab) -> Outcome {
     let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     // So long that the shop is still connecting when it is told to stop.
-    shop.tap().delay(Duration::from_millis(25));
+    shop.tap().delay(Duration::from_millis(15));
     let body = order(None);
     let stopping = async {
         let why = "only an order that is under way can be finished";

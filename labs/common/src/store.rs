@@ -111,6 +111,29 @@ impl Store {
         .with_context(|| format!("cannot read the database {}", self.place))
     }
 
+    /// The values that were recorded, each with how many ids have it, the most frequent first
+    /// and equals by value; at most `limit` of them, the first `skip` left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn most_frequent(&self, skip: u32, limit: u32) -> Result<Vec<(String, u64)>> {
+        let sql = format!(
+            "SELECT value, count(*) FROM {} GROUP BY value
+             ORDER BY count(*) DESC, value LIMIT ?1 OFFSET ?2",
+            self.table
+        );
+        self.run(move |connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map((limit, skip), |row| {
+                    Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+                })?
+                .collect()
+        })
+        .await
+        .with_context(|| format!("cannot read the database {}", self.place))
+    }
+
     /// Runs `work` on a thread that may block. It runs to its end even if we are dropped
     /// meanwhile, so a caller who gives up never leaves half a write.
     async fn run<T, F>(&self, work: F) -> Result<T>

@@ -127,3 +127,21 @@ async fn a_table_name_is_checked_before_it_reaches_sql() {
             .contains("lower-case")
     );
 }
+
+#[actix_web::test]
+async fn values_are_counted_by_id_the_most_frequent_first() {
+    let folder = Folder::new("counts");
+    let store = Store::open(&folder.file(), "seen").await.expect("opens");
+    for (id, value) in [("1", "c"), ("2", "b"), ("3", "b"), ("3", "b"), ("4", "a")] {
+        store.record(id, value).await.expect("records");
+    }
+    let counted = |value: &str, count| (value.to_owned(), count);
+    assert_eq!(
+        store.most_frequent(0, 2).await.expect("counts"),
+        [counted("b", 2), counted("a", 1)]
+    );
+    assert_eq!(
+        store.most_frequent(2, 10).await.expect("the rest"),
+        [counted("c", 1)]
+    );
+}

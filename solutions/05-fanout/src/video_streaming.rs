@@ -1,0 +1,44 @@
+//! Role `video-streaming`: streams the film and publishes that it was watched.
+//!
+//! Settings: `PORT`; `AMQP_URL`, the broker.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, ServiceConfig};
+use anyhow::Result;
+use common::{http, settings, shutdown, video};
+use uuid::Uuid;
+
+use crate::exchange::VIEWED;
+use crate::publisher::Publisher;
+use crate::view::Viewed;
+
+/// Serves until SIGTERM.
+pub async fn run() -> Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    let port = settings::port()?;
+    // Whoever likes to know what is watched; nobody in particular.
+    let publisher = Data::new(Publisher::new(settings::amqp_url()?, VIEWED, &[]));
+    let configure = move |app: &mut ServiceConfig| {
+        app.app_data(publisher.clone())
+            .service(web::resource("/video").route(web::get().to(watch)));
+    };
+    http::serve(port, shutdown, configure).await
+}
+
+/// `GET /video`. A 200 is a promise: whoever is subscribed will hear of the view. The header
+/// `view-id` tells the viewer under which id.
+async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
+    let id = Uuid::new_v4();
+    let viewed = Viewed {
+        video_path: video::PATH.to_owned(),
+    };
+    if let Err(error) = publisher.publish(id, &viewed).await {
+        log::error!("view {id} is not published: {error:#}");
+        let text = "no film just now: the view cannot be passed on; try again";
+        return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
+    }
+    Ok(video::response()
+        .insert_header(("view-id", id.to_string()))
+        .body(video::MP4))
+}

@@ -43,7 +43,6 @@ kit::main!(Checks {
         check!(link_cut, HOLE 5, "the link is cut under a call: it ends, and the next one works"),
         check!(client_stops, HOLE 5, "SIGTERM to the client: the calls under way are finished"),
         check!(no_leak, HOLE 6, "1,000 calls that nobody answers leave nothing behind"),
-        check!(HOLE 6, "a caller who hangs up leaves nothing behind"),
         check!(bad_requests, HOLE 7, "requests that cannot be answered: logged, and not in the way"),
         check!(direct, HOLE 8, "REPLY_TO=direct: answers come without a queue").optional(),
     ],

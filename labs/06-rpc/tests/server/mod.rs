@@ -73,6 +73,13 @@ pub async fn nobody_waits(lab: Lab) -> Outcome {
     )
     .because("without `mandatory` the broker throws it away, and confirms that it did")
     .unless(returned == 1)?;
+    let words = server.last_words(2).join("\n");
+    fail(
+        "the log names the queue that is gone, `a-queue-that-is-gone`",
+        words,
+    )
+    .because("it is all that is known of the caller")
+    .unless(server.output().contains("a-queue-that-is-gone"))?;
     caller
         .send(RPC_QUEUE, Some("2"), Some("answers"), "10")
         .await?;
@@ -165,6 +172,30 @@ pub async fn killed_server(lab: Lab) -> Outcome {
     Ok(())
 }
 
+/// Waits until no request is left over, none of which may have come again: at most `count`.
+async fn settled_once(lab: &Lab, server: &Service, what: &str, count: usize) -> Outcome {
+    let why = "what is broken stays broken: requeued, it comes for ever; kept, it fills the hands";
+    lab.eventually(
+        "a bad request is delivered once, and settled",
+        why,
+        async || {
+            let times = lab.journal().methods(&server.name(), "basic.deliver").len();
+            fail(
+                "each bad request is delivered once",
+                format!("{what}: {times} deliveries"),
+            )
+            .because(why)
+            .unless(times <= count)?;
+            let kept = lab.queue(RPC_QUEUE).await?;
+            let kept = kept.map_or(0, |queue| queue.ready + queue.unacked);
+            Ok(Seen::when(kept == 0, || {
+                format!("{kept} delivered and not acked")
+            }))
+        },
+    )
+    .await
+}
+
 pub async fn bad_requests(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
     let mut caller = Party::client(&lab, "answers").await?;
@@ -181,13 +212,7 @@ pub async fn bad_requests(lab: Lab) -> Outcome {
     for (what, reply_to, body) in bad {
         let sent = caller.send(RPC_QUEUE, Some("bad"), reply_to, body);
         logs_a_line(&lab, &server, what, sent).await?;
-        let again = lab.journal().methods(&server.name(), "basic.deliver").len();
-        fail(
-            "each bad request is delivered once",
-            format!("{what}: {again} deliveries"),
-        )
-        .because("what is broken stays broken: requeued, it comes for ever")
-        .unless(again <= bad.len())?;
+        settled_once(&lab, &server, what, bad.len()).await?;
     }
     caller.send(RPC_QUEUE, Some("good"), answers, "10").await?;
     let (mut answer, expected) = (None, "the good request behind 7 bad ones is answered");

@@ -24,7 +24,6 @@ kit::main!(Checks {
     },
     all: vec![
         check!(one_queue, HOLE 1, "one reply queue a client, one correlation id a call"),
-        check!(expired, HOLE 2, "a request that nobody waits for any more is not served"),
         check!(other_clients, HOLE 3, "a client in another language gets its answers"),
         check!(nobody_waits, HOLE 3, "an answer whose queue is gone: logged, and the next one goes out"),
         check!(lost_answer, HOLE 3, "an answer that got lost is sent again, a request never lost"),
@@ -39,9 +38,10 @@ kit::main!(Checks {
         check!(broker_restart, HOLE 4, "a restarted broker: a new reply queue, and calls work")
             .early(),
         check!(deadline, HOLE 5, "nobody answers: 504 by the deadline"),
-        check!(late_answer, HOLE 5, "the late answer to an old call never answers a new one"),
+        check!(expired, HOLE 5, "a request that nobody waits for any more is not served"),
         check!(link_cut, HOLE 5, "the link is cut under a call: it ends, and the next one works"),
         check!(client_stops, HOLE 5, "SIGTERM to the client: the calls under way are finished"),
+        check!(late_answer, HOLE 6, "the late answer to an old call never answers a new one"),
         check!(no_leak, HOLE 6, "1,000 calls that nobody answers leave nothing behind"),
         check!(bad_requests, HOLE 7, "requests that cannot be answered: logged, and not in the way"),
         check!(direct, HOLE 8, "REPLY_TO=direct: answers come without a queue").optional(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, Seen, fail};
+use kit::check::{Lab, Outcome, Seen, Stop, fail};
 use kit::wiretap::Side;
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
@@ -221,11 +221,15 @@ pub async fn expired(lab: Lab) -> Outcome {
         format!("{:?}", sent[0].args),
     )
     .because("the default exchange routes by the name of a queue")
+    .hole(2)
     .unless(direct)?;
     for call in calls {
         has_status(&client, &call.answer().await?, 504, "there is no server")?;
     }
-    drained(&lab).await?;
+    drained(&lab).await.map_err(|stop| match stop {
+        Stop::Failed(failure) if failure.hole.is_none() => failure.hole(2).into(),
+        other => other,
+    })?;
     let server = server(&lab).await?;
     let (id, name) = USERS[0];
     is_called(&client, id, name).await?;
@@ -235,6 +239,7 @@ pub async fn expired(lab: Lab) -> Outcome {
         format!("{served}"),
     )
     .because("a server that is back after an hour would work off an hour's requests for nobody")
+    .hole(2)
     .unless(served == 1)
 }
 

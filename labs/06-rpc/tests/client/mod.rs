@@ -166,7 +166,7 @@ pub async fn deadline(lab: Lab) -> Outcome {
 
 pub async fn late_answer(lab: Lab) -> Outcome {
     let mut desk = Party::server(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "700")]).await?;
+    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "1000")]).await?;
     let given_up = ask(&client, 1).answer().await?;
     has_status(&client, &given_up, 504, "nobody has answered")?;
     let old = desk.request().await?;
@@ -204,7 +204,7 @@ pub async fn no_leak(lab: Lab) -> Outcome {
 }
 
 pub async fn expired(lab: Lab) -> Outcome {
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "400")]).await?;
+    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "600")]).await?;
     let calls: Vec<_> = (1..=3).map(|id| ask(&client, id)).collect();
     let why = "requests wait in the queue for a server that is away";
     lab.eventually("3 requests are sent", why, async || {

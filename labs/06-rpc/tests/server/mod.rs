@@ -1,5 +1,7 @@
 //! What the server's side must be able to do and to take.
 
+use std::time::Duration;
+
 use kit::check::{Lab, Outcome, Seen, Service, fail};
 use kit::wiretap::{Frame, Side};
 use serde_json::json;
@@ -10,6 +12,8 @@ use super::calls::{
 
 pub async fn other_clients(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
+    // The broker's word is under way for long enough to see who does not wait for it.
+    server.tap().delay(Duration::from_millis(25));
     let mut caller = Party::client(&lab, "answers").await?;
     let long = "x".repeat(255);
     let ids = [

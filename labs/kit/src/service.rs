@@ -139,6 +139,24 @@ impl Process {
         }
     }
 
+    /// How much of the machine's memory it takes (its resident set), in bytes.
+    ///
+    /// # Errors
+    /// When it has ended, or the system does not say.
+    pub fn memory(&self) -> impl Future<Output = Result<u64>> + use<> {
+        // `ps` is there on Linux and macOS alike, and gives kibibytes on both.
+        let pid = self.pid.to_string();
+        let mut ps = Command::new("ps");
+        ps.args(["-o", "rss=", "-p", &pid]).stdin(Stdio::null());
+        async move {
+            let output = ps.output().await.context("cannot run `ps`")?;
+            let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            let kibibytes = text.parse::<u64>();
+            let kibibytes = kibibytes.with_context(|| format!("`ps` said {text:?} of {pid}"))?;
+            Ok(kibibytes * 1024)
+        }
+    }
+
     /// What it printed.
     #[must_use]
     pub fn output(&self) -> String {

@@ -125,6 +125,19 @@ impl Service {
         self.act(Process::freeze)
     }
 
+    /// How much of the machine's memory it takes (its resident set), in bytes.
+    ///
+    /// # Errors
+    /// A failure when it has ended by itself; unknown when the system does not say.
+    pub async fn memory(&self) -> Outcome<u64> {
+        self.0.lab.all_well()?;
+        let process = self.0.process.borrow().as_ref().map(Process::memory);
+        Ok(match process {
+            Some(asked) => asked.await?,
+            None => return Err(anyhow::anyhow!("{} is not started", self.name()).into()),
+        })
+    }
+
     /// Lets it go on.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct Check {
     pub hole: u32,
     /// Whether it starts before the others, because it takes the longest.
     pub(crate) early: bool,
+    /// Whether a run passes without it, as it is about an optional hole.
+    pub(crate) optional: bool,
     pub(crate) body: Body,
 }
 
@@ -65,6 +67,7 @@ impl Check {
             says,
             hole,
             early: false,
+            optional: false,
             body: Box::new(move |lab| Box::pin(body(lab))),
         }
     }
@@ -74,6 +77,14 @@ impl Check {
     #[must_use]
     pub fn early(mut self) -> Self {
         self.early = true;
+        self
+    }
+
+    /// Makes this check one about an optional hole: it is run and shown, and while it fails
+    /// it counts for nothing.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
         self
     }
 }

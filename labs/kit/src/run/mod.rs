@@ -231,6 +231,7 @@ async fn one(plan: Plan, check: Check) -> Verdict {
         name: check.name,
         says: check.says,
         hole: check.hole,
+        optional: check.optional,
         seconds: began.elapsed().as_secs_f64(),
         outcome,
         trace,

@@ -54,6 +54,8 @@ pub struct Verdict {
     pub says: &'static str,
     /// The hole to look at when the failure names none.
     pub hole: u32,
+    /// Whether it counts for nothing when it fails.
+    pub optional: bool,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// How it ended.
@@ -67,6 +69,8 @@ pub struct Verdict {
 struct Line {
     check: String,
     says: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    optional: bool,
     status: Status,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +78,13 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     trace: String,
+}
+
+impl Line {
+    /// Whether it counts for the run: a check of an optional hole that fails does not.
+    fn counts(&self) -> bool {
+        !(self.optional && self.status == Status::Fail)
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -176,6 +187,7 @@ impl Report {
             self.lines.push(Line {
                 check: check.name.clone(),
                 says: check.says.to_owned(),
+                optional: check.optional,
                 status: Status::Unknown,
                 seconds: 0.0,
                 failure: None,
@@ -200,6 +212,7 @@ impl Report {
         let line = Line {
             check: verdict.name,
             says: verdict.says.to_owned(),
+            optional: verdict.optional,
             status,
             seconds: (verdict.seconds * 100.0).round() / 100.0,
             failure,
@@ -224,10 +237,12 @@ impl Report {
     fn print(&self, line: &Line) {
         let (style, mark) = match line.status {
             Status::Pass => (GOOD, '✔'),
+            Status::Fail if line.optional => (FAINT, '·'),
             Status::Fail => (BAD, '✘'),
             Status::Unknown => (ODD, '?'),
         };
-        let time = format!("{:.1} s", line.seconds);
+        let optional = if line.counts() { "" } else { "optional · " };
+        let time = format!("{optional}{:.1} s", line.seconds);
         let gap = WIDTH
             .saturating_sub(4 + width(&line.says) + width(&time))
             .max(2);
@@ -281,8 +296,7 @@ impl Report {
     /// Prints the sum and writes the JSON.
     pub(super) fn finish(&self, dir: &Path, json: Option<&Path>) -> Result<Status> {
         let passed = self.count(Status::Pass);
-        let status = self.lines.iter().map(|line| line.status).max();
-        let status = status.unwrap_or(Status::Unknown);
+        let status = self.status();
         let next = self.next();
         let style = match status {
             Status::Pass => GOOD,
@@ -316,9 +330,10 @@ impl Report {
 
     /// The count and the way on: on one line where there is room.
     fn sum(&self, status: Status, passed: usize, next: Option<&Next>) -> Vec<String> {
+        let all = self.counted().count();
         let mut sum = match self.lines.len() {
             0 => "no check of that name".to_owned(),
-            all => format!("{passed} of {all} checks pass"),
+            _ => format!("{passed} of {all} checks pass"),
         };
         let unknown = self.count(Status::Unknown);
         if unknown > 0 {
@@ -339,16 +354,27 @@ impl Report {
         }
     }
 
+    /// The checks that count: all but those of optional holes that fail.
+    fn counted(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.counts())
+    }
+
+    /// What the checks that count come to. Without any check nothing can be said.
+    fn status(&self) -> Status {
+        if self.lines.is_empty() {
+            return Status::Unknown;
+        }
+        let worst = self.counted().map(|line| line.status).max();
+        worst.unwrap_or(Status::Pass)
+    }
+
     fn count(&self, status: Status) -> usize {
-        self.lines
-            .iter()
-            .filter(|line| line.status == status)
-            .count()
+        self.counted().filter(|line| line.status == status).count()
     }
 
     /// The first hole that a failure points to or, before that, one that is still open.
     fn next(&self) -> Option<Next> {
-        let failures = self.lines.iter().filter_map(|line| line.failure.as_ref());
+        let failures = self.counted().filter_map(|line| line.failure.as_ref());
         let blamed = failures.map(|detail| detail.hole).min()?;
         let hole = self.open_hole().map_or(blamed, |open| open.min(blamed));
         let (file, line) = holes::locate(&self.sources, hole).ok().flatten()?;

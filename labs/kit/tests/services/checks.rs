@@ -59,6 +59,7 @@ pub fn main() -> ExitCode {
             check!(draws, HOLE 1, "chance from the seed"),
             check!(waits, HOLE 1, "a check that waits to be told"),
             check!(panics, HOLE 1, "a check that panics"),
+            check!(optional, HOLE 1, "a check of an optional hole").optional(),
         ],
     };
     let package = Package {
@@ -96,6 +97,12 @@ async fn fails_shortly(_: Lab) -> Outcome {
     fail("this", "that")
         .because("reasons")
         .hole(7)
+        .unless(false)
+}
+
+async fn optional(_: Lab) -> Outcome {
+    fail("more", "less")
+        .because("somebody liked it")
         .unless(false)
 }
 

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     }
     let trials = vec![
         trial("exit_codes", process::exit_codes),
+        trial("memory", process::memory),
         trial("killed", process::killed),
         trial("frozen", process::frozen),
         trial("terminated", process::terminated),
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         trial("only", run::only),
         trial("exact", run::exact),
         trial("verdicts", run::verdicts),
+        trial("optional", run::optional),
         trial("json", run::json),
         trial("eighty_columns", run::eighty_columns),
         trial("colours", run::colours),

@@ -105,6 +105,17 @@ pub async fn exit_codes() -> Result<()> {
     Ok(())
 }
 
+pub async fn memory() -> Result<()> {
+    let room = Room::open()?;
+    let process = room.start("sleep 60; exit 0").await?;
+    let bytes = process.memory().await?;
+    // A shell takes more than a page, and less than a database.
+    ensure!((50_000..200_000_000).contains(&bytes), "{bytes}");
+    process.kill().await?;
+    ensure!(process.memory().await.is_err());
+    Ok(())
+}
+
 pub async fn killed() -> Result<()> {
     let room = Room::open()?;
     let process = room

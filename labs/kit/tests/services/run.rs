@@ -74,7 +74,7 @@ pub async fn list() -> Result<()> {
     let room = Room::open()?;
     let run = room.run(&["--list"]).await?;
     ensure!(run.code == Some(0), "{run:?}");
-    ensure!(run.out.lines().count() == 10, "{run:?}");
+    ensure!(run.out.lines().count() == 11, "{run:?}");
     let first = format!("{:<24} a check that passes", "passes");
     ensure!(run.out.starts_with(&first), "{run:?}");
     // As cargo-nextest and editors ask.
@@ -161,6 +161,35 @@ pub async fn verdicts() -> Result<()> {
         [0, 1, 2, 3, 4].map(status) == ["pass", "unknown", "fail", "fail", "fail"],
         "{report:#}"
     );
+    Ok(())
+}
+
+pub async fn optional() -> Result<()> {
+    let room = Room::open()?;
+    let only = |names: &[&'static str]| names.iter().flat_map(|&n| ["--only", n]).collect();
+    let names: Vec<&str> = only(&["passes", "optional"]);
+    let run = room.run(&names).await?;
+    ensure!(run.code == Some(0), "{run:?}");
+    for words in [
+        "  · a check of an optional hole  ",
+        "  optional · 0.",
+        "      observed  less\n",
+        "  1 of 1 checks pass · ",
+    ] {
+        ensure!(run.out.contains(words), "no {words:?} in\n{}", run.out);
+    }
+    let report = room.report()?;
+    ensure!(report["status"] == "pass" && report["passed"] == 1);
+    let [first, last] = [0, 1].map(|at: usize| &report["checks"][at]);
+    ensure!(last["status"] == "fail" && last["optional"] == true);
+    ensure!(first["optional"].is_null(), "{report:#}");
+    let names: Vec<&str> = only(&["passes", "fails-shortly", "optional"]);
+    let run = room.run(&names).await?;
+    ensure!(run.code == Some(1), "{run:?}");
+    ensure!(run.out.contains("  1 of 2 checks pass\n"), "{run:?}");
+    let run = room.run(&["--only", "optional"]).await?;
+    ensure!(run.code == Some(0), "{run:?}");
+    ensure!(run.out.contains("  0 of 0 checks pass · "), "{run:?}");
     Ok(())
 }
 

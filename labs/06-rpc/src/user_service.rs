@@ -1,0 +1,100 @@
+//! Role `user-service`: knows the users' names, and answers whoever asks over the queue.
+//!
+//! Settings: `AMQP_URL`, the broker.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail};
+use common::{settings, shutdown};
+use futures_lite::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
+    ConfirmSelectOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Answer;
+use crate::queue::{self, RPC_QUEUE};
+use crate::request::Request;
+
+/// How many requests the broker may hand over ahead of our acks. Few: somebody waits for
+/// each of them, and another server may be idle.
+const PREFETCH: u16 = 4;
+
+/// The users, by id.
+type Users = HashMap<u32, String>;
+
+/// Answers until SIGTERM.
+pub async fn run() -> Result<()> {
+    let shutdown = shutdown::on_signal()?;
+    let url = settings::amqp_url()?;
+    let users: Users = serde_json::from_str(include_str!("users.json"))?;
+    messaging::keep(&url, &shutdown, async |connection| {
+        serve(connection, &users, &shutdown).await
+    })
+    .await
+}
+
+/// Answers one request after the other, until `shutdown`. The one in hand is finished.
+async fn serve(connection: &Connection, users: &Users, shutdown: &CancellationToken) -> Result<()> {
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let mut requests = subscribe(&channel).await?;
+    log::info!("ready");
+    while let Some(next) = shutdown.run_until_cancelled(requests.next()).await {
+        let delivery = next.context("the broker ended the subscription")??;
+        handle(&channel, users, &delivery).await?;
+    }
+    Ok(())
+}
+
+/// Asks the broker for requests, to be acked one by one.
+async fn subscribe(channel: &Channel) -> Result<Consumer> {
+    queue::declare(channel).await?;
+    channel
+        .basic_qos(PREFETCH, BasicQosOptions::default())
+        .await?;
+    let requests = channel.basic_consume(
+        RPC_QUEUE.into(),
+        "".into(), // the broker makes up a consumer tag
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    Ok(requests.await?)
+}
+
+/// Answers a request, or gets rid of what is none.
+async fn handle(channel: &Channel, users: &Users, delivery: &Delivery) -> Result<()> {
+    // HOLE 7: answer what can be read; log what cannot, and reject it for good.
+    // Naive: a request is a request.
+    let request = Request::read(delivery)?;
+    let answer = look_up(users, request.id);
+    reply(channel, delivery, &request, &answer).await
+    // END HOLE 7
+}
+
+fn look_up(users: &Users, id: u32) -> Answer {
+    match users.get(&id) {
+        Some(name) => Answer::Name(name.clone()),
+        None => Answer::Error(format!("there is no user {id}")),
+    }
+}
+
+/// Sends the answer to whoever asked, and then tells the broker that the request is done.
+async fn reply(
+    channel: &Channel,
+    delivery: &Delivery,
+    request: &Request,
+    answer: &Answer,
+) -> Result<()> {
+    let body = serde_json::to_vec(answer).context("cannot write JSON")?;
+    let (id, reply_to) = (request.id, request.reply_to.clone());
+    // HOLE 3: publish it to `reply_to` under the same correlation id, await the confirm, ack.
+    todo!("HOLE 3: publish the answer, await the confirm, ack the request")
+    // END HOLE 3
+}

@@ -1,0 +1,96 @@
+//! The caller's end: a channel to ask on, and a place for the answers.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+
+use crate::queue::{self, RPC_QUEUE};
+use crate::request::DIRECT;
+
+/// Where answers go to.
+#[derive(Clone, Copy)]
+pub enum ReplyTo {
+    /// A queue of the client's own.
+    Queue,
+    /// Straight to the channel that has asked.
+    Direct,
+}
+
+/// A channel to ask on, and where its answers go to. Clones are the same line.
+#[derive(Clone)]
+pub struct Line {
+    channel: Channel,
+    reply_to: ShortString,
+}
+
+impl Line {
+    /// Opens one, with the stream of all answers that come in.
+    pub async fn open(connection: &Connection, reply_to: ReplyTo) -> Result<(Self, Consumer)> {
+        let channel = connection.create_channel().await?;
+        queue::declare(&channel).await?;
+        let (reply_to, answers) = match reply_to {
+            ReplyTo::Queue => reply_queue(&channel).await?,
+            ReplyTo::Direct => direct(&channel).await?,
+        };
+        log::info!("answers come to `{reply_to}`");
+        Ok((Self { channel, reply_to }, answers))
+    }
+
+    /// Asks for a user. Nobody needs the request after `deadline`.
+    pub async fn send(&self, id: u32, correlation_id: &str, deadline: Duration) -> Result<()> {
+        let Self { channel, reply_to } = self;
+        let body = id.to_string();
+        // HOLE 2: publish it to RPC_QUEUE, with all that the server and the broker must know.
+        let properties = BasicProperties::default()
+            .with_content_type("text/plain".into())
+            .with_correlation_id(correlation_id.into())
+            .with_reply_to(reply_to.clone())
+            .with_expiration(deadline.as_millis().to_string().into());
+        let (queue, options) = (RPC_QUEUE.into(), BasicPublishOptions::default());
+        // No confirm: the broker's word would not help. Only the answer counts.
+        channel
+            .basic_publish("".into(), queue, options, body.as_bytes(), properties)
+            .await?;
+        Ok(())
+        // END HOLE 2
+    }
+}
+
+/// A queue for all answers to this client: its name, and what comes to it.
+async fn reply_queue(channel: &Channel) -> Result<(ShortString, Consumer)> {
+    // HOLE 1: declare a queue of our own, named by the broker, and consume from it.
+    let options = QueueDeclareOptions {
+        exclusive: true, // ours alone, and gone with our connection
+        ..QueueDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    let queue = channel.queue_declare("".into(), options, none()).await?;
+    let name = queue.name().clone();
+    // Whoever dies with an answer in hand has nobody left to hand it to.
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let answers = channel
+        .basic_consume(name.clone(), "".into(), options, none())
+        .await?;
+    Ok((name, answers))
+    // END HOLE 1
+}
+
+/// The same without a queue: the broker hands answers straight to the channel that has asked.
+async fn direct(channel: &Channel) -> Result<(ShortString, Consumer)> {
+    // HOLE 8: optional: consume from DIRECT, which is no queue, instead.
+    let options = BasicConsumeOptions {
+        no_ack: true, // the broker insists on it
+        ..BasicConsumeOptions::default()
+    };
+    let answers = channel
+        .basic_consume(DIRECT.into(), "".into(), options, FieldTable::default())
+        .await?;
+    Ok((DIRECT.into(), answers))
+    // END HOLE 8
+}

@@ -85,7 +85,7 @@ broker *ACTION:
 test *NAME:
     exec cargo test --workspace --no-fail-fast "$@"
 
-# Measures: bench loop (edit and check), bench acks
+# Measures: bench loop (edit and check), acks, calls
 [group('for maintainers')]
 [no-exit-message]
 bench *WHAT:

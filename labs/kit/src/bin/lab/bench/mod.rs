@@ -1,6 +1,8 @@
 //! `bench`: what the lab's speed is, measured on this machine, in one run.
 
 mod acks;
+mod calls;
+mod rig;
 mod student;
 
 use std::fs;
@@ -33,12 +35,19 @@ enum What {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
+    /// Chapter 06's calls: a reply queue beside direct reply-to
+    Calls {
+        /// How often each is measured
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
 }
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     match args.what {
         What::Loop { runs } => student::run(paths, runs),
         What::Acks { runs } => acks::run(paths, runs),
+        What::Calls { runs } => calls::run(paths, runs),
     }
 }
 

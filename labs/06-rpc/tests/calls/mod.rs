@@ -19,9 +19,13 @@ pub const USERS: [(u32, &str); 3] = [
     (11, "Radia Perlman"),
 ];
 
+/// A deadline, in milliseconds, that no answer misses, however busy the machine is; and less
+/// than the check itself waits.
+pub const PATIENT: &str = "5000";
+
 /// A user client that can ask.
 pub async fn client(lab: &Lab) -> Outcome<Service> {
-    client_with(lab, "user-client", &[]).await
+    client_with(lab, "user-client", &[("RPC_TIMEOUT_MS", PATIENT)]).await
 }
 
 /// A user client of this name and with these settings, that can ask.

@@ -9,8 +9,8 @@ use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
 use super::calls::{
-    Party, RPC_QUEUE, USERS, ask, client, client_with, drained, has_status, is_called, logs_a_line,
-    none_pending, server, tells,
+    PATIENT, Party, RPC_QUEUE, USERS, ask, client, client_with, drained, has_status, is_called,
+    logs_a_line, none_pending, server, tells,
 };
 
 pub async fn known(lab: Lab) -> Outcome {
@@ -37,9 +37,10 @@ pub async fn unknown(lab: Lab) -> Outcome {
 
 pub async fn one_queue(lab: Lab) -> Outcome {
     let mut desk = Party::server(&lab).await?;
+    let patient = [("RPC_TIMEOUT_MS", PATIENT)];
     let clients = [
-        client_with(&lab, "client-1", &[]).await?,
-        client_with(&lab, "client-2", &[]).await?,
+        client_with(&lab, "client-1", &patient).await?,
+        client_with(&lab, "client-2", &patient).await?,
     ];
     let (mut queues, mut calls) = (BTreeSet::new(), BTreeSet::new());
     for (number, client) in (1..=6).zip(clients.iter().cycle()) {
@@ -92,7 +93,7 @@ pub async fn one_queue(lab: Lab) -> Outcome {
 
 pub async fn shuffled(lab: Lab) -> Outcome {
     let mut desk = Party::server(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "5000")]).await?;
+    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", PATIENT)]).await?;
     let calls: Vec<_> = (1..=50).map(|id| (id, ask(&client, id))).collect();
     let mut requests = Vec::new();
     for _ in &calls {
@@ -166,17 +167,26 @@ pub async fn deadline(lab: Lab) -> Outcome {
 
 pub async fn late_answer(lab: Lab) -> Outcome {
     let mut desk = Party::server(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "1000")]).await?;
+    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "800")]).await?;
     let given_up = ask(&client, 1).answer().await?;
     has_status(&client, &given_up, 504, "nobody has answered")?;
     let old = desk.request().await?;
-    let call = ask(&client, 1);
-    let new = desk.request().await?;
-    let late = desk.answer(&old, "user 1, as she was called before");
-    logs_a_line(&lab, &client, "an answer that came too late", late).await?;
-    desk.answer(&new, "user 1").await?;
-    tells(&client, &call.answer().await?, 1, "user 1")?;
-    none_pending(&lab, &client).await
+    // On a busy machine a new call may end before the check has answered: then one more.
+    for _ in 0..4 {
+        let call = ask(&client, 1);
+        let new = desk.request().await?;
+        let late = desk.answer(&old, "user 1, as she was called before");
+        logs_a_line(&lab, &client, "an answer that came too late", late).await?;
+        desk.answer(&new, "user 1").await?;
+        let answer = call.answer().await?;
+        if answer.status != 504 {
+            return tells(&client, &answer, 1, "user 1");
+        }
+    }
+    let why = "each call was answered in time";
+    fail("an answer in one of 4 calls", "504 each time")
+        .because(why)
+        .unless(false)
 }
 
 pub async fn no_leak(lab: Lab) -> Outcome {
@@ -204,7 +214,7 @@ pub async fn no_leak(lab: Lab) -> Outcome {
 }
 
 pub async fn expired(lab: Lab) -> Outcome {
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "600")]).await?;
+    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "400")]).await?;
     let calls: Vec<_> = (1..=3).map(|id| ask(&client, id)).collect();
     let why = "requests wait in the queue for a server that is away";
     lab.eventually("3 requests are sent", why, async || {
@@ -231,8 +241,10 @@ pub async fn expired(lab: Lab) -> Outcome {
         other => other,
     })?;
     let server = server(&lab).await?;
+    let patient = [("RPC_TIMEOUT_MS", PATIENT)];
+    let patient = client_with(&lab, "patient-client", &patient).await?;
     let (id, name) = USERS[0];
-    is_called(&client, id, name).await?;
+    is_called(&patient, id, name).await?;
     let served = lab.journal().methods(&server.name(), "basic.deliver").len();
     fail(
         "1 request reaches the server that comes later",
@@ -246,7 +258,8 @@ pub async fn expired(lab: Lab) -> Outcome {
 pub async fn direct(lab: Lab) -> Outcome {
     const DIRECT: &str = "amq.rabbitmq.reply-to";
     let server = server(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("REPLY_TO", "direct")]).await?;
+    let settings = [("REPLY_TO", "direct"), ("RPC_TIMEOUT_MS", PATIENT)];
+    let client = client_with(&lab, "user-client", &settings).await?;
     let consumed = lab.journal().methods("user-client", "basic.consume");
     let from: Vec<_> = consumed
         .iter()

@@ -7,7 +7,8 @@ use kit::wiretap::{Frame, Side};
 use serde_json::json;
 
 use super::calls::{
-    Party, RPC_QUEUE, USERS, ask, client_with, drained, is_called, logs_a_line, server, tells,
+    PATIENT, Party, RPC_QUEUE, USERS, ask, client_with, drained, is_called, logs_a_line, server,
+    tells,
 };
 
 pub async fn other_clients(lab: Lab) -> Outcome {
@@ -121,7 +122,7 @@ async fn two_servers(lab: &Lab) -> Outcome<[Service; 2]> {
 
 pub async fn lost_answer(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
-    let settings = [("RPC_TIMEOUT_MS", "5000")];
+    let settings = [("RPC_TIMEOUT_MS", PATIENT)];
     let client = client_with(&lab, "user-client", &settings).await?;
     let (id, name) = USERS[1];
     // The answer gets lost on its way to the broker: it must be sent again.
@@ -141,7 +142,7 @@ pub async fn lost_answer(lab: Lab) -> Outcome {
 
 pub async fn shared(lab: Lab) -> Outcome {
     let servers = two_servers(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "5000")]).await?;
+    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", PATIENT)]).await?;
     let calls: Vec<_> = USERS.iter().cycle().take(24).collect();
     let asked: Vec<_> = calls.iter().map(|(id, _)| ask(&client, *id)).collect();
     for ((id, name), call) in calls.into_iter().zip(asked) {
@@ -162,7 +163,7 @@ pub async fn shared(lab: Lab) -> Outcome {
 
 pub async fn killed_server(lab: Lab) -> Outcome {
     let [killed, other] = two_servers(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "5000")]).await?;
+    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", PATIENT)]).await?;
     // Frozen, it takes requests in hand and does nothing with them.
     killed.freeze()?;
     let calls: Vec<_> = USERS.iter().cycle().take(6).collect();

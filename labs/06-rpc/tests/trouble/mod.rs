@@ -7,7 +7,7 @@ use kit::guard::Exit;
 use tokio::time::Instant;
 
 use super::calls::{
-    Party, RPC_QUEUE, USERS, ask, client, client_with, drained, has_status, is_called,
+    PATIENT, Party, RPC_QUEUE, USERS, ask, client, client_with, drained, has_status, is_called,
     none_pending, server, tells, told,
 };
 
@@ -28,6 +28,7 @@ async fn works(lab: &Lab, client: &Service) -> Outcome {
 
 pub async fn late_broker(lab: Lab) -> Outcome {
     let client = lab.service("user-client").await?;
+    let client = client.with("RPC_TIMEOUT_MS", PATIENT);
     client.tap().refuse();
     client.start().await?;
     let server = lab.service("user-service").await?;

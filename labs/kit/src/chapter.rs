@@ -242,7 +242,8 @@ fn nearest(typed: &str, known: &[String]) -> Option<String> {
         .iter()
         .map(|name| (distance(name), name))
         .min()
-        .filter(|(distance, _)| *distance <= 3)
+        // A name of three letters is three edits away from anything.
+        .filter(|(distance, _)| *distance <= 3 && *distance < typed.chars().count())
         .map(|(_, name)| name.clone())
 }
 
@@ -299,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_wrong_one_lists_the_chapters_and_the_nearest() {
-        let root = clone_with(&["01-direct-http", "05-fanout"]);
+        let root = clone_with(&["01-direct-http", "05-fanout", "06-rpc"]);
         let error = |typed| {
             Chapter::resolve(root.path(), typed)
                 .unwrap_err()
@@ -308,8 +309,10 @@ mod tests {
         assert_eq!(
             error("5-fanuot"),
             "there is no chapter `5-fanuot`: did you mean 05-fanout? The chapters are:\n  \
-             01-direct-http\n  05-fanout"
+             01-direct-http\n  05-fanout\n  06-rpc"
         );
+        assert!(error("3x").starts_with("there is no chapter `3x`. The"));
+        assert!(error("rcp").contains("did you mean 06-rpc?"));
         assert!(error("fanout").contains("did you mean 05-fanout?"));
         assert!(error("9").starts_with("there is no chapter `9`. The chapters are:"));
         assert!(!error("").contains("did you mean"));

@@ -110,7 +110,11 @@ impl Work {
         if self.sent == self.count {
             return false;
         }
-        if shutdown.run_until_cancelled(self.ticks.tick()).await.is_none() {
+        if shutdown
+            .run_until_cancelled(self.ticks.tick())
+            .await
+            .is_none()
+        {
             return false;
         }
         self.make();

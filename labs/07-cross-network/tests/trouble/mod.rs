@@ -83,7 +83,7 @@ pub async fn new_trouble(lab: Lab) -> Outcome {
     let consumer = consumer(&lab, "consumer", &[]).await?;
     consumer.tap().turn_away();
     consumer.launch().await?;
-    called(&lab, &consumer, 4).await?;
+    called(&lab, &consumer, 3).await?;
     consumer.tap().restore();
     lab.consumers(MESSAGES, 1).await?;
     let since = Instant::now();

@@ -12,7 +12,7 @@ use common::{settings, shutdown};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Connection, Consumer};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,8 @@ impl Recorder {
     /// Gives the message its effect, once, and then tells the broker.
     async fn settle(&self, delivery: &Delivery) -> Result<()> {
         let text = String::from_utf8_lossy(&delivery.data);
-        let id = delivery.properties.message_id();
+        let id = delivery.properties.message_id().as_ref();
+        let id = id.map(ShortString::as_str);
         // HOLE 6: commit it under its id, then ack, and count what it was: an effect, or a
         // duplicate. One without an id is rejected for good, as nobody could tell its double.
         let Some(id) = id else {
@@ -114,7 +115,7 @@ impl Recorder {
             delivery.reject(options).await?;
             return Ok(());
         };
-        let new = self.store.record(id.as_str(), &text).await?;
+        let new = self.store.record(id, &text).await?;
         delivery.ack(BasicAckOptions::default()).await?;
         add_one(match new {
             true => &self.count.effects,

@@ -77,8 +77,10 @@ impl Recorder {
         log::info!("ready, with prefetch {}", self.settings.prefetch);
         while let Some(next) = self.shutdown.run_until_cancelled(deliveries.next()).await {
             let delivery = next.context("the broker ended the subscription")??;
+            let text = String::from_utf8_lossy(&delivery.data);
+            log::debug!("in hand: {text}");
             sleep(Duration::from_millis(self.settings.work_ms)).await;
-            self.settle(&delivery).await?;
+            self.settle(&delivery, &text).await?;
             add_one(&self.count.received);
             self.tell();
         }
@@ -101,14 +103,13 @@ impl Recorder {
     }
 
     /// Gives the message its effect, once, and then tells the broker.
-    async fn settle(&self, delivery: &Delivery) -> Result<()> {
-        let text = String::from_utf8_lossy(&delivery.data);
+    async fn settle(&self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ShortString::as_str);
         // HOLE 6: commit it under its id, then ack, and count what it was: an effect, or a
         // Naive: the broker may forget it before it has its effect, and each delivery counts.
         delivery.ack(BasicAckOptions::default()).await?;
-        self.store.record(id.unwrap_or("no id"), &text).await?;
+        self.store.record(id.unwrap_or("no id"), text).await?;
         add_one(&self.count.effects);
         Ok(())
         // END HOLE 6

@@ -32,8 +32,8 @@ kit::main!(Checks {
         check!(refused, HOLE 3, "wrong password, no such vhost, no right: one login, then the end"),
         check!(late_broker, HOLE 4, "a late broker is called more and more rarely, by each in its time")
             .patient(),
-        check!(late_queue, HOLE 4, "a queue that is missing makes no storm of logins").patient(),
-        check!(new_trouble, HOLE 4, "after a connection that worked the pauses begin anew").patient(),
+        check!(late_queue, HOLE 5, "a queue that is missing makes no storm of logins").patient(),
+        check!(new_trouble, HOLE 5, "after a connection that worked the pauses begin anew").patient(),
         check!(unknown_name, HOLE 5, "a name that nobody knows is looked up again, until SIGTERM"),
         check!(cable_pulled, HOLE 5, "the consumer's cable is pulled: both ends notice, and resume")
             .patient(),

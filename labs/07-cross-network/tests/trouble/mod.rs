@@ -22,7 +22,7 @@ pub async fn silent_broker(lab: Lab) -> Outcome {
     consumer.tap().black_hole(Side::Server);
     consumer.launch().await?;
     // A frozen broker's kernel goes on taking calls.
-    called(&lab, &consumer, 2).await?;
+    called(&lab, &consumer, 3).await?;
     consumer.tap().restore();
     lab.consumers(MESSAGES, 1).await
 }
@@ -118,6 +118,13 @@ pub async fn unknown_name(lab: Lab) -> Outcome {
     lab.eventually_within(PATIENCE, expected, why, async || {
         let tries = lost.output().matches("calling broker.invalid").count();
         Ok(Seen::when(tries >= 4, || format!("{tries} tries")))
+    })
+    .await?;
+    // By now it is in its fourth pause, which is a long one.
+    let since = Instant::now();
+    lab.eventually("the lookup ends", "it takes no longer", async || {
+        let over = since.elapsed() > Duration::from_millis(200);
+        Ok(Seen::when(over, || "not yet".to_owned()))
     })
     .await?;
     stops_at_once(&lost, "in a pause").await?;

@@ -79,6 +79,12 @@ reset NN:
 broker *ACTION:
     {{ build }}; exec {{ quote(lab) }} broker "$@"
 
+# Two hosts on this machine: up, down or status
+[group('two machines')]
+[no-exit-message]
+hosts *ACTION:
+    {{ build }}; exec {{ quote(lab) }} hosts "$@"
+
 # Everything that proves the lab right; also: test NAME
 [group('for maintainers')]
 [no-exit-message]

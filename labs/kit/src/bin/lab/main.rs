@@ -8,6 +8,7 @@ mod check;
 mod diff;
 mod doctor;
 mod hint;
+mod hosts;
 mod probe;
 mod reset;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Run(run::Args),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),
+    /// Two hosts on this machine, joined by a cable
+    Hosts(hosts::Args),
     /// Say what is installed, which broker would be used, what to do
     Doctor,
     /// Get a broker, fetch and build everything
@@ -67,6 +70,7 @@ enum Command {
 fn main() -> ExitCode {
     // This program is also its own helpers: the broker's keeper, a service's guard.
     kit::internal::dispatch();
+    hosts::dispatch();
     let cli = Cli::parse();
     start(cli.command).unwrap_or_else(|error| trouble::tell(&error))
 }
@@ -82,6 +86,7 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Reset(args) => reset::run(&paths, &args),
         Command::Run(args) => run::run(&paths, &args),
         Command::Broker(args) => broker::run(&paths, &args),
+        Command::Hosts(args) => hosts::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),
         Command::Setup => setup::run(&paths),
         Command::Bench(args) => bench::run(&paths, &args),

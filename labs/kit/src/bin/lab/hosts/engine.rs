@@ -16,6 +16,8 @@ use super::tool::{command, tool};
 /// An engine is up in half a second; this is for a busy machine.
 const UP: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
+/// Where the containers of both hosts are, among the kernel's control groups.
+pub const CGROUP: &str = "lab-hosts";
 
 /// Whether an engine can be had here; the error says in a few words what is missing.
 pub async fn installed() -> Result<(), String> {
@@ -62,6 +64,7 @@ pub async fn start(place: &Place, host: Host) -> Result<()> {
         .args(["--host", &place.docker_host(host)])
         .args(["--containerd", &socket.display().to_string()])
         .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+        .args(["--cgroup-parent", &format!("/{CGROUP}")])
         .args(["--log-level", "warn"]);
     let log = path("dockerd.log");
     up(daemon, Path::new(&log), || async {

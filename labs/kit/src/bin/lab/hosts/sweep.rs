@@ -20,7 +20,16 @@ const GRACE: Duration = Duration::from_secs(4);
 const GONE: Duration = Duration::from_secs(10);
 /// Containers are removed with their engine's help, if it helps.
 const EMPTY: Duration = Duration::from_secs(8);
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(50);
+/// What an engine runs, and which of it ends when asked.
+const DAEMONS: [&str; 5] = [
+    "dockerd",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "docker-proxy",
+    "runc",
+];
+const ASKED: [&str; 2] = ["dockerd", "containerd"];
 
 /// Takes away containers, engines, processes, mounts, namespaces and files. What is not
 /// there is no error, so that it can be done again after it was itself stopped half-way.
@@ -35,6 +44,7 @@ pub async fn sweep(place: &Place) -> Result<()> {
     // One that hangs is killed below.
     let _ = tokio::time::timeout(EMPTY, emptied).await;
     end_processes(place).await?;
+    remove_control_groups();
     unmount(&place.dir).await?;
     net::remove().await?;
     remove_files(&place.dir).await
@@ -45,10 +55,12 @@ pub fn anything(place: &Place) -> bool {
     Host::ALL.into_iter().any(net::exists) || place.dir.exists()
 }
 
+/// Asks the daemons to end, then kills all that is left: whatever the hosts hold goes with
+/// them, so there is nothing to be gentle for.
 async fn end_processes(place: &Place) -> Result<()> {
-    signal(&ours(place), Signal::SIGTERM);
+    signal(&daemons(place, &ASKED), Signal::SIGTERM);
     let deadline = Instant::now() + GRACE;
-    while !ours(place).is_empty() && Instant::now() < deadline {
+    while !daemons(place, &ASKED).is_empty() && Instant::now() < deadline {
         sleep(POLL).await;
     }
     let deadline = Instant::now() + GONE;
@@ -82,17 +94,35 @@ fn ours(place: &Place) -> Vec<i32> {
         .map(|network| network.ino())
         .collect();
     let callers = callers();
+    let mut ours = processes(|proc| {
+        // One that has ended and was not yet collected has neither.
+        let network = fs::metadata(proc.join("ns/net"));
+        network.is_ok_and(|network| networks.contains(&network.ino()))
+            || in_container(proc, &place.dir)
+    });
+    ours.extend(daemons(place, &DAEMONS));
+    ours.retain(|pid| !callers.contains(pid));
+    ours
+}
+
+/// The processes of these names that were told of a file of ours.
+fn daemons(place: &Place, names: &[&str]) -> Vec<i32> {
+    let dir = format!("{}/", place.dir.display());
+    processes(|proc| {
+        let line = fs::read(proc.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let program = line.split('\0').next().unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or_default();
+        names.contains(&name) && line.contains(&dir)
+    })
+}
+
+/// The processes whose folder below `/proc` is as wanted.
+fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| !callers.contains(pid))
-        .filter(|pid| {
-            let proc = PathBuf::from(format!("/proc/{pid}"));
-            // One that has ended and was not yet collected has neither.
-            let network = fs::metadata(proc.join("ns/net"));
-            network.is_ok_and(|network| networks.contains(&network.ino()))
-                || in_container(&proc, &place.dir)
-                || is_daemon(&proc, &place.dir)
-        })
+    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers
+        .filter(|pid: &i32| wanted(Path::new(&format!("/proc/{pid}"))))
         .collect()
 }
 
@@ -103,17 +133,6 @@ fn in_container(proc: &Path, dir: &Path) -> bool {
     mounts
         .lines()
         .any(|line| line.split(' ').nth(4) == Some("/") && line.contains(&dir))
-}
-
-/// Whether the process is a daemon that was told of a file below `dir`.
-fn is_daemon(proc: &Path, dir: &Path) -> bool {
-    const DAEMONS: [&str; 4] = ["containerd", "dockerd", "docker-proxy", "runc"];
-    let line = fs::read(proc.join("cmdline")).unwrap_or_default();
-    let line = String::from_utf8_lossy(&line);
-    let program = line.split('\0').next().unwrap_or_default();
-    let name = program.rsplit('/').next().unwrap_or_default();
-    DAEMONS.iter().any(|daemon| name.starts_with(daemon))
-        && line.contains(&format!("{}/", dir.display()))
 }
 
 /// This process and those that called it.
@@ -152,6 +171,22 @@ fn mount_points(table: &str, dir: &Path) -> Vec<PathBuf> {
         .map(PathBuf::from)
         .filter(|point| point.starts_with(dir))
         .collect()
+}
+
+/// Removes the control groups of containers whose engine was killed before it could. One that
+/// stays is empty, and costs nothing.
+fn remove_control_groups() {
+    let root = Path::new("/sys/fs/cgroup");
+    // One tree with version 2 of control groups, with version 1 one for each controller.
+    let trees = fs::read_dir(root).into_iter().flatten().flatten();
+    let trees = trees.map(|tree| tree.path()).chain([root.to_path_buf()]);
+    for tree in trees {
+        let ours = tree.join(engine::CGROUP);
+        for container in fs::read_dir(&ours).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(container.path());
+        }
+        let _ = fs::remove_dir(ours);
+    }
 }
 
 async fn remove_files(dir: &Path) -> Result<()> {

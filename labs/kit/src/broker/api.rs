@@ -129,6 +129,13 @@ impl Api {
             .with_context(|| format!("cannot give user {user} rights in vhost {vhost}"))
     }
 
+    pub async fn import(&self, vhost: &str, definitions: &Value) -> Result<()> {
+        let path = format!("definitions/{}", encode(vhost));
+        self.give(Method::POST, &path, definitions)
+            .await
+            .with_context(|| format!("cannot import definitions into vhost {vhost}"))
+    }
+
     pub async fn delete_user(&self, name: &str) -> Result<()> {
         self.call(Method::DELETE, &format!("users/{}", encode(name)))
             .await
@@ -143,8 +150,12 @@ impl Api {
     }
 
     async fn put(&self, path: &str, body: &Value) -> Result<()> {
+        self.give(Method::PUT, path, body).await
+    }
+
+    async fn give(&self, method: Method, path: &str, body: &Value) -> Result<()> {
         let url = format!("{}/api/{path}", self.base);
-        let sent = self.client.put(url).send_json(body).await;
+        let sent = self.client.request(method, url).send_json(body).await;
         let mut answer = match sent {
             Ok(answer) => answer,
             Err(e) => bail!("the management API at {} does not answer: {e}", self.base),

@@ -253,6 +253,16 @@ impl Broker {
         Ok(bindings)
     }
 
+    /// Makes in a vhost what `definitions` describe, in RabbitMQ's own format: exchanges,
+    /// queues, bindings, policies. What is there already stays. A vhost that their entries
+    /// name is not looked at.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn import(&self, vhost: &str, definitions: &Value) -> Result<()> {
+        self.api.import(vhost, definitions).await
+    }
+
     /// Makes a user who may log in and do nothing yet.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ mod wait;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use broker::{Login, Rights};
+pub use crate::access::{Grant, Grants, Login};
+pub use broker::Rights;
 pub use database::{Locked, Row};
 pub use fate::{Finding, Topic, fate, fate_at, short};
 pub use http::Response;

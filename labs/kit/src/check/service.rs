@@ -111,6 +111,21 @@ impl Service {
         self.with("AMQP_URL", url)
     }
 
+    /// Tells it by `BROKER_HOST` and so on, and not by `AMQP_URL`, where the broker is, which is
+    /// behind its wiretap, and to log in there as `login` to `vhost`.
+    ///
+    /// # Panics
+    /// In a chapter without a broker.
+    #[must_use]
+    pub fn logs_in(self, login: &Login, vhost: &str) -> Self {
+        let variables = login.environment("127.0.0.1", self.tap().port(), vhost);
+        let mut launch = self.0.launch.borrow_mut();
+        launch.environment.remove("AMQP_URL");
+        launch.environment.extend(variables);
+        drop(launch);
+        self
+    }
+
     /// What it has printed, over all its starts.
     #[must_use]
     pub fn output(&self) -> String {

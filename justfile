@@ -79,6 +79,12 @@ reset NN:
 broker *ACTION:
     {{ build }}; exec {{ quote(lab) }} broker "$@"
 
+# The lecture, narrated; --auto, --local, --lab
+[group('two machines')]
+[no-exit-message]
+demo *ARGS:
+    {{ build }}; exec {{ quote(lab) }} demo "$@"
+
 # Two hosts on this machine: up, down or status
 [group('two machines')]
 [no-exit-message]

@@ -166,6 +166,15 @@ impl Broker {
         }
     }
 
+    /// The broker at `address`, whose management API is at `management`, an address such as
+    /// `http://127.0.0.1:15672`. Its user must be an administrator.
+    ///
+    /// # Errors
+    /// When either does not answer, or the user may not do what the lab does.
+    pub async fn at(address: Address, management: &str) -> Result<Self, NoBroker> {
+        given::reached(address, management.to_owned()).await
+    }
+
     async fn of_slot(
         node: NodeDir,
         paths: &Paths,

@@ -5,6 +5,7 @@ mod broker;
 mod build;
 mod cast;
 mod check;
+mod demo;
 mod diff;
 mod doctor;
 mod hint;
@@ -57,6 +58,8 @@ enum Command {
     Run(run::Args),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),
+    /// The lecture's demonstration: two machines, a cable, a queue
+    Demo(demo::Args),
     /// Two hosts on this machine, joined by a cable
     Hosts(hosts::Args),
     /// Say what is installed, which broker would be used, what to do
@@ -86,6 +89,7 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Reset(args) => reset::run(&paths, &args),
         Command::Run(args) => run::run(&paths, &args),
         Command::Broker(args) => broker::run(&paths, &args),
+        Command::Demo(args) => demo::run(&paths, &args),
         Command::Hosts(args) => hosts::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),
         Command::Setup => setup::run(&paths),

@@ -14,7 +14,7 @@ use kit::paths::Paths;
 use kit::service::{Launch, Process, read_log};
 use kit::wiretap::{Journal, Side, Wiretap};
 
-use super::stage::{HEARTBEAT_S, QUEUE, RATE, Role, Stage};
+use super::stage::{HEARTBEAT_S, QUEUE, RATE, Role, Stage, WORK_MS};
 use crate::broker;
 
 /// What a program gets to finish the message in hand.
@@ -81,10 +81,10 @@ impl Local {
         ] {
             environment.insert(name.to_owned(), value);
         }
-        let rate = RATE.to_string();
+        let (rate, work) = (RATE.to_string(), WORK_MS.to_string());
         let arguments = match role {
             Role::Producer => vec![role.name(), "--rate", &rate],
-            Role::Consumer => vec![role.name()],
+            Role::Consumer => vec![role.name(), "--work-ms", &work],
         };
         Ok(Launch {
             program: self.program.clone(),
@@ -103,6 +103,10 @@ impl Stage for Local {
             "this machine: the consumer".to_owned(),
             "a relay between consumer and broker".to_owned(),
         ]
+    }
+
+    async fn raise(&self) -> Result<()> {
+        Ok(())
     }
 
     async fn start_broker(&self) -> Result<Broker> {

@@ -35,11 +35,18 @@ pub const RATE: u32 = 10;
 /// The heartbeat that both ends agree on, in seconds.
 pub const HEARTBEAT_S: u64 = 2;
 
+/// What the consumer takes for a message, in milliseconds: so little that it is faster than
+/// the producer, so much that a class sees the queue shrink.
+pub const WORK_MS: u32 = 40;
+
 /// What the story needs of a stage. Calls may fail with [`Unexpected`], or with trouble that
 /// is this machine's.
 pub trait Stage {
     /// What plays the two machines and the cable, a line each.
     fn scenery(&self) -> [String; 3];
+
+    /// Makes the machines.
+    async fn raise(&self) -> Result<()>;
 
     /// Starts the broker on VM A and waits until it takes connections.
     async fn start_broker(&self) -> Result<Broker>;

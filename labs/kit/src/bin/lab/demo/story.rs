@@ -99,7 +99,8 @@ impl<S: Stage> Story<'_, S> {
         self.talk.act(3, "The consumer starts on VM B");
         self.stage.start(Role::Consumer).await?;
         self.on_stage.push(Role::Consumer);
-        self.cleared("the consumer took all that waited, and from now on each message as it comes")
+        let begun = Instant::now();
+        self.cleared(begun, "the consumer took all that waited, and from now on each message as it comes")
             .await?;
         self.talk.pause("pulls the cable").await;
         Ok(())
@@ -184,7 +185,7 @@ impl<S: Stage> Story<'_, S> {
             .await?;
         let back = plugged.elapsed();
         self.talk.note(&format!("the consumer is back after {back:.1?}"));
-        self.cleared("the queue is cleared again").await?;
+        self.cleared(plugged, "the queue is empty again").await?;
         self.talk.pause("counts what was lost").await;
         Ok(())
     }
@@ -207,8 +208,7 @@ impl<S: Stage> Story<'_, S> {
         Ok(page(&counted, self.talk))
     }
 
-    async fn cleared(&self, words: &str) -> Result<()> {
-        let begun = Instant::now();
+    async fn cleared(&self, begun: Instant, words: &str) -> Result<()> {
         self.until("the queue is cleared", SOON, |now| now.depth == 0 && now.consumers > 0)
             .await?;
         self.talk.good(&format!("cleared after {:.1?}: {words}", begun.elapsed()));

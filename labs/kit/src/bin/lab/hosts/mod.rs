@@ -1,17 +1,21 @@
 //! `hosts up|down|status`: two hosts on one Linux machine, as network namespaces joined by
 //! a cable that can be pulled, each with a Docker engine of its own where there is one.
 
+pub mod door;
 pub mod engine;
+pub mod images;
 pub mod keeper;
 pub mod net;
 pub mod place;
+pub mod site;
 pub mod sweep;
 pub mod tool;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstream::println;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kit::paths::Paths;
 
 use crate::stop::until_stopped;
@@ -40,10 +44,13 @@ enum Action {
 /// Runs the hidden subcommand of this module, if this process was asked for one.
 pub fn dispatch() {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|name| name == keeper::ARGUMENT) {
-        let rest: Vec<_> = args.collect();
-        std::process::exit(keeper::main(&rest));
-    }
+    let main = match args.next() {
+        Some(name) if name == keeper::ARGUMENT => keeper::main,
+        Some(name) if name == door::ARGUMENT => door::main,
+        _ => return,
+    };
+    let rest: Vec<_> = args.collect();
+    std::process::exit(main(&rest));
 }
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
@@ -100,7 +107,8 @@ async fn up(place: &Place) -> Result<()> {
         println!("The hosts are up already.");
         return status(place).await;
     }
-    match raise(place).await {
+    let raised = raise(place).await.and_then(|()| sign(place));
+    match raised {
         Ok(()) => keeper.keep().await?,
         Err(error) => {
             keeper.sweep().await?;
@@ -125,6 +133,22 @@ pub async fn raise(place: &Place) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The file that says that a person made the hosts, to use them by hand.
+fn signature(place: &Place) -> PathBuf {
+    place.dir.join("by-hand")
+}
+
+fn sign(place: &Place) -> Result<()> {
+    std::fs::create_dir_all(&place.dir)
+        .and_then(|()| std::fs::write(signature(place), ""))
+        .with_context(|| format!("cannot write to {}", place.dir.display()))
+}
+
+/// Whether a person made these hosts, to use them by hand.
+pub fn by_hand(place: &Place) -> bool {
+    signature(place).exists() && Host::ALL.into_iter().any(net::exists)
 }
 
 /// Whether nothing is missing of what [`raise`] makes.

@@ -23,8 +23,16 @@ pub async fn tool(command: Command) -> Result<String> {
 ///
 /// # Errors
 /// As those of [`tool`].
-pub async fn tool_within(patience: Duration, mut command: Command) -> Result<String> {
-    command.stdin(Stdio::null()).kill_on_drop(true);
+pub async fn tool_within(patience: Duration, command: Command) -> Result<String> {
+    tool_from(Stdio::null(), patience, command).await
+}
+
+/// [`tool_within`] for what reads.
+///
+/// # Errors
+/// As those of [`tool`].
+pub async fn tool_from(input: Stdio, patience: Duration, mut command: Command) -> Result<String> {
+    command.stdin(input).kill_on_drop(true);
     let typed = typed(&command);
     let output = tokio::time::timeout(patience, command.output()).await;
     let output = output

@@ -1,5 +1,7 @@
 //! `demo`: the lecture's demonstration, narrated for a class.
 
+mod containers;
+mod kind;
 mod local;
 mod page;
 mod said;
@@ -7,7 +9,6 @@ mod stage;
 mod story;
 mod talk;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstream::println;
@@ -17,9 +18,13 @@ use kit::paths::Paths;
 
 use crate::build::{Built, Product, build};
 use crate::check::does_not_compile;
+use crate::hosts::images;
+use crate::hosts::place::Place;
 use crate::stop::asked;
 use crate::term::{BOLD, DIM};
 use crate::trouble::tell;
+use containers::{Containers, broker_image};
+use kind::Kind;
 use local::Local;
 use stage::{HEARTBEAT_S, RATE, Role, Stage, Unexpected};
 use talk::Talk;
@@ -38,6 +43,12 @@ pub struct Args {
     /// Your lab's programs instead of the solution's
     #[arg(long)]
     lab: bool,
+    /// Take the images as they are, instead of building them first
+    #[arg(long)]
+    no_build: bool,
+    /// Play it on this stage, or fail
+    #[arg(long, hide = true)]
+    stage: Option<Kind>,
 }
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
@@ -47,34 +58,69 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     };
     let chapter = Chapter::resolve(&paths.root, "07")?;
     actix_web::rt::System::new().block_on(async {
-        let made = tokio::select! {
+        let ready = async {
+            let kind = match args.stage {
+                Some(kind) => kind,
+                None if args.local => Kind::Local,
+                None => Kind::choose(paths).await,
+            };
+            Ok::<_, anyhow::Error>((kind, make(paths, &chapter, variant, kind, args).await?))
+        };
+        let (kind, made) = tokio::select! {
             biased;
             code = asked() => return Ok(ExitCode::from(code?)),
-            made = build(paths, &chapter, variant, Product::Program) => made?,
+            ready = ready => ready?,
         };
-        match made {
-            Built::Program(program) => perform(paths, args, &program).await,
-            Built::CompileError => {
-                does_not_compile(&chapter, variant, None);
-                Ok(ExitCode::FAILURE)
+        let Built::Program(program) = made else {
+            does_not_compile(&chapter, variant, None);
+            return Ok(ExitCode::FAILURE);
+        };
+        let talk = Talk::new(args.auto);
+        match kind {
+            Kind::Containers => {
+                let image = chapter.package(variant);
+                let stage = Containers::new(paths, Place::of(paths)?, &image)?;
+                show(&stage, &talk, args.lab).await
+            }
+            Kind::Native => todo!(),
+            Kind::Local => {
+                let stage = Local::new(paths, &program, paths.data().join("demo"))?;
+                show(&stage, &talk, args.lab).await
             }
         }
     })
 }
 
-async fn perform(paths: &Paths, args: &Args, program: &Path) -> Result<ExitCode> {
-    let dir: PathBuf = paths.data().join("demo");
-    let talk = Talk::new(args.auto);
-    show(&Local::new(paths, program, dir)?, &talk, args.lab).await
+/// Makes what is played: the program, or the images.
+async fn make(
+    paths: &Paths,
+    chapter: &Chapter,
+    variant: Variant,
+    kind: Kind,
+    args: &Args,
+) -> Result<Built> {
+    if kind != Kind::Containers {
+        return build(paths, chapter, variant, Product::Program).await;
+    }
+    let package = chapter.package(variant);
+    images::fetch(&broker_image(paths)?).await?;
+    if !args.no_build {
+        // TODO: the image
+    }
+    Ok(Built::Program(package.into()))
 }
 
 /// Plays the story on this stage, and strikes the stage whatever came of it.
 async fn show(stage: &impl Stage, talk: &Talk, lab: bool) -> Result<ExitCode> {
     announce(stage, lab);
+    let play = async {
+        stage.raise().await?;
+        story::play(stage, talk).await
+    };
     let ended = tokio::select! {
         biased;
         code = asked() => Err(code?),
-        played = story::play(stage, talk) => Ok(played),
+        played = play => Ok(played),
     };
     let code = match ended {
         Ok(Ok(true)) => ExitCode::SUCCESS,

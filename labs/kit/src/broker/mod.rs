@@ -9,6 +9,7 @@ mod admin;
 mod amqp;
 mod api;
 mod compose;
+mod elsewhere;
 mod files;
 mod folder;
 mod given;
@@ -32,6 +33,7 @@ use files::{NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
 pub use api::Binding;
+pub use elsewhere::NodeElsewhere;
 pub use own::OwnNode;
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.

@@ -36,13 +36,6 @@ pub struct Containers {
 }
 
 impl Role {
-    fn host(self) -> Host {
-        match self {
-            Self::Producer => Host::A,
-            Self::Consumer => Host::B,
-        }
-    }
-
     fn container(self) -> String {
         format!("{}-{}-1", project(self.host()), self.name())
     }

@@ -3,7 +3,9 @@
 mod containers;
 mod kind;
 mod local;
+mod native;
 mod page;
+mod programs;
 mod said;
 mod stage;
 mod story;
@@ -26,6 +28,7 @@ use crate::trouble::tell;
 use containers::{Containers, broker_image};
 use kind::Kind;
 use local::Local;
+use native::Native;
 use stage::{HEARTBEAT_S, RATE, Role, Stage, Unexpected};
 use talk::Talk;
 
@@ -82,9 +85,12 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
                 let stage = Containers::new(paths, Place::of(paths)?, &image)?;
                 show(&stage, &talk, args.lab).await
             }
-            Kind::Native => todo!(),
+            Kind::Native => {
+                let stage = Native::new(paths, Place::of(paths)?, &program)?;
+                show(&stage, &talk, args.lab).await
+            }
             Kind::Local => {
-                let stage = Local::new(paths, &program, paths.data().join("demo"))?;
+                let stage = Local::new(paths, &program)?;
                 show(&stage, &talk, args.lab).await
             }
         }

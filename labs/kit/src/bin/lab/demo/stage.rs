@@ -7,6 +7,8 @@ use anyhow::Result;
 use kit::broker::Broker;
 use kit::check::Row;
 
+use crate::hosts::place::Host;
+
 /// The two programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -22,6 +24,14 @@ impl Role {
         match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
+        }
+    }
+
+    /// Where it runs.
+    pub fn host(self) -> Host {
+        match self {
+            Self::Producer => Host::A,
+            Self::Consumer => Host::B,
         }
     }
 }

@@ -32,6 +32,7 @@ use files::{NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
 pub use api::Binding;
+pub use compose::engine as docker_engine;
 pub use own::OwnNode;
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.

@@ -5,6 +5,7 @@ mod broker;
 mod build;
 mod cast;
 mod check;
+mod credentials;
 mod diff;
 mod doctor;
 mod hint;
@@ -21,6 +22,7 @@ mod stage;
 mod stop;
 mod term;
 mod trouble;
+mod up;
 mod watch;
 
 use std::process::ExitCode;
@@ -54,6 +56,14 @@ enum Command {
     Reset(reset::Args),
     /// Start the chapter's services, or one program of it, to play with
     Run(run::Args),
+    /// Start the chapter's services in containers, or one program of it beside them
+    Up(up::Args),
+    /// Take the chapter's containers away
+    Down(up::DownArgs),
+    /// Show what the chapter's containers print
+    Logs(up::LogsArgs),
+    /// Build an image and push it to a registry
+    Push(up::PushArgs),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),
     /// Say what is installed, which broker would be used, what to do
@@ -81,6 +91,10 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Watch(args) => watch::run(&paths, &args),
         Command::Reset(args) => reset::run(&paths, &args),
         Command::Run(args) => run::run(&paths, &args),
+        Command::Up(args) => up::run(&paths, &args),
+        Command::Down(args) => up::down(&paths, &args),
+        Command::Logs(args) => up::logs(&paths, &args),
+        Command::Push(args) => up::push(&paths, &args),
         Command::Broker(args) => broker::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),
         Command::Setup => setup::run(&paths),

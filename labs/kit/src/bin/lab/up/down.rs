@@ -11,6 +11,7 @@ use kit::paths::Paths;
 use tokio::process::Command;
 
 use super::engine::{self, Project, explain};
+use super::ports::AMQP;
 use crate::Which;
 use crate::stop::{Ended, until_stopped};
 use crate::term::{GOOD, interactive};
@@ -32,7 +33,7 @@ pub struct LogsArgs {
     /// The solution's containers, where yours run, too
     #[arg(long)]
     solution: bool,
-    /// Only these services, as `history` or `broker`
+    /// Only these services, as `history` or `broker`; else all but the broker
     services: Vec<String>,
 }
 
@@ -70,29 +71,42 @@ pub fn logs(paths: &Paths, args: &LogsArgs) -> Result<ExitCode> {
         engine::present(paths, &format!("just run {}", chapter.number)).await?;
         running(paths, &chapter, args.solution).await
     })?;
-    let project = match running {
+    let (project, services) = match running {
         Ended::Stopped(code) => return Ok(code),
-        Ended::Done(project) => project,
+        Ended::Done(running) => running,
     };
     let mut logs = project.command();
-    logs.args(["logs", "--tail", "200"]).stdin(Stdio::inherit());
-    if interactive() {
-        logs.arg("--follow");
-    }
-    logs.args(&args.services);
+    logs.stdin(Stdio::inherit());
+    match interactive() {
+        true => logs.args(["logs", "--tail", "200", "--follow"]),
+        false => logs.args(["--ansi", "never", "logs", "--tail", "200"]),
+    };
+    logs.args(if args.services.is_empty() {
+        &services
+    } else {
+        &args.services
+    });
     let error = logs.into_std().exec();
     Err(error).context("cannot start docker")
 }
 
-/// The project to listen to: yours, unless only the solution's is there.
-async fn running(paths: &Paths, chapter: &Chapter, solution: bool) -> Result<Project> {
+/// The project to listen to, yours unless only the solution's is there; and its services
+/// without the broker, which has a lot to say.
+async fn running(
+    paths: &Paths,
+    chapter: &Chapter,
+    solution: bool,
+) -> Result<(Project, Vec<String>)> {
     for variant in [Variant::Lab, Variant::Solution] {
         if solution && variant == Variant::Lab {
             continue;
         }
         let project = Project::of(paths, chapter, variant);
-        if !project.containers().await?.is_empty() {
-            return Ok(project);
+        let containers = project.containers().await?;
+        if !containers.is_empty() {
+            let names = containers.into_iter().map(|one| one.service);
+            let names = names.filter(|name| name != AMQP.0).collect();
+            return Ok((project, names));
         }
     }
     let (number, flag) = (&chapter.number, if solution { " --solution" } else { "" });

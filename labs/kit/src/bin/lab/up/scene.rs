@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anstream::{print, println};
 use anyhow::Result;
 use kit::chapter::Variant;
-use kit::manifest::fill;
+use kit::manifest::{Role, fill};
 
 use super::Boxes;
 use super::ports::{AMQP, CONSOLE, Ports};
@@ -37,7 +37,7 @@ impl Boxes<'_> {
             print!("  {colour}{name:width$}{colour:#}  ");
             match service.port {
                 Some(first) => println!("{}", http(first, ports.given[name])),
-                None => println!("{} {}", service.role, service.args.join(" ")),
+                None => println!("{}", typed(service)),
             }
         }
         if self.scene.broker {
@@ -96,6 +96,12 @@ async fn healthy(port: Option<&u16>) -> bool {
     let ask = awc::Client::default().get(format!("http://127.0.0.1:{port}/health"));
     let answer = ask.timeout(Duration::from_secs(1)).send().await;
     answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// The role and its arguments, as one would type them but for quotes.
+fn typed(service: &Role) -> String {
+    let words = std::iter::once(&service.role).chain(&service.args);
+    words.map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// An address, with a word where it is not the usual one.

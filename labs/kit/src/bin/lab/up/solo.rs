@@ -3,12 +3,12 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
 
 use anstream::eprintln;
 use anyhow::{Context, Result, bail};
 use kit::manifest::Role;
+use tokio::process::Command;
 
 use super::image::Image;
 use super::{Boxes, QUICK, engine};
@@ -19,28 +19,35 @@ use crate::stop::{Ended, until_stopped};
 use crate::term::DIM;
 
 impl Boxes<'_> {
-    /// Builds, and becomes `docker compose run`: its exit code, its signals.
+    /// Builds, runs the program as `role` with `args`, and gives its exit code.
     pub fn solo(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
-        let ready = until_stopped(async {
+        let name = format!("{}-{role}-run-{}", self.project.name, std::process::id());
+        let ended = until_stopped(async {
             engine::present(self.paths, &self.natively()).await?;
             credentials::ensure(self.paths, &[credentials::BROKER_PASSWORD])?;
             if self.project.build(QUICK).await? == Image::CompileError {
                 does_not_compile(&self.chapter, self.variant, None);
-                return Ok(None);
+                return Ok(ExitCode::FAILURE);
             }
-            self.command_for(role, args).await.map(Some)
-        })?;
-        match ready {
-            Ended::Stopped(code) => Ok(code),
-            Ended::Done(None) => Ok(ExitCode::FAILURE),
-            Ended::Done(Some(command)) => {
-                let error = command.into_std().exec();
-                Err(error).context("cannot start docker")
+            let mut run = self.command_for(role, args, &name).await?;
+            let mut run = run.spawn().context("cannot start docker")?;
+            // On a terminal Ctrl-C is the program's own, which ends by it, and this with it.
+            let status = run.wait().await.context("docker went away")?;
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+        });
+        if let Ok(Ended::Stopped(_)) = &ended {
+            // Compose, asked to end, leaves the container running.
+            for words in [&["stop"][..], &["rm", "--force"]] {
+                let mut docker = std::process::Command::new("docker");
+                // It may be gone by itself, or not have come to be: nothing to say of that.
+                let _ = docker.args(words).arg(&name).output();
             }
         }
+        ended.map(Ended::code)
     }
 
-    async fn command_for(&self, role: &str, args: &[OsString]) -> Result<tokio::process::Command> {
+    async fn command_for(&self, role: &str, args: &[OsString], name: &str) -> Result<Command> {
         // The program itself knows best which roles there are; an unknown one is its to refuse.
         let service = self.scene.like(role, args);
         let service = service.unwrap_or_else(|| Role::plain(role));
@@ -51,7 +58,7 @@ impl Boxes<'_> {
         };
         let ports = self.ports().await?;
         let mut run = self.project.command_with(&self.file);
-        run.args(["--progress", "quiet", "run", "--rm"])
+        run.args(["--progress", "quiet", "run", "--rm", "--name", name])
             .envs(&ports.variables);
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
             run.arg("--no-TTY");

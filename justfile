@@ -73,6 +73,30 @@ diff NN:
 reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
 
+# Its services in containers, or one ROLE; --watch, --solution
+[group('containers')]
+[no-exit-message]
+up NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} up "$@"
+
+# Take its containers away, and all that came with them
+[group('containers')]
+[no-exit-message]
+down NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} down "$@"
+
+# What its containers print; also: logs NN SERVICE
+[group('containers')]
+[no-exit-message]
+logs NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} logs "$@"
+
+# Chapter 07's image to a registry; --solution
+[group('containers')]
+[no-exit-message]
+push REGISTRY *ARGS:
+    {{ build }}; exec {{ quote(lab) }} push "$@"
+
 # The private broker: up, down or status
 [group('broker')]
 [no-exit-message]

@@ -199,8 +199,13 @@ impl Keeper {
             Source::Private => {
                 launch::write_files(&self.node, &self.identity, self.ports)
                     .with_context(|| format!("cannot write to {}", self.node.dir.display()))?;
-                launch::start(&self.node, Command::new(&self.file), &self.identity, self.ports)
-                    .with_context(|| format!("cannot start {}", self.file.display()))
+                launch::start(
+                    &self.node,
+                    Command::new(&self.file),
+                    &self.identity,
+                    self.ports,
+                )
+                .with_context(|| format!("cannot start {}", self.file.display()))
             }
             Source::Compose => {
                 let project = Project::of(&self.node);

@@ -33,6 +33,7 @@ use files::{NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
 pub use api::Binding;
+pub use compose::engine as docker_engine;
 pub use elsewhere::NodeElsewhere;
 pub use own::OwnNode;
 

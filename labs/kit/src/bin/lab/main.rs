@@ -5,6 +5,7 @@ mod broker;
 mod build;
 mod cast;
 mod check;
+mod credentials;
 mod demo;
 mod diff;
 mod doctor;
@@ -23,6 +24,7 @@ mod stage;
 mod stop;
 mod term;
 mod trouble;
+mod up;
 mod watch;
 
 use std::process::ExitCode;
@@ -56,6 +58,14 @@ enum Command {
     Reset(reset::Args),
     /// Start the chapter's services, or one program of it, to play with
     Run(run::Args),
+    /// Start the chapter's services in containers, or one program of it beside them
+    Up(up::Args),
+    /// Take the chapter's containers away
+    Down(up::DownArgs),
+    /// Show what the chapter's containers print
+    Logs(up::LogsArgs),
+    /// Build an image and push it to a registry
+    Push(up::PushArgs),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),
     /// The lecture's demonstration: two machines, a cable, a queue
@@ -88,6 +98,10 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Watch(args) => watch::run(&paths, &args),
         Command::Reset(args) => reset::run(&paths, &args),
         Command::Run(args) => run::run(&paths, &args),
+        Command::Up(args) => up::run(&paths, &args),
+        Command::Down(args) => up::down(&paths, &args),
+        Command::Logs(args) => up::logs(&paths, &args),
+        Command::Push(args) => up::push(&paths, &args),
         Command::Broker(args) => broker::run(&paths, &args),
         Command::Demo(args) => demo::run(&paths, &args),
         Command::Hosts(args) => hosts::run(&paths, &args),

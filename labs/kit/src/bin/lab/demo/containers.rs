@@ -78,7 +78,13 @@ impl Containers {
     fn compose(&self, host: Host, words: &[&str]) -> Command {
         let file = self.compose.join(file(host)).display().to_string();
         // Nobody's own settings: neither those in compose/.env, nor those of a shell.
-        let settings = ["compose", "--ansi=never", "--env-file=/dev/null", "--file", &file];
+        let settings = [
+            "compose",
+            "--ansi=never",
+            "--env-file=/dev/null",
+            "--file",
+            &file,
+        ];
         let mut compose = docker(&self.site.place, host, &[&settings, words].concat());
         for unwanted in ["COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"] {
             compose.env_remove(unwanted);
@@ -118,7 +124,9 @@ pub fn broker_image(paths: &Paths) -> Result<String> {
     let file = paths.root.join("compose").join(file(Host::A));
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("cannot read {}", paths.short(&file)))?;
-    let image = text.lines().find_map(|line| line.trim().strip_prefix("image: rabbitmq"));
+    let image = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("image: rabbitmq"));
     let image = image.with_context(|| format!("no broker in {}", paths.short(&file)))?;
     Ok(format!("rabbitmq{image}"))
 }

@@ -23,7 +23,10 @@ impl Kind {
     /// The best that can be had; says what is missing for a better one.
     pub async fn choose(paths: &Paths) -> Self {
         if let Err(why) = possible() {
-            say(&format!("no hosts: {why}"), "relays stand in for them (--local)");
+            say(
+                &format!("no hosts: {why}"),
+                "relays stand in for them (--local)",
+            );
             return Self::Local;
         }
         let why = match containers().await {
@@ -35,7 +38,10 @@ impl Kind {
             .iter()
             .find(|candidate| candidate.name == "installed RabbitMQ");
         if rabbit.is_some_and(|candidate| candidate.available) {
-            say(&format!("no containers: {why}"), "the programs run on the hosts as they are");
+            say(
+                &format!("no containers: {why}"),
+                "the programs run on the hosts as they are",
+            );
             return Self::Native;
         }
         say(

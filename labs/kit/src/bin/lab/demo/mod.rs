@@ -25,6 +25,7 @@ use crate::hosts::place::Place;
 use crate::stop::asked;
 use crate::term::{BOLD, DIM};
 use crate::trouble::tell;
+use crate::up::{Image, make_image};
 use containers::{Containers, broker_image};
 use kind::Kind;
 use local::Local;
@@ -110,8 +111,12 @@ async fn make(
     }
     let package = chapter.package(variant);
     images::fetch(&broker_image(paths)?).await?;
-    if !args.no_build {
-        // TODO: the image
+    let made = match args.no_build {
+        true => Image::Made,
+        false => make_image(paths, chapter, variant).await?,
+    };
+    if made == Image::CompileError {
+        return Ok(Built::CompileError);
     }
     Ok(Built::Program(package.into()))
 }

@@ -64,7 +64,11 @@ impl Stage for Native {
         let broker = match self.site.broker(&user, &password).await {
             Ok(broker) => broker,
             Err(error) => {
-                let end = self.node.borrow_mut().as_mut().and_then(NodeElsewhere::ended);
+                let end = self
+                    .node
+                    .borrow_mut()
+                    .as_mut()
+                    .and_then(NodeElsewhere::ended);
                 return Err(match end {
                     Some(end) => error.context(format!("it ended: {end}")),
                     None => error,

@@ -40,7 +40,11 @@ pub fn page(page: &Page, talk: &Talk) -> bool {
         ("confirmed", *confirmed, "to the producer, by the broker"),
         ("received", *received, "by the consumer on VM B"),
         ("duplicates", *duplicates, "of these, known by their ids"),
-        ("effects", rows.len() as u64, "rows in the consumer's database"),
+        (
+            "effects",
+            rows.len() as u64,
+            "rows in the consumer's database",
+        ),
     ] {
         talk.count(label, number, words);
     }
@@ -55,7 +59,10 @@ pub fn page(page: &Page, talk: &Talk) -> bool {
             false
         }
         (false, _) => {
-            talk.bad(&format!("LOST: {} of {confirmed} confirmed messages", lost.len()));
+            talk.bad(&format!(
+                "LOST: {} of {confirmed} confirmed messages",
+                lost.len()
+            ));
             talk.part("missing", &named(&lost));
             false
         }
@@ -95,9 +102,9 @@ mod tests {
 
     #[test]
     fn what_was_confirmed_and_had_no_effect_is_lost() {
-        assert_eq!(lost(3, &rows(&[1, 2, 3])), []);
+        assert!(lost(3, &rows(&[1, 2, 3])).is_empty());
         // Sent, and its confirm lost: no matter that it arrived.
-        assert_eq!(lost(3, &rows(&[3, 1, 2, 4])), []);
+        assert!(lost(3, &rows(&[3, 1, 2, 4])).is_empty());
         assert_eq!(lost(4, &rows(&[1, 3])), [2, 4]);
     }
 
@@ -105,6 +112,9 @@ mod tests {
     fn of_many_the_first_are_named() {
         assert_eq!(named(&[2, 4]), "message 2, 4");
         let many: Vec<u64> = (1..=12).collect();
-        assert_eq!(named(&many), "message 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more");
+        assert_eq!(
+            named(&many),
+            "message 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more"
+        );
     }
 }

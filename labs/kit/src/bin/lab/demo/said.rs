@@ -28,8 +28,7 @@ pub fn sent(log: &str) -> Sent {
 
 /// The consumer's count, in what it printed.
 pub fn received(log: &str) -> Received {
-    let [received, duplicates, effects] =
-        total(log, ["received ", ", duplicates ", ", effects "]);
+    let [received, duplicates, effects] = total(log, ["received ", ", duplicates ", ", effects "]);
     Received {
         received,
         duplicates,
@@ -40,7 +39,10 @@ pub fn received(log: &str) -> Received {
 /// What a line says that is no count, without its time and level.
 pub fn event(line: &str) -> Option<&str> {
     let is_count = received_line(line).is_some() || sent_line(line).is_some();
-    let words = line.split_once(": ").map_or(line, |(_, words)| words).trim();
+    let words = line
+        .split_once(": ")
+        .map_or(line, |(_, words)| words)
+        .trim();
     (!is_count && !words.is_empty()).then_some(words)
 }
 
@@ -113,7 +115,10 @@ mod tests {
     fn an_event_is_a_line_that_counts_nothing() {
         let line = "18:21:15.759 WARN  consumer: no heartbeat; trying again in 197.0ms";
         assert_eq!(event(line), Some("no heartbeat; trying again in 197.0ms"));
-        assert_eq!(event("x INFO  consumer: received 1, duplicates 0, effects 1"), None);
+        assert_eq!(
+            event("x INFO  consumer: received 1, duplicates 0, effects 1"),
+            None
+        );
         assert_eq!(event("x INFO  producer: sent 1, confirmed 1"), None);
         assert_eq!(event(""), None);
     }

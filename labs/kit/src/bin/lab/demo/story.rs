@@ -58,7 +58,9 @@ async fn first_act<'a, S: Stage>(stage: &'a S, talk: &'a Talk) -> Result<Story<'
     let begun = Instant::now();
     let broker = stage.start_broker().await?;
     let (version, vhost, took) = (&broker.version, stage.vhost(), begun.elapsed());
-    talk.good(&format!("the broker is up after {took:.1?}: {version}, vhost {vhost}"));
+    talk.good(&format!(
+        "the broker is up after {took:.1?}: {version}, vhost {vhost}"
+    ));
     stage.start(Role::Producer).await?;
     let story = Story {
         stage,
@@ -86,12 +88,17 @@ impl<S: Stage> Story<'_, S> {
         );
         let enter = self.talk.ask("starts the consumer on VM B");
         let grown = match enter {
-            None => self.until("a queue that grows", SOON, |now| now.depth >= ENOUGH).await?,
+            None => {
+                self.until("a queue that grows", SOON, |now| now.depth >= ENOUGH)
+                    .await?
+            }
             Some(mut enter) => {
-                self.until("", Duration::MAX, |_| enter.was_pressed()).await?
+                self.until("", Duration::MAX, |_| enter.was_pressed())
+                    .await?
             }
         };
-        self.talk.note(&format!("{} messages wait for a consumer", grown.depth));
+        self.talk
+            .note(&format!("{} messages wait for a consumer", grown.depth));
         Ok(())
     }
 
@@ -100,8 +107,11 @@ impl<S: Stage> Story<'_, S> {
         self.stage.start(Role::Consumer).await?;
         self.on_stage.push(Role::Consumer);
         let begun = Instant::now();
-        self.cleared(begun, "the consumer took all that waited, and from now on each message as it comes")
-            .await?;
+        self.cleared(
+            begun,
+            "the consumer took all that waited, and from now on each message as it comes",
+        )
+        .await?;
         self.talk.pause("pulls the cable").await;
         Ok(())
     }
@@ -127,7 +137,8 @@ impl<S: Stage> Story<'_, S> {
                 .await?
             }
             Some(mut enter) => {
-                self.until("", Duration::MAX, |_| enter.was_pressed()).await?
+                self.until("", Duration::MAX, |_| enter.was_pressed())
+                    .await?
             }
         };
         let out = pulled.elapsed();
@@ -154,7 +165,8 @@ impl<S: Stage> Story<'_, S> {
             let event = log.lines().skip(before).find_map(said::event);
             if let (false, Some(words)) = (consumer, event) {
                 consumer = true;
-                self.talk.note(&format!("after {after:.1?} the consumer: {words}"));
+                self.talk
+                    .note(&format!("after {after:.1?} the consumer: {words}"));
             }
             self.talk.bar(now.depth);
             if after > NOTICED {
@@ -184,7 +196,8 @@ impl<S: Stage> Story<'_, S> {
         self.until("the consumer is back", NOTICED, |now| now.consumers > 0)
             .await?;
         let back = plugged.elapsed();
-        self.talk.note(&format!("the consumer is back after {back:.1?}"));
+        self.talk
+            .note(&format!("the consumer is back after {back:.1?}"));
         self.cleared(plugged, "the queue is empty again").await?;
         self.talk.pause("counts what was lost").await;
         Ok(())
@@ -192,10 +205,12 @@ impl<S: Stage> Story<'_, S> {
 
     async fn last_page(&mut self) -> Result<bool> {
         self.talk.act(6, "What was lost?");
-        self.talk.say("The producer is told to stop, and the queue runs dry.");
+        self.talk
+            .say("The producer is told to stop, and the queue runs dry.");
         self.on_stage.retain(|role| *role == Role::Consumer);
         self.stage.stop(Role::Producer).await?;
-        self.until("an empty queue", SOON, |now| now.depth == 0).await?;
+        self.until("an empty queue", SOON, |now| now.depth == 0)
+            .await?;
         self.on_stage.clear();
         self.stage.stop(Role::Consumer).await?;
         let dead = self.broker.queue(self.stage.vhost(), DEAD).await?;
@@ -209,9 +224,12 @@ impl<S: Stage> Story<'_, S> {
     }
 
     async fn cleared(&self, begun: Instant, words: &str) -> Result<()> {
-        self.until("the queue is cleared", SOON, |now| now.depth == 0 && now.consumers > 0)
-            .await?;
-        self.talk.good(&format!("cleared after {:.1?}: {words}", begun.elapsed()));
+        self.until("the queue is cleared", SOON, |now| {
+            now.depth == 0 && now.consumers > 0
+        })
+        .await?;
+        self.talk
+            .good(&format!("cleared after {:.1?}: {words}", begun.elapsed()));
         Ok(())
     }
 

@@ -38,11 +38,6 @@ impl Talk {
         }
     }
 
-    /// Whether the story goes on by itself.
-    pub fn auto(&self) -> bool {
-        self.auto
-    }
-
     /// The heading of an act.
     pub fn act(&self, number: usize, title: &str) {
         self.close();

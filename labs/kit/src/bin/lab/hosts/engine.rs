@@ -77,7 +77,10 @@ pub async fn start(place: &Place, host: Host) -> Result<()> {
 fn inside(host: Host, dir: &Path, program: &str) -> Command {
     let [nsenter, net] = host.enter();
     let mut daemon = command([&nsenter, &net, program]);
-    daemon.process_group(0).current_dir(dir).stdin(Stdio::null());
+    daemon
+        .process_group(0)
+        .current_dir(dir)
+        .stdin(Stdio::null());
     daemon
 }
 
@@ -106,7 +109,10 @@ where
     };
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    bail!("{name} {end}\n{}", lines[lines.len().saturating_sub(3)..].join("\n"))
+    bail!(
+        "{name} {end}\n{}",
+        lines[lines.len().saturating_sub(3)..].join("\n")
+    )
 }
 
 /// The version of a host's engine.
@@ -114,7 +120,12 @@ where
 /// # Errors
 /// When none answers.
 pub async fn version(place: &Place, host: Host) -> Result<String> {
-    tool(docker(place, host, &["version", "--format", "{{.Server.Version}}"])).await
+    tool(docker(
+        place,
+        host,
+        &["version", "--format", "{{.Server.Version}}"],
+    ))
+    .await
 }
 
 /// Docker's client, for the engine of `host`.

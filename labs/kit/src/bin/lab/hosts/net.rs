@@ -55,7 +55,9 @@ pub async fn remove() -> Result<()> {
 /// When the kernel or the tools refuse.
 pub async fn pull() -> Result<()> {
     let a = Host::A.name();
-    sh(&format!("ip -n {a} link set {CARD} down")).await.map(drop)
+    sh(&format!("ip -n {a} link set {CARD} down"))
+        .await
+        .map(drop)
 }
 
 /// Plugs it in again.

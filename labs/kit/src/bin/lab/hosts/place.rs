@@ -34,14 +34,6 @@ impl Host {
         }
     }
 
-    /// As the lecture calls it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::A => "VM A",
-            Self::B => "VM B",
-        }
-    }
-
     /// Its address on the network between the two.
     pub fn address(self) -> &'static str {
         match self {
@@ -79,7 +71,10 @@ impl Place {
         let dir = std::path::absolute(&dir).unwrap_or(dir);
         if dir.as_os_str().len() > SOCKET_PATH {
             return Err(trouble(
-                format!("the path {} is too long for an engine's socket", dir.display()),
+                format!(
+                    "the path {} is too long for an engine's socket",
+                    dir.display()
+                ),
                 "export CARGO_TARGET_DIR=<a folder with a shorter path>",
             ));
         }

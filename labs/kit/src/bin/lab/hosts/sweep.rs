@@ -37,10 +37,8 @@ const ASKED: [&str; 2] = ["dockerd", "containerd"];
 /// # Errors
 /// When something stays all the same: what, and why.
 pub async fn sweep(place: &Place) -> Result<()> {
-    let emptied = futures_lite::future::zip(
-        engine::empty(place, Host::A),
-        engine::empty(place, Host::B),
-    );
+    let emptied =
+        futures_lite::future::zip(engine::empty(place, Host::A), engine::empty(place, Host::B));
     // One that hangs is killed below.
     let _ = tokio::time::timeout(EMPTY, emptied).await;
     end_processes(place).await?;

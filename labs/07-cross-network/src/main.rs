@@ -5,6 +5,7 @@ mod backoff;
 mod connect;
 mod consumer;
 mod failure;
+mod message;
 mod producer;
 mod rights;
 mod session;

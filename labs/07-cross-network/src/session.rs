@@ -33,26 +33,19 @@ pub async fn keep(
 ) -> Result<()> {
     let mut backoff = Backoff::default();
     // HOLE 5: try again after each pause, on a new connection, until the session is done, it
-    // is hopeless, or `shutdown` ends the waiting.
-    while !shutdown.is_cancelled() {
-        let begun = Instant::now();
-        let Some(connected) = shutdown.run_until_cancelled(connect(broker)).await else {
-            break;
-        };
-        let outcome = match connected {
-            Ok(connection) => once(&connection, &session).await,
-            Err(error) => Err(error),
-        };
-        let error = match outcome {
-            Ok(()) => break,
+    // Naive: it waits for its first connection, whatever SIGTERM says, and ends with it.
+    let connection = loop {
+        match connect(broker).await {
+            Ok(connection) => break connection,
             Err(error) if hopeless(&error) => return Err(error),
-            Err(error) => error,
-        };
-        let pause = backoff.pause(begun.elapsed());
-        log::warn!("{error:#}; trying again in {pause:.1?}");
-        shutdown.run_until_cancelled(sleep(pause)).await;
-    }
-    Ok(())
+            Err(error) => {
+                let pause = backoff.pause(Duration::ZERO);
+                log::warn!("{error:#}; trying again in {pause:.1?}");
+                sleep(pause).await;
+            }
+        }
+    };
+    session(&connection).await
     // END HOLE 5
 }
 

@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// A connection that has lasted so long was a good one: what ends it is a new trouble, and
 /// not the old one again.
-const STEADY: Duration = Duration::from_secs(5);
+const STEADY: Duration = LONGEST;
 
 /// The pauses between tries, over all of the program's life.
 #[derive(Default)]

@@ -9,6 +9,7 @@ use crate::settings::Broker;
 
 /// Looks up the broker's name, calls it, and logs in: one try, within the timeout.
 pub async fn connect(broker: &Broker) -> Result<Connection> {
+    log::info!("calling {}:{}", broker.host, broker.port);
     // HOLE 2: the address put together from its fields, the heartbeat in its query; one
     // timeout around all of the connecting.
     let uri = AMQPUri {

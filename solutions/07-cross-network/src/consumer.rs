@@ -12,7 +12,7 @@ use common::{settings, shutdown};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Connection, Consumer};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -79,8 +79,10 @@ impl Recorder {
         log::info!("ready, with prefetch {}", self.settings.prefetch);
         while let Some(next) = self.shutdown.run_until_cancelled(deliveries.next()).await {
             let delivery = next.context("the broker ended the subscription")??;
+            let text = String::from_utf8_lossy(&delivery.data);
+            log::debug!("in hand: {text}");
             sleep(Duration::from_millis(self.settings.work_ms)).await;
-            self.settle(&delivery).await?;
+            self.settle(&delivery, &text).await?;
             add_one(&self.count.received);
             self.tell();
         }
@@ -103,9 +105,9 @@ impl Recorder {
     }
 
     /// Gives the message its effect, once, and then tells the broker.
-    async fn settle(&self, delivery: &Delivery) -> Result<()> {
-        let text = String::from_utf8_lossy(&delivery.data);
-        let id = delivery.properties.message_id();
+    async fn settle(&self, delivery: &Delivery, text: &str) -> Result<()> {
+        let id = delivery.properties.message_id().as_ref();
+        let id = id.map(ShortString::as_str);
         // HOLE 6: commit it under its id, then ack, and count what it was: an effect, or a
         // duplicate. One without an id is rejected for good, as nobody could tell its double.
         let Some(id) = id else {
@@ -114,7 +116,7 @@ impl Recorder {
             delivery.reject(options).await?;
             return Ok(());
         };
-        let new = self.store.record(id.as_str(), &text).await?;
+        let new = self.store.record(id, text).await?;
         delivery.ack(BasicAckOptions::default()).await?;
         add_one(match new {
             true => &self.count.effects,

@@ -5,21 +5,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use common::shutdown;
 use futures_lite::future::poll_once;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 use tokio::time::{Interval, interval};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+use crate::message::{self, Message};
 use crate::session;
 use crate::settings::Broker;
-
-/// The exchange, and the key under which its queue is bound. An administrator has made both.
-const MESSAGES: &str = "messages";
 
 /// How many messages may be on their way at once, sent and not confirmed yet.
 const WINDOW: usize = 256;
@@ -41,12 +38,6 @@ fn rate(text: &str) -> Result<f64, String> {
         Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
         _ => Err("it should be a number from 0.001 to 1000".to_owned()),
     }
-}
-
-struct Message {
-    /// The same however often it is sent: by it the consumer knows a double.
-    id: String,
-    text: String,
 }
 
 /// What was sent so far, over all connections.
@@ -129,24 +120,17 @@ impl Work {
 
     fn make(&mut self) {
         self.sent += 1;
-        self.window.push_back(Message {
-            id: Uuid::new_v4().to_string(),
-            text: format!("message {}", self.sent),
-        });
+        self.window.push_back(Message::new(self.sent));
     }
 
     /// Sends the window, then awaits the confirms in turn; what is confirmed leaves it.
     async fn send(&mut self, channel: &Channel) -> Result<()> {
         let mut confirms = Vec::new();
         for message in &self.window {
-            confirms.push(publish(channel, message).await?);
+            confirms.push(message.publish(channel).await?);
         }
         for confirm in confirms {
-            match confirm.await? {
-                Confirmation::Ack(None) => {}
-                Confirmation::Ack(Some(_)) => bail!("a message came back: no queue takes it"),
-                other => bail!("the broker did not take a message: {other:?}"),
-            }
+            message::accepted(confirm.await?)?;
             self.window.pop_front();
             self.confirmed += 1;
             self.tell();
@@ -157,18 +141,4 @@ impl Work {
     fn tell(&self) {
         log::info!("sent {}, confirmed {}", self.sent, self.confirmed);
     }
-}
-
-async fn publish(channel: &Channel, message: &Message) -> Result<PublisherConfirm> {
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
-    let properties = BasicProperties::default()
-        .with_message_id(message.id.as_str().into())
-        .with_content_type("text/plain".into())
-        .with_delivery_mode(2); // persistent: written to disk
-    let body = message.text.as_bytes();
-    let sent = channel.basic_publish(MESSAGES.into(), MESSAGES.into(), options, body, properties);
-    Ok(sent.await?)
 }

@@ -291,6 +291,15 @@ impl Broker {
         self.api.permit(user, vhost, rights).await
     }
 
+    /// Closes the connections to a vhost that are listed, which new ones are a moment after
+    /// they were opened, and gives how many. Each is told 320, CONNECTION_FORCED.
+    ///
+    /// # Errors
+    /// When the management API does not answer.
+    pub async fn close_connections(&self, vhost: &str) -> Result<usize> {
+        self.api.close_connections(vhost).await
+    }
+
     /// Deletes a user.
     ///
     /// # Errors

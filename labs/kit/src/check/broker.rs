@@ -99,6 +99,17 @@ impl Lab {
             .context("the check cannot connect to the broker")?)
     }
 
+    /// The URL of the room's vhost for `login`, past every wiretap.
+    ///
+    /// # Errors
+    /// Unknown in a chapter without a broker.
+    pub fn url_for(&self, login: &Login) -> Outcome<String> {
+        let mut address = self.need_broker()?.address.clone();
+        address.user.clone_from(&login.user);
+        address.password.clone_from(&login.password);
+        Ok(address.url(&self.0.vhost))
+    }
+
     /// Publishes to `queue` as a foreign client would, one message for each body with its
     /// properties, and waits for the confirms.
     ///
@@ -196,6 +207,20 @@ impl Lab {
         self.journal()
             .note("administrator: made exchanges and queues");
         Ok(())
+    }
+
+    /// Closes the connections to this room's vhost that the broker lists by now, as an operator
+    /// does, with 320, CONNECTION_FORCED; gives how many.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not say.
+    pub async fn close_connections(&self) -> Outcome<usize> {
+        let closed = self.need_broker()?.close_connections(self.vhost()).await?;
+        if closed > 0 {
+            self.journal()
+                .note(format!("operator: closed {closed} connection(s)"));
+        }
+        Ok(closed)
     }
 
     /// The rights that the program under check says its users need.

@@ -101,6 +101,19 @@ impl Service {
         self
     }
 
+    /// The value of a variable of the environment that it is started with.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.0.launch.borrow().environment.get(name).cloned()
+    }
+
+    /// Takes a variable out of the environment that it is started with.
+    #[must_use]
+    pub fn without(self, name: &str) -> Self {
+        self.0.launch.borrow_mut().environment.remove(name);
+        self
+    }
+
     /// Has it log in as `login` and ask for `vhost`, which may not be there.
     ///
     /// # Panics

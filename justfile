@@ -109,7 +109,13 @@ broker *ACTION:
 demo *ARGS:
     {{ build }}; exec {{ quote(lab) }} demo "$@"
 
-# Two hosts on this machine: up, down or status
+# Passwords for two real machines, into compose/.env
+[group('two machines')]
+[no-exit-message]
+credentials *ARGS:
+    {{ build }}; exec {{ quote(lab) }} credentials "$@"
+
+# Two hosts on this machine: up, down, status, check
 [group('two machines')]
 [no-exit-message]
 hosts *ACTION:

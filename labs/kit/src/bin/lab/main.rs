@@ -9,6 +9,7 @@ mod credentials;
 mod demo;
 mod diff;
 mod doctor;
+mod handout;
 mod hint;
 mod hosts;
 mod probe;
@@ -68,6 +69,8 @@ enum Command {
     Push(up::PushArgs),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),
+    /// Make the passwords that two real machines need
+    Credentials(handout::Args),
     /// The lecture's demonstration: two machines, a cable, a queue
     Demo(demo::Args),
     /// Two hosts on this machine, joined by a cable
@@ -103,6 +106,7 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Logs(args) => up::logs(&paths, &args),
         Command::Push(args) => up::push(&paths, &args),
         Command::Broker(args) => broker::run(&paths, &args),
+        Command::Credentials(args) => handout::run(&paths, &args),
         Command::Demo(args) => demo::run(&paths, &args),
         Command::Hosts(args) => hosts::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),

@@ -25,7 +25,7 @@ const VHOST: &str = "cross-network";
 
 /// The stage of containers.
 pub struct Containers {
-    site: Site,
+    pub site: Site,
     compose: PathBuf,
     /// The image of the programs.
     image: String,
@@ -36,7 +36,7 @@ pub struct Containers {
 }
 
 impl Role {
-    fn container(self) -> String {
+    pub fn container(self) -> String {
         format!("{}-{}-1", project(self.host()), self.name())
     }
 }
@@ -75,7 +75,7 @@ impl Containers {
     }
 
     /// `docker compose` on a host, with its file and all that this asks for.
-    fn compose(&self, host: Host, words: &[&str]) -> Command {
+    pub fn compose(&self, host: Host, words: &[&str]) -> Command {
         let file = self.compose.join(file(host)).display().to_string();
         // Nobody's own settings: neither those in compose/.env, nor those of a shell.
         let settings = [
@@ -106,12 +106,40 @@ impl Containers {
         compose
     }
 
+    /// What a service beside `role` has printed.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn logs(&self, role: Role, service: &str) -> Result<String> {
+        let container = format!("{}-{service}-1", project(role.host()));
+        let mut logs = self.docker(role, &["logs", &container]);
+        let output = logs.kill_on_drop(true).output();
+        let output = tokio::time::timeout(Duration::from_secs(10), output).await;
+        let output = output.context("`docker logs` does not end")??;
+        let [out, err] = [output.stdout, output.stderr];
+        Ok(String::from_utf8_lossy(&out).into_owned() + &String::from_utf8_lossy(&err))
+    }
+
+    /// The volume of the consumer's database.
+    pub fn volume(&self) -> String {
+        format!("{}_messages", project(Host::B))
+    }
+
+    /// As whom a program logs in.
+    pub fn login(&self, role: Role) -> &Login {
+        match role {
+            Role::Producer => &self.producer,
+            Role::Consumer => &self.consumer,
+        }
+    }
+
     async fn up(&self, host: Host, service: &str) -> Result<()> {
         let up = self.compose(host, &["up", "--detach", "--wait", service]);
         tool_within(HEALTHY, up).await.map(drop)
     }
 
-    fn docker(&self, role: Role, words: &[&str]) -> Command {
+    /// Docker's client, for the engine of the host where `role` is.
+    pub fn docker(&self, role: Role, words: &[&str]) -> Command {
         docker(&self.site.place, role.host(), words)
     }
 }
@@ -183,12 +211,7 @@ impl Stage for Containers {
     }
 
     async fn log(&self, role: Role) -> Result<String> {
-        let mut logs = self.docker(role, &["logs", &role.container()]);
-        let output = logs.kill_on_drop(true).output();
-        let output = tokio::time::timeout(Duration::from_secs(10), output).await;
-        let output = output.context("`docker logs` does not end")??;
-        let [out, err] = [output.stdout, output.stderr];
-        Ok(String::from_utf8_lossy(&out).into_owned() + &String::from_utf8_lossy(&err))
+        self.logs(role, role.name()).await
     }
 
     async fn pull(&self) -> Result<()> {
@@ -200,8 +223,13 @@ impl Stage for Containers {
     }
 
     async fn rows(&self) -> Result<Vec<Row>> {
-        let volume = format!("{}_messages", project(Host::B));
-        let inspect = ["volume", "inspect", "--format", "{{.Mountpoint}}", &volume];
+        let inspect = [
+            "volume",
+            "inspect",
+            "--format",
+            "{{.Mountpoint}}",
+            &self.volume(),
+        ];
         let folder = tool(self.docker(Role::Consumer, &inspect)).await?;
         rows(&PathBuf::from(folder).join("messages.sqlite"), QUEUE)
     }

@@ -1,15 +1,19 @@
 //! `demo`: the lecture's demonstration, narrated for a class.
 
+mod checks;
 mod containers;
 mod kind;
 mod local;
 mod native;
 mod page;
 mod programs;
+mod report;
+mod rig;
 mod said;
 mod stage;
 mod story;
 mod talk;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -24,7 +28,7 @@ use crate::hosts::images;
 use crate::hosts::place::Place;
 use crate::stop::asked;
 use crate::term::{BOLD, DIM};
-use crate::trouble::tell;
+use crate::trouble::{tell, trouble};
 use crate::up::{Image, make_image};
 use containers::{Containers, broker_image};
 use kind::Kind;
@@ -44,6 +48,13 @@ pub struct Args {
     /// Play it with relays instead of hosts: needs no root, and no Linux
     #[arg(long)]
     local: bool,
+    #[command(flatten)]
+    programs: ProgramArgs,
+}
+
+/// Which programs are played, and how.
+#[derive(Debug, clap::Args)]
+pub struct ProgramArgs {
     /// Your lab's programs instead of the solution's
     #[arg(long)]
     lab: bool,
@@ -56,46 +67,83 @@ pub struct Args {
 }
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
+    actix_web::rt::System::new().block_on(async {
+        let local = args.local.then_some(Kind::Local);
+        let prepared = match prepare(paths, &args.programs, local).await? {
+            Ok(prepared) => prepared,
+            Err(code) => return Ok(code),
+        };
+        let (talk, lab) = (Talk::new(args.auto), args.programs.lab);
+        match prepared {
+            Prepared::Containers(stage) => show(&stage, &talk, lab).await,
+            Prepared::Native(stage) => show(&stage, &talk, lab).await,
+            Prepared::Local(stage) => show(&stage, &talk, lab).await,
+        }
+    })
+}
+
+/// `hosts check`.
+///
+/// # Errors
+/// When this machine has no hosts, or trouble.
+pub fn check(paths: &Paths, args: &ProgramArgs) -> Result<ExitCode> {
+    actix_web::rt::System::new().block_on(async {
+        match prepare(paths, args, None).await? {
+            Ok(Prepared::Containers(stage)) => report::check(&stage).await,
+            Ok(Prepared::Native(stage)) => report::check(&stage).await,
+            Ok(Prepared::Local(_)) => Err(trouble(
+                "these checks take hosts, and a broker on one of them",
+                "see above what is missing; or: just lab 07, whose checks need none",
+            )),
+            Err(code) => Ok(code),
+        }
+    })
+}
+
+/// A stage that is ready to be raised.
+enum Prepared {
+    Containers(Containers),
+    Native(Native),
+    Local(Local),
+}
+
+/// Chooses a stage and makes what is played on it; or gives an exit code, when the sources do
+/// not compile or somebody has asked to stop.
+async fn prepare(
+    paths: &Paths,
+    args: &ProgramArgs,
+    kind: Option<Kind>,
+) -> Result<Result<Prepared, ExitCode>> {
     let variant = match args.lab {
         true => Variant::Lab,
         false => Variant::Solution,
     };
     let chapter = Chapter::resolve(&paths.root, "07")?;
-    actix_web::rt::System::new().block_on(async {
-        let ready = async {
-            let kind = match args.stage {
-                Some(kind) => kind,
-                None if args.local => Kind::Local,
-                None => Kind::choose(paths).await,
-            };
-            Ok::<_, anyhow::Error>((kind, make(paths, &chapter, variant, kind, args).await?))
+    let made = async {
+        let kind = match kind.or(args.stage) {
+            Some(kind) => kind,
+            None => Kind::choose(paths).await,
         };
-        let (kind, made) = tokio::select! {
-            biased;
-            code = asked() => return Ok(ExitCode::from(code?)),
-            ready = ready => ready?,
-        };
-        let Built::Program(program) = made else {
-            does_not_compile(&chapter, variant, None);
-            return Ok(ExitCode::FAILURE);
-        };
-        let talk = Talk::new(args.auto);
-        match kind {
-            Kind::Containers => {
-                let image = chapter.package(variant);
-                let stage = Containers::new(paths, Place::of(paths)?, &image)?;
-                show(&stage, &talk, args.lab).await
-            }
-            Kind::Native => {
-                let stage = Native::new(paths, Place::of(paths)?, &program)?;
-                show(&stage, &talk, args.lab).await
-            }
-            Kind::Local => {
-                let stage = Local::new(paths, &program)?;
-                show(&stage, &talk, args.lab).await
-            }
+        Ok::<_, anyhow::Error>((kind, make(paths, &chapter, variant, kind, args).await?))
+    };
+    let (kind, made) = tokio::select! {
+        biased;
+        code = asked() => return Ok(Err(ExitCode::from(code?))),
+        made = made => made?,
+    };
+    let Built::Program(program) = made else {
+        does_not_compile(&chapter, variant, None);
+        return Ok(Err(ExitCode::FAILURE));
+    };
+    let place = Place::of(paths);
+    Ok(Ok(match kind {
+        Kind::Containers => {
+            let image = chapter.package(variant);
+            Prepared::Containers(Containers::new(paths, place?, &image)?)
         }
-    })
+        Kind::Native => Prepared::Native(Native::new(paths, place?, &program)?),
+        Kind::Local => Prepared::Local(Local::new(paths, &program)?),
+    }))
 }
 
 /// Makes what is played: the program, or the images.
@@ -104,7 +152,7 @@ async fn make(
     chapter: &Chapter,
     variant: Variant,
     kind: Kind,
-    args: &Args,
+    args: &ProgramArgs,
 ) -> Result<Built> {
     if kind != Kind::Containers {
         return build(paths, chapter, variant, Product::Program).await;
@@ -172,13 +220,22 @@ async fn explain(stage: &impl Stage, talk: &Talk, error: &anyhow::Error) -> Exit
             tell(error)
         }
     };
+    for (name, text) in last_words(stage).await {
+        talk.part(name, &text);
+    }
+    code
+}
+
+/// The last lines of what the programs have printed.
+async fn last_words(stage: &impl Stage) -> Vec<(&'static str, String)> {
+    let mut words = Vec::new();
     for role in [Role::Producer, Role::Consumer] {
         let log = stage.log(role).await.unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
         if !last.is_empty() {
-            talk.part(role.name(), &last);
+            words.push((role.name(), last));
         }
     }
-    code
+    words
 }

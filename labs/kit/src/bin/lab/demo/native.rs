@@ -1,14 +1,16 @@
 //! The story without containers: the installed RabbitMQ and the programs as they are, each on
 //! its host.
 
-use std::cell::{OnceCell, RefCell};
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use kit::access::Access;
+use anyhow::{Context, Result};
+use kit::access::{self, Login};
 use kit::broker::{Broker, NodeElsewhere};
 use kit::check::{Row, rows};
 use kit::paths::Paths;
+use serde_json::{Value, json};
 
 use super::programs::Programs;
 use super::stage::{QUEUE, Role, Stage};
@@ -19,26 +21,71 @@ const VHOST: &str = "cross-network";
 
 /// The stage of programs on hosts.
 pub struct Native {
-    site: Site,
-    paths: Paths,
-    programs: Programs,
-    node: RefCell<Option<NodeElsewhere>>,
-    access: OnceCell<Access>,
+    pub site: Site,
+    pub programs: Programs,
+    topology: PathBuf,
+    pub node: RefCell<Option<NodeElsewhere>>,
+    admin: Login,
+    logins: [Login; 2],
 }
 
 impl Native {
-    /// A stage for `program`.
+    /// A stage for `program`, with generated passwords.
     ///
     /// # Errors
     /// When the folder of its logs cannot be made.
     pub fn new(paths: &Paths, place: Place, program: &Path) -> Result<Self> {
         Ok(Self {
             site: Site::new(place),
-            paths: paths.clone(),
             programs: Programs::new(program, &paths.data().join("demo"))?,
+            topology: paths.root.join("compose/07-topology.json"),
             node: RefCell::default(),
-            access: OnceCell::new(),
+            admin: Login::generate("admin"),
+            logins: [Role::Producer, Role::Consumer].map(|role| Login::generate(role.name())),
         })
+    }
+
+    /// As whom a program logs in.
+    pub fn login(&self, role: Role) -> &Login {
+        let [producer, consumer] = &self.logins;
+        match role {
+            Role::Producer => producer,
+            Role::Consumer => consumer,
+        }
+    }
+
+    /// What a program finds in its environment.
+    pub fn environment(&self, role: Role) -> BTreeMap<String, String> {
+        self.login(role).environment(Host::A.address(), AMQP, VHOST)
+    }
+
+    /// What the broker begins with, as `compose/07-vm-a.yml` has it: the topology, users, and
+    /// the rights that the program itself names.
+    async fn definitions(&self) -> Result<Value> {
+        let grants = access::ask(&self.programs.program).await?;
+        let text = std::fs::read(&self.topology).context("cannot read the topology")?;
+        let mut all: Value = serde_json::from_slice(&text).context("the topology is no JSON")?;
+        let user = |login: &Login, tags: &str| {
+            let Login { user, password } = login;
+            json!({ "name": user, "password": password, "tags": tags })
+        };
+        let rights = |user: &str, configure: &str, write: &str, read: &str| {
+            json!({ "vhost": VHOST, "user": user,
+                "configure": configure, "write": write, "read": read })
+        };
+        let mut permissions = vec![rights("admin", ".*", ".*", ".*")];
+        for (role, grant) in &grants {
+            permissions.push(rights(role, &grant.configure, &grant.write, &grant.read));
+        }
+        let [producer, consumer] = &self.logins;
+        all["vhosts"] = json!([{ "name": VHOST }]);
+        all["users"] = json!([
+            user(&self.admin, "administrator"),
+            user(producer, ""),
+            user(consumer, ""),
+        ]);
+        all["permissions"] = Value::Array(permissions);
+        Ok(all)
     }
 }
 
@@ -58,30 +105,21 @@ impl Stage for Native {
 
     async fn start_broker(&self) -> Result<Broker> {
         let dir = self.site.place.of_host(Host::A).join("rabbitmq");
-        let node = NodeElsewhere::start(dir, &Host::A.enter())?;
-        let (user, password) = (node.user.clone(), node.password.clone());
+        let definitions = self.definitions().await?;
+        let node = NodeElsewhere::start(dir, &Host::A.enter(), &definitions)?;
         self.node.replace(Some(node));
-        let broker = match self.site.broker(&user, &password).await {
-            Ok(broker) => broker,
-            Err(error) => {
-                let end = self
-                    .node
-                    .borrow_mut()
-                    .as_mut()
-                    .and_then(NodeElsewhere::ended);
-                return Err(match end {
-                    Some(end) => error.context(format!("it ended: {end}")),
-                    None => error,
-                });
+        let Login { user, password } = &self.admin;
+        self.site.broker(user, password).await.map_err(|error| {
+            let end = self
+                .node
+                .borrow_mut()
+                .as_mut()
+                .and_then(NodeElsewhere::ended);
+            match end {
+                Some(end) => error.context(format!("it ended: {end}")),
+                None => error,
             }
-        };
-        broker.create_vhost(VHOST).await?;
-        let topology = self.paths.root.join("compose/07-topology.json");
-        let kept = self.programs.dir.join("logins.json");
-        let program = &self.programs.program;
-        let access = Access::open(&broker, VHOST, &topology, program, &kept).await?;
-        let _ = self.access.set(access);
-        Ok(broker)
+        })
     }
 
     fn vhost(&self) -> &str {
@@ -89,9 +127,9 @@ impl Stage for Native {
     }
 
     async fn start(&self, role: Role) -> Result<()> {
-        let access = self.access.get().expect("the broker is started first");
-        let login = access.environment(role.name(), Host::A.address(), AMQP)?;
-        self.programs.start(role, &role.host().enter(), login).await
+        let environment = self.environment(role);
+        let through = role.host().enter();
+        self.programs.start(role, &through, environment).await
     }
 
     async fn stop(&self, role: Role) -> Result<()> {

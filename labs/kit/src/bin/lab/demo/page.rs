@@ -71,7 +71,7 @@ pub fn page(page: &Page, talk: &Talk) -> bool {
 
 /// The numbers of the confirmed messages that had no effect. Each says its number, as in
 /// `message 17`; without restarts of the producer the confirmed ones are the first.
-fn lost(confirmed: u64, rows: &[Row]) -> Vec<u64> {
+pub fn lost(confirmed: u64, rows: &[Row]) -> Vec<u64> {
     let there: BTreeSet<u64> = rows
         .iter()
         .filter_map(|row| row.value.rsplit_once(' ')?.1.parse().ok())

@@ -98,6 +98,28 @@ impl Programs {
         process.end(GRACE).await.map(drop)
     }
 
+    /// Kills all, and removes what they kept and said.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub async fn clear(&self) -> Result<()> {
+        for role in [Role::Producer, Role::Consumer] {
+            let process = self.running.borrow_mut().remove(role.name());
+            if let Some(process) = process {
+                process.kill().await?;
+            }
+            for ending in ["log", "sqlite", "sqlite-wal", "sqlite-shm"] {
+                match std::fs::remove_file(self.file(role, ending)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error).context("cannot remove what a program kept");
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Kills all.
     pub fn kill(&self) {
         self.running.borrow_mut().clear();

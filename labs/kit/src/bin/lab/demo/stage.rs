@@ -47,7 +47,7 @@ pub const HEARTBEAT_S: u64 = 2;
 
 /// What the consumer takes for a message, in milliseconds: so little that it is faster than
 /// the producer, so much that a class sees the queue shrink.
-pub const WORK_MS: u32 = 40;
+pub const WORK_MS: u32 = 20;
 
 /// What the story needs of a stage. Calls may fail with [`Unexpected`], or with trouble that
 /// is this machine's.

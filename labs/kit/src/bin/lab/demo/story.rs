@@ -2,40 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use kit::broker::Broker;
-use tokio::time::sleep;
+use anyhow::Result;
 
-use super::page::{Page, page};
+use super::page::page;
 use super::said;
-use super::stage::{DEAD, HEARTBEAT_S, QUEUE, RATE, Role, Stage, unexpected};
+use super::stage::{HEARTBEAT_S, RATE, Role, Stage};
 use super::talk::Talk;
+use super::watch::{NOTICED, SOON, Sight, Watch};
 
-/// How often the queue is looked at.
-const LOOK: Duration = Duration::from_millis(200);
-/// What is to happen at once: longer than it takes on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
-/// What two heartbeats decide, or a back-off.
-const NOTICED: Duration = Duration::from_secs(10 * HEARTBEAT_S);
 /// How much waits before the consumer comes, when nobody says that it is enough.
 const ENOUGH: u64 = 40;
 
-/// What is seen at the broker.
-#[derive(Debug, Clone, Copy)]
-struct Sight {
-    /// What the broker holds: messages that wait, and those that were handed over and not
-    /// acknowledged.
-    depth: u64,
-    consumers: u64,
-}
-
 /// The story on its stage.
-pub struct Story<'a, S> {
-    stage: &'a S,
+struct Story<'a, S> {
+    watch: Watch<'a, S>,
     talk: &'a Talk,
-    broker: Broker,
-    /// Who must be running.
-    on_stage: Vec<Role>,
 }
 
 /// Plays it all. False when a message was lost.
@@ -43,7 +24,7 @@ pub struct Story<'a, S> {
 /// # Errors
 /// When it does not go as told ([`super::stage::Unexpected`]), or this machine has trouble.
 pub async fn play(stage: &impl Stage, talk: &Talk) -> Result<bool> {
-    let mut story = first_act(stage, talk).await?;
+    let story = first_act(stage, talk).await?;
     story.nobody_listens().await?;
     story.the_consumer_comes().await?;
     story.the_cable_is_pulled().await?;
@@ -61,22 +42,16 @@ async fn first_act<'a, S: Stage>(stage: &'a S, talk: &'a Talk) -> Result<Story<'
     talk.good(&format!(
         "the broker is up after {took:.1?}: {version}, vhost {vhost}"
     ));
-    stage.start(Role::Producer).await?;
-    let story = Story {
-        stage,
-        talk,
-        broker,
-        on_stage: vec![Role::Producer],
-    };
-    story
-        .until_log(Role::Producer, "the producer's first confirm", |log| {
-            said::sent(log).confirmed > 0
-        })
+    let watch = Watch::new(stage, broker, Some(talk));
+    watch.start(Role::Producer).await?;
+    let confirmed = |log: &str| said::sent(log).confirmed > 0;
+    watch
+        .until_log(Role::Producer, "the producer's first confirm", confirmed)
         .await?;
     talk.good(&format!(
         "the producer sends {RATE} messages a second, and the broker confirms them"
     ));
-    Ok(story)
+    Ok(Story { watch, talk })
 }
 
 impl<S: Stage> Story<'_, S> {
@@ -86,32 +61,19 @@ impl<S: Stage> Story<'_, S> {
             "The consumer is down. The producer does not know and need not know: each message \
              waits in the queue on VM A, on disk, until somebody takes it.",
         );
-        let enter = self.talk.ask("starts the consumer on VM B");
-        let grown = match enter {
-            None => {
-                self.until("a queue that grows", SOON, |now| now.depth >= ENOUGH)
-                    .await?
-            }
-            Some(mut enter) => {
-                self.until("", Duration::MAX, |_| enter.was_pressed())
-                    .await?
-            }
-        };
+        let enough = |depth| depth >= ENOUGH;
+        let waiting = self.grow("starts the consumer on VM B", enough).await?;
         self.talk
-            .note(&format!("{} messages wait for a consumer", grown.depth));
+            .note(&format!("{waiting} messages wait for a consumer"));
         Ok(())
     }
 
-    async fn the_consumer_comes(&mut self) -> Result<()> {
+    async fn the_consumer_comes(&self) -> Result<()> {
         self.talk.act(3, "The consumer starts on VM B");
-        self.stage.start(Role::Consumer).await?;
-        self.on_stage.push(Role::Consumer);
         let begun = Instant::now();
-        self.cleared(
-            begun,
-            "the consumer took all that waited, and from now on each message as it comes",
-        )
-        .await?;
+        self.watch.start(Role::Consumer).await?;
+        let words = "the consumer took all that waited, and from now on each message as it comes";
+        self.cleared(begun, words).await?;
         self.talk.pause("pulls the cable").await;
         Ok(())
     }
@@ -123,65 +85,20 @@ impl<S: Stage> Story<'_, S> {
              heartbeat does, agreed on at {HEARTBEAT_S} s: who hears nothing for two of them \
              gives the connection up."
         ));
-        let before = self.stage.log(Role::Consumer).await?.lines().count();
+        let stage = self.watch.stage;
+        let before = stage.log(Role::Consumer).await?.lines().count();
         let pulled = Instant::now();
-        self.stage.pull().await?;
-        self.both_notice(pulled, before).await?;
+        stage.pull().await?;
+        let tell = |words: &str| self.talk.note(words);
+        self.watch.both_notice(pulled, before, tell).await?;
         // Longer than two heartbeats in any case.
         let long = Duration::from_millis(HEARTBEAT_S * 3500);
-        match self.talk.ask("plugs it in again") {
-            None => {
-                self.until("the producer goes on", NOTICED, |now| {
-                    now.depth > 0 && pulled.elapsed() >= long
-                })
-                .await?
-            }
-            Some(mut enter) => {
-                self.until("", Duration::MAX, |_| enter.was_pressed())
-                    .await?
-            }
-        };
+        let enough = |depth| depth > 0 && pulled.elapsed() >= long;
+        self.grow("plugs it in again", enough).await?;
         let out = pulled.elapsed();
         self.talk.note(&format!(
             "the cable was out for {out:.1?}; the producer went on all the time"
         ));
-        Ok(())
-    }
-
-    /// Waits until the broker and the consumer have both noticed, and says when each did.
-    async fn both_notice(&self, pulled: Instant, before: usize) -> Result<()> {
-        let (mut broker, mut consumer) = (false, false);
-        while !(broker && consumer) {
-            let now = self.look().await?;
-            let after = pulled.elapsed();
-            if !broker && now.consumers == 0 {
-                broker = true;
-                self.talk.note(&format!(
-                    "after {after:.1?} the broker: no consumer any more; what it was handed \
-                     goes back into the queue"
-                ));
-            }
-            let log = self.stage.log(Role::Consumer).await?;
-            let event = log.lines().skip(before).find_map(said::event);
-            if let (false, Some(words)) = (consumer, event) {
-                consumer = true;
-                self.talk
-                    .note(&format!("after {after:.1?} the consumer: {words}"));
-            }
-            self.talk.bar(now.depth);
-            if after > NOTICED {
-                let who = match (broker, consumer) {
-                    (false, false) => "neither has",
-                    (true, false) => "the consumer has not",
-                    _ => "the broker has not",
-                };
-                return Err(unexpected(
-                    "both ends notice within about two heartbeats",
-                    format!("{who}, after {after:.1?}"),
-                ));
-            }
-            sleep(LOOK).await;
-        }
         Ok(())
     }
 
@@ -192,8 +109,9 @@ impl<S: Stage> Story<'_, S> {
              that grow to 2 s and no further.",
         );
         let plugged = Instant::now();
-        self.stage.plug().await?;
-        self.until("the consumer is back", NOTICED, |now| now.consumers > 0)
+        self.watch.stage.plug().await?;
+        self.watch
+            .until("the consumer is back", NOTICED, |now| now.consumers > 0)
             .await?;
         let back = plugged.elapsed();
         self.talk
@@ -203,101 +121,41 @@ impl<S: Stage> Story<'_, S> {
         Ok(())
     }
 
-    async fn last_page(&mut self) -> Result<bool> {
+    async fn last_page(&self) -> Result<bool> {
         self.talk.act(6, "What was lost?");
         self.talk
             .say("The producer is told to stop, and the queue runs dry.");
-        self.on_stage.retain(|role| *role == Role::Consumer);
-        self.stage.stop(Role::Producer).await?;
-        self.until("an empty queue", SOON, |now| now.depth == 0)
-            .await?;
-        self.on_stage.clear();
-        self.stage.stop(Role::Consumer).await?;
-        let dead = self.broker.queue(self.stage.vhost(), DEAD).await?;
-        let counted = Page {
-            sent: said::sent(&self.stage.log(Role::Producer).await?),
-            received: said::received(&self.stage.log(Role::Consumer).await?),
-            rows: self.stage.rows().await?,
-            dead: dead.map_or(0, |queue| queue.ready + queue.unacked),
-        };
+        let counted = self.watch.count().await?;
         Ok(page(&counted, self.talk))
     }
 
+    /// Lets the queue grow until somebody presses Enter, which does `what`; where nobody can,
+    /// until it is deep `enough`. Gives its depth.
+    async fn grow(&self, what: &str, enough: impl Fn(u64) -> bool) -> Result<u64> {
+        let watch = &self.watch;
+        let grown = match self.talk.ask(what) {
+            None => {
+                let enough = |now: Sight| enough(now.depth);
+                watch.until("a queue that grows", SOON, enough).await?
+            }
+            // Nobody is hurried.
+            Some(mut enter) => {
+                let pressed = |_| enter.was_pressed();
+                watch.until("Enter", Duration::MAX, pressed).await?
+            }
+        };
+        Ok(grown.depth)
+    }
+
     async fn cleared(&self, begun: Instant, words: &str) -> Result<()> {
-        self.until("the queue is cleared", SOON, |now| {
-            now.depth == 0 && now.consumers > 0
-        })
-        .await?;
+        self.watch
+            .until("the queue is cleared", SOON, |now| {
+                now.depth == 0 && now.consumers > 0
+            })
+            .await?;
+        let took = begun.elapsed();
         self.talk
-            .good(&format!("cleared after {:.1?}: {words}", begun.elapsed()));
-        Ok(())
-    }
-
-    /// Draws the queue until it is as wanted.
-    async fn until(
-        &self,
-        expected: &str,
-        patience: Duration,
-        mut wanted: impl FnMut(Sight) -> bool,
-    ) -> Result<Sight> {
-        let begun = Instant::now();
-        loop {
-            let now = self.look().await?;
-            self.talk.bar(now.depth);
-            if wanted(now) {
-                return Ok(now);
-            }
-            self.all_well().await?;
-            if begun.elapsed() > patience {
-                let Sight { depth, consumers } = now;
-                return Err(unexpected(
-                    format!("{expected}, within {patience:?}"),
-                    format!("{depth} messages at the broker, {consumers} consumers"),
-                ));
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    async fn until_log(
-        &self,
-        role: Role,
-        expected: &str,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<()> {
-        let begun = Instant::now();
-        while !wanted(&self.stage.log(role).await?) {
-            self.all_well().await?;
-            if begun.elapsed() > SOON {
-                let expected = format!("{expected}, within {SOON:?}");
-                return Err(unexpected(expected, "it did not come"));
-            }
-            sleep(LOOK).await;
-        }
-        Ok(())
-    }
-
-    /// Looks at the broker itself, past every cable.
-    async fn look(&self) -> Result<Sight> {
-        let queue = self.broker.queue(self.stage.vhost(), QUEUE).await;
-        let queue = queue.context("the broker does not tell of its queue")?;
-        let queue = queue.context("the broker has no queue `messages`")?;
-        Ok(Sight {
-            depth: queue.ready + queue.unacked,
-            consumers: queue.consumers.unwrap_or(0),
-        })
-    }
-
-    /// Whether all who should run do.
-    async fn all_well(&self) -> Result<()> {
-        for role in &self.on_stage {
-            if let Some(end) = self.stage.ended(*role).await? {
-                return Err(unexpected(
-                    format!("the {} keeps running", role.name()),
-                    format!("it ended: {end}"),
-                ));
-            }
-        }
+            .good(&format!("cleared after {took:.1?}: {words}"));
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use anstream::println;
 use anyhow::{Context, Result};
 use kit::paths::Paths;
 
+use crate::demo::{self, ProgramArgs};
 use crate::stop::until_stopped;
 use crate::term::{BOLD, DIM, GOOD, NOTE, TYPE};
 use crate::trouble::trouble;
@@ -27,11 +28,11 @@ use place::{Host, Place};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to do
-    #[arg(default_value = "status")]
-    action: Action,
+    #[command(subcommand)]
+    action: Option<Action>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Make both hosts, unless they are there
     Up,
@@ -39,6 +40,8 @@ enum Action {
     Down,
     /// Say what is there, and how to get at it
     Status,
+    /// Check chapter 07 on two hosts, with faults of a real network
+    Check(ProgramArgs),
 }
 
 /// Runs the hidden subcommand of this module, if this process was asked for one.
@@ -55,17 +58,21 @@ pub fn dispatch() {
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let place = Place::of(paths)?;
-    if args.action == Action::Status && !sweep::anything(&place) {
+    let action = args.action.as_ref().unwrap_or(&Action::Status);
+    if matches!(action, Action::Status) && !sweep::anything(&place) {
         println!("The hosts are down.");
         println!("  {DIM}up{DIM:#}       {TYPE}just hosts up{TYPE:#}, as root");
         return Ok(ExitCode::SUCCESS);
     }
     possible()?;
+    if let Action::Check(programs) = action {
+        return demo::check(paths, programs);
+    }
     until_stopped(async {
-        match args.action {
+        match action {
             Action::Up => up(&place).await,
             Action::Down => down(&place).await,
-            Action::Status => status(&place).await,
+            _ => status(&place).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })

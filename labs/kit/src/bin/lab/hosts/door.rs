@@ -34,7 +34,8 @@ impl Door {
         let port = listener.local_addr()?.port();
         let [nsenter, net] = host.enter();
         let process = command([&nsenter, &net])
-            .arg(std::env::current_exe().context("this program's own path")?)
+            // This very program, also when a build has replaced its file meanwhile.
+            .arg(format!("/proc/{}/exe", std::process::id()))
             .arg(ARGUMENT)
             .arg(address)
             .stdin(Stdio::from(OwnedFd::from(listener)))

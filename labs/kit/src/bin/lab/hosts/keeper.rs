@@ -28,9 +28,9 @@ pub const ARGUMENT: &str = "__hosts-keeper";
 /// One for the machine: so are the names of the namespaces.
 const LOCK: &str = "/run/lab-hosts.lock";
 /// What another command's keeper gets to sweep when that command has ended.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// What a sweep takes at most.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_secs(120);
 const KEEP: &[u8] = b"keep\n";
 
 /// The keeper, as the command that started it has it. Dropped, it sweeps.

@@ -18,9 +18,8 @@ const COMPOSE: [u32; 2] = [2, 22];
 /// Whether there is an engine with a Compose that can read our files.
 ///
 /// # Errors
-/// When there is none: what is missing, and what to type instead.
-pub async fn present(paths: &Paths, otherwise: &str) -> Result<()> {
-    let mend = format!("{otherwise}; or install Docker with Compose 2.22 or later");
+/// When there is none: what is missing; `mend` is what to do about it.
+pub async fn present(paths: &Paths, mend: &str) -> Result<()> {
     if let Err(why) = broker::docker_engine(&paths.root.join("compose/broker.yml")).await {
         bail!(trouble(format!("no containers here: {why}"), mend));
     }

@@ -223,7 +223,11 @@ fn chapter_03_does_each_job_once() {
     until("an empty queue", || {
         up.queues().contains("messages\t0\n").then_some(())
     });
-    assert_eq!(up.queues(), "messages\t0\nmessages.dead\t0\n");
+    assert!(
+        up.queues().contains("messages.dead\t0\n"),
+        "{}",
+        up.queues()
+    );
     let logs = up.logs("ada") + &up.logs("grace");
     assert_eq!(logs.matches(" is in hand: ").count(), jobs, "{logs}");
     up.down();
@@ -250,19 +254,18 @@ fn chapter_05_sells_to_both_sides_also_after_a_restart_of_the_broker() {
     assert!(up.types("/video").contains("200 OK"));
     up.types_until("/history?", &["./videos/flixtube.mp4"]);
     up.types_until("/recommendations", &["./videos/flixtube.mp4"]);
-    up.types("/sales");
-    up.types_until("/bookings", &["lamp"]);
-    up.types_until("/payments", &["lamp"]);
+    let sells = || {
+        let answer: Option<serde_json::Value> = serde_json::from_str(&up.types("/sales")).ok();
+        Some(answer?["saleId"].as_str()?.to_owned())
+    };
+    let heard = |sale: &str| {
+        up.types_until("/bookings", &[sale]);
+        up.types_until("/payments", &[sale]);
+    };
+    heard(&sells().unwrap());
     docker(&["restart", &up.container("broker")]);
     // All by itself, however long it takes them to find the broker again.
-    until("a second sale", || {
-        up.types("/sales").contains("saleId").then_some(())
-    });
-    for side in ["/bookings", "/payments"] {
-        until(side, || {
-            (up.types(side).matches("lamp").count() >= 2).then_some(())
-        });
-    }
+    heard(&until("a second sale", sells));
     for service in up.services() {
         let count = ["inspect", "--format", "{{.RestartCount}}"];
         let count = docker(&[&count[..], &[&up.container(&service)]].concat());

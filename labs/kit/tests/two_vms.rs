@@ -57,7 +57,14 @@ fn vm_a_has_the_broker_that_all_have() {
 #[test]
 fn the_rights_on_vm_a_are_those_that_the_solution_names() {
     let said = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--locked", "--package", "solution-07", "rights"])
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--package",
+            "solution-07",
+            "rights",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
@@ -114,7 +121,11 @@ fn both_machines_name_the_vhost_that_the_topology_makes() {
         }
     }
     for file in ["compose/07-vm-a.yml", "compose/07-vm-b.yml"] {
-        assert_eq!(values(&text(file), "BROKER_VHOST"), ["cross-network"], "{file}");
+        assert_eq!(
+            values(&text(file), "BROKER_VHOST"),
+            ["cross-network"],
+            "{file}"
+        );
     }
 }
 
@@ -140,7 +151,10 @@ fn each_file_that_the_page_names_exists() {
 #[test]
 fn the_page_copies_what_the_files_ask_for() {
     let page = text(PAGE);
-    let copies: Vec<&str> = page.lines().filter(|line| line.starts_with("scp ")).collect();
+    let copies: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("scp "))
+        .collect();
     let of = |vm: &str| copies.iter().find(|line| line.contains(vm)).unwrap();
     for file in ["07-vm-a.yml", "07-topology.json", ".env"] {
         assert!(of("vm-a:").contains(file), "{file}");

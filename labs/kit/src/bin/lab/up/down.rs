@@ -40,7 +40,7 @@ pub struct LogsArgs {
 pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let ended = until_stopped(async {
-        engine::present(paths, "nothing, for no containers can run").await?;
+        engine::present(paths, "start Docker; without it no container runs, either").await?;
         let mut found = false;
         for variant in [Variant::Lab, Variant::Solution] {
             if args.solution && variant == Variant::Lab {
@@ -68,7 +68,7 @@ pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
 pub fn logs(paths: &Paths, args: &LogsArgs) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let running = until_stopped(async {
-        engine::present(paths, &format!("just run {}", chapter.number)).await?;
+        engine::present(paths, super::GET).await?;
         running(paths, &chapter, args.solution).await
     })?;
     let (project, services) = match running {

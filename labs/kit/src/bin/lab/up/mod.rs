@@ -35,6 +35,9 @@ use crate::trouble::{tell, trouble};
 use engine::{Project, explain};
 use ports::Ports;
 
+/// What to do about an engine that is not there.
+const GET: &str = "start Docker, or install it with Compose 2.22 or later";
+
 /// Cargo's profile for what is changed and tried: `Cargo.toml` says what it is.
 const QUICK: &str = "container";
 
@@ -132,7 +135,7 @@ impl<'a> Boxes<'a> {
     /// What to type where there is no engine.
     fn natively(&self) -> String {
         format!(
-            "just run {}{}, which needs none",
+            "just run {}{}, which needs none; or {GET}",
             self.chapter.number,
             self.flag()
         )

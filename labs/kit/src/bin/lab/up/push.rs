@@ -37,7 +37,7 @@ pub fn push(paths: &Paths, args: &PushArgs) -> Result<ExitCode> {
     let chapter = Chapter::resolve(&paths.root, &args.chapter)?;
     let variant = variant(args.solution);
     let pushed = until_stopped(async {
-        engine::present(paths, "build where an engine is").await?;
+        engine::present(paths, super::GET).await?;
         credentials::ensure(paths, &[credentials::BROKER_PASSWORD])?;
         push_one(paths, args, &chapter, variant).await
     })?;

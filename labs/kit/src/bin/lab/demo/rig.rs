@@ -8,7 +8,6 @@ use super::containers::Containers;
 use super::native::Native;
 use super::stage::{Role, Stage};
 use crate::hosts::place::Host;
-use crate::hosts::site::Site;
 use crate::hosts::tool::tool;
 
 /// How the consumer's settings differ from the usual ones.
@@ -22,9 +21,6 @@ pub struct Changed<'a> {
 
 /// A stage on hosts.
 pub trait Rig: Stage {
-    /// The hosts.
-    fn site(&self) -> &Site;
-
     /// As whom a program logs in.
     fn login(&self, role: Role) -> &Login;
 
@@ -64,10 +60,6 @@ fn line(name: &str) -> String {
 }
 
 impl Rig for Native {
-    fn site(&self) -> &Site {
-        &self.site
-    }
-
     fn login(&self, role: Role) -> &Login {
         self.login(role)
     }
@@ -110,10 +102,6 @@ impl Rig for Native {
 }
 
 impl Rig for Containers {
-    fn site(&self) -> &Site {
-        &self.site
-    }
-
     fn login(&self, role: Role) -> &Login {
         self.login(role)
     }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use common::command_line::{HIGHEST_RATE, rate};
 use common::{settings, shutdown};
 use lapin::{BasicProperties, Channel};
 use messaging::{Outlet, hopeless};
@@ -42,17 +43,6 @@ pub struct Settings {
     text: String,
 }
 
-/// The highest rate, in jobs a second: tokio's clock has steps of a millisecond.
-const MOST: f64 = 1000.0;
-
-/// Reads a rate, from one job in 1,000 seconds to 1,000 in one.
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.001..=MOST).contains(&rate) => Ok(rate),
-        _ => Err("it should be a number from 0.001 to 1000".to_owned()),
-    }
-}
-
 /// Sends until all is confirmed, or until SIGTERM.
 pub async fn run(settings: &Settings) -> Result<()> {
     let shutdown = shutdown::on_signal()?;
@@ -62,7 +52,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
         .peekable();
     // A burst needs no pauses: the next window waits for the confirms of this one.
     let (window, rate) = if settings.burst {
-        (WINDOW, MOST)
+        (WINDOW, HIGHEST_RATE)
     } else {
         (1, settings.rate)
     };

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use common::command_line::rate;
 use common::{settings, shutdown};
 use lapin::Channel;
 use lapin::types::ShortString;
@@ -43,14 +44,6 @@ pub struct Settings {
     /// Log lines a second
     #[arg(long, value_name = "R", default_value_t = 1.0, value_parser = rate)]
     rate: f64,
-}
-
-/// Reads a rate, from one line in 1,000 seconds to 1,000 in one.
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
-        _ => Err("it should be a number from 0.001 to 1000".to_owned()),
-    }
 }
 
 /// A producer, with all that it needs to send a message.

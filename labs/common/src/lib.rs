@@ -1,7 +1,9 @@
 //! What the services of several chapters share and no lesson is about: settings from the
-//! environment, logging, the SQLite store, shutdown, the film, and the plain parts of an
-//! HTTP service. The messaging itself is never in here; that is what the chapters teach.
+//! environment and the command line, logging, the SQLite store, shutdown, the film, and the
+//! plain parts of an HTTP service. The messaging itself is never in here; that is what the
+//! chapters teach.
 
+pub mod command_line;
 pub mod http;
 pub mod logging;
 pub mod role;

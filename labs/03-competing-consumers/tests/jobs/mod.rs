@@ -1,7 +1,6 @@
 //! Jobs and workers, as the checks use them.
 
 use kit::check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
-use kit::guard::Exit;
 use lapin::BasicProperties;
 
 /// The queue that all workers share.
@@ -50,14 +49,8 @@ pub fn job(id: &str, text: &str) -> (String, BasicProperties) {
 
 /// Runs a producer to its end.
 pub async fn ends_well(producer: &Service) -> Outcome {
-    let exit = producer.run().await?;
-    let words = producer.last_words(1).join("");
-    fail(
-        format!("{} ends with exit code 0", producer.name()),
-        format!("{exit}; it said last: {words}"),
-    )
-    .because("exit code 0 says that the broker has confirmed each job")
-    .unless(exit == Exit::Code(0))
+    let why = "exit code 0 says that the broker has confirmed each job";
+    producer.ends_well(why).await
 }
 
 /// The ids of all that the service has published, in order.

@@ -58,8 +58,9 @@ pub async fn sent(lab: Lab) -> Outcome {
 pub async fn burst(lab: Lab) -> Outcome {
     let arguments = ["producer", "--burst", "--count", "50", "--text", ""];
     let producer = lab.instance("producer", &arguments).await?;
-    // A confirm that takes 80 ms to come, as between two continents: 50 of them in turn are 4 s.
-    producer.tap().delay(Duration::from_millis(40));
+    // A confirm that takes 200 ms to come, as between two continents: 50 of them in turn are
+    // 10 s. On a busy machine it takes a while to send 50.
+    producer.tap().delay(Duration::from_millis(100));
     ends_well(&producer).await?;
     let frames = lab.journal().frames(|frame| {
         frame.method == "basic.publish"

@@ -9,6 +9,7 @@ mod admin;
 mod amqp;
 mod api;
 mod compose;
+mod elsewhere;
 mod files;
 mod folder;
 mod given;
@@ -32,6 +33,8 @@ use files::{NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
 pub use api::Binding;
+pub use compose::engine as docker_engine;
+pub use elsewhere::NodeElsewhere;
 pub use own::OwnNode;
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
@@ -164,6 +167,15 @@ impl Broker {
             Some(url) => given::broker(&url).await,
             None => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
         }
+    }
+
+    /// The broker at `address`, whose management API is at `management`, an address such as
+    /// `http://127.0.0.1:15672`. Its user must be an administrator.
+    ///
+    /// # Errors
+    /// When either does not answer, or the user may not do what the lab does.
+    pub async fn at(address: Address, management: &str) -> Result<Self, NoBroker> {
+        given::reached(address, management.to_owned()).await
     }
 
     async fn of_slot(

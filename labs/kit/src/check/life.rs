@@ -83,6 +83,22 @@ impl Service {
         self.finished().await
     }
 
+    /// Starts it, and waits until it has ended by itself with exit code 0; `why` says what
+    /// that code stands for.
+    ///
+    /// # Errors
+    /// A failure when it ends in another way; and as [`Service::run`].
+    pub async fn ends_well(&self, why: &str) -> Outcome {
+        let exit = self.run().await?;
+        let words = self.last_words(1).join("");
+        fail(
+            format!("{} ends with exit code 0", self.name()),
+            format!("{exit}; it said last: {words}"),
+        )
+        .because(why)
+        .unless(exit == Exit::Code(0))
+    }
+
     /// Waits until it has printed `text`, over all its starts.
     ///
     /// # Errors

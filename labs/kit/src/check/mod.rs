@@ -19,7 +19,7 @@ use std::pin::Pin;
 
 pub use crate::access::{Grant, Grants, Login};
 pub use broker::Rights;
-pub use database::{Locked, Row};
+pub use database::{Locked, Row, rows};
 pub use fate::{Finding, Topic, fate, fate_at, short};
 pub use http::Response;
 pub(crate) use lab::Plan;

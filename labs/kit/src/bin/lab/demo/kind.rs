@@ -5,8 +5,8 @@ use kit::broker::survey;
 use kit::paths::Paths;
 
 use crate::hosts::tool::{command, tool};
-use crate::hosts::{engine, possible};
-use crate::term::NOTE;
+use crate::hosts::{AS_ROOT, engine, possible};
+use crate::term::{NOTE, TYPE};
 
 /// The three stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

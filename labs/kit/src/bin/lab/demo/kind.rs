@@ -27,6 +27,9 @@ impl Kind {
                 &format!("no hosts: {why}"),
                 "relays stand in for them (--local)",
             );
+            if cfg!(target_os = "linux") {
+                println!("  With hosts: {TYPE}{AS_ROOT} just demo{TYPE:#}");
+            }
             return Self::Local;
         }
         let why = match containers().await {

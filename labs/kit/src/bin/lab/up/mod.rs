@@ -164,56 +164,43 @@ impl<'a> Boxes<'a> {
             true => Saves::polled(folder),
             false => Saves::of(folder),
         });
+        let mut told = false;
         let Some(mut saves) = saves.transpose()? else {
-            let code = self.once().await?;
-            println!(
-                "{DIM}They go on until {TYPE}just down {}{TYPE:#}",
-                self.chapter.number
-            );
+            let code = self.make(&mut told).await?;
+            println!("{DIM}{}{DIM:#}", self.how_to_end());
             return Ok(code);
         };
-        let mut outcome = self.once().await;
+        let mut outcome = self.make(&mut told).await;
         loop {
             if let Err(error) = outcome {
                 tell(&error);
             }
             self.note("waiting for a save; Ctrl-C ends that");
-            loop {
-                saves.changed().await;
+            saves.changed().await;
+            outcome = loop {
                 saves.settle().await;
                 self.note("saved: building again");
-                // A save meanwhile makes what is being built out of date.
                 tokio::select! {
                     biased;
+                    // What is being built is out of date.
                     () = saves.changed() => {}
-                    again = self.again() => {
-                        outcome = again;
-                        break;
-                    }
+                    outcome = self.make(&mut told) => break outcome,
                 }
-            }
+            };
         }
     }
 
-    /// Builds and starts, and says what is where.
-    async fn once(&self) -> Result<ExitCode> {
+    /// Builds, starts and waits for all services; and says what is where, unless that is told.
+    async fn make(&self, told: &mut bool) -> Result<ExitCode> {
         credentials::ensure(self.paths, &[credentials::BROKER_PASSWORD])?;
-        if self.project.build(QUICK).await? == Image::CompileError {
-            does_not_compile(&self.chapter, self.variant, Some("up"));
-            return Ok(ExitCode::FAILURE);
-        }
-        let ports = self.start().await?;
-        self.announce(&ports);
-        self.wait(&ports).await
-    }
-
-    /// The same after a save, with fewer words.
-    async fn again(&self) -> Result<ExitCode> {
         if self.project.build(QUICK).await? == Image::CompileError {
             does_not_compile(&self.chapter, self.variant, None);
             return Ok(ExitCode::FAILURE);
         }
         let ports = self.start().await?;
+        if !std::mem::replace(told, true) {
+            self.announce(&ports);
+        }
         self.wait(&ports).await
     }
 

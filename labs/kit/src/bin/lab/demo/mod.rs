@@ -75,9 +75,9 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         };
         let (talk, lab) = (Talk::new(args.auto), args.programs.lab);
         match prepared {
-            Prepared::Containers(stage) => show(&stage, &talk, lab).await,
-            Prepared::Native(stage) => show(&stage, &talk, lab).await,
-            Prepared::Local(stage) => show(&stage, &talk, lab).await,
+            Prepared::Containers(stage) => show(&*stage, &talk, lab).await,
+            Prepared::Native(stage) => show(&*stage, &talk, lab).await,
+            Prepared::Local(stage) => show(&*stage, &talk, lab).await,
         }
     })
 }
@@ -89,8 +89,8 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 pub fn check(paths: &Paths, args: &ProgramArgs) -> Result<ExitCode> {
     actix_web::rt::System::new().block_on(async {
         match prepare(paths, args, None).await? {
-            Ok(Prepared::Containers(stage)) => report::check(&stage).await,
-            Ok(Prepared::Native(stage)) => report::check(&stage).await,
+            Ok(Prepared::Containers(stage)) => report::check(&*stage).await,
+            Ok(Prepared::Native(stage)) => report::check(&*stage).await,
             Ok(Prepared::Local(_)) => Err(trouble(
                 "these checks take hosts, and a broker on one of them",
                 "see above what is missing; or: just lab 07, whose checks need none",
@@ -102,9 +102,9 @@ pub fn check(paths: &Paths, args: &ProgramArgs) -> Result<ExitCode> {
 
 /// A stage that is ready to be raised.
 enum Prepared {
-    Containers(Containers),
-    Native(Native),
-    Local(Local),
+    Containers(Box<Containers>),
+    Native(Box<Native>),
+    Local(Box<Local>),
 }
 
 /// Chooses a stage and makes what is played on it; or gives an exit code, when the sources do
@@ -139,10 +139,11 @@ async fn prepare(
     Ok(Ok(match kind {
         Kind::Containers => {
             let image = chapter.package(variant);
-            Prepared::Containers(Containers::new(paths, place?, &image)?)
+            let stage = Containers::new(paths, place?, &image)?;
+            Prepared::Containers(Box::new(stage))
         }
-        Kind::Native => Prepared::Native(Native::new(paths, place?, &program)?),
-        Kind::Local => Prepared::Local(Local::new(paths, &program)?),
+        Kind::Native => Prepared::Native(Box::new(Native::new(paths, place?, &program)?)),
+        Kind::Local => Prepared::Local(Box::new(Local::new(paths, &program)?)),
     }))
 }
 

@@ -103,6 +103,24 @@ push REGISTRY *ARGS:
 broker *ACTION:
     {{ build }}; exec {{ quote(lab) }} broker "$@"
 
+# The lecture, narrated; --auto, --local, --lab
+[group('two machines')]
+[no-exit-message]
+demo *ARGS:
+    {{ build }}; exec {{ quote(lab) }} demo "$@"
+
+# Passwords for two real machines, into compose/.env
+[group('two machines')]
+[no-exit-message]
+credentials *ARGS:
+    {{ build }}; exec {{ quote(lab) }} credentials "$@"
+
+# Two hosts on this machine: up, down, status, check
+[group('two machines')]
+[no-exit-message]
+hosts *ACTION:
+    {{ build }}; exec {{ quote(lab) }} hosts "$@"
+
 # Everything that proves the lab right; also: test NAME
 [group('for maintainers')]
 [no-exit-message]

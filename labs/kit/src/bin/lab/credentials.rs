@@ -44,6 +44,14 @@ fn complete(file: &Path, names: &[&str]) -> std::io::Result<()> {
     if text == before {
         return Ok(());
     }
+    write(file, &text)
+}
+
+/// Writes a file of passwords, which only this user may read.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(file: &Path, text: &str) -> std::io::Result<()> {
     // A file beside it, then renamed: two that do this at once leave one whole file.
     let new = file.with_extension(format!("new-{}", std::process::id()));
     let mut options = fs::OpenOptions::new();

@@ -6,9 +6,12 @@ mod build;
 mod cast;
 mod check;
 mod credentials;
+mod demo;
 mod diff;
 mod doctor;
+mod handout;
 mod hint;
+mod hosts;
 mod probe;
 mod reset;
 mod run;
@@ -66,6 +69,12 @@ enum Command {
     Push(up::PushArgs),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),
+    /// Make the passwords that two real machines need
+    Credentials(handout::Args),
+    /// The lecture's demonstration: two machines, a cable, a queue
+    Demo(demo::Args),
+    /// Two hosts on this machine, joined by a cable
+    Hosts(hosts::Args),
     /// Say what is installed, which broker would be used, what to do
     Doctor,
     /// Get a broker, fetch and build everything
@@ -77,6 +86,7 @@ enum Command {
 fn main() -> ExitCode {
     // This program is also its own helpers: the broker's keeper, a service's guard.
     kit::internal::dispatch();
+    hosts::dispatch();
     let cli = Cli::parse();
     start(cli.command).unwrap_or_else(|error| trouble::tell(&error))
 }
@@ -96,6 +106,9 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Logs(args) => up::logs(&paths, &args),
         Command::Push(args) => up::push(&paths, &args),
         Command::Broker(args) => broker::run(&paths, &args),
+        Command::Credentials(args) => handout::run(&paths, &args),
+        Command::Demo(args) => demo::run(&paths, &args),
+        Command::Hosts(args) => hosts::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),
         Command::Setup => setup::run(&paths),
         Command::Bench(args) => bench::run(&paths, &args),

@@ -21,6 +21,7 @@ use kit::manifest::Scene;
 use kit::paths::Paths;
 
 pub use down::{DownArgs, LogsArgs, down, logs};
+pub use image::Image;
 pub use push::{PushArgs, push};
 
 use crate::Which;
@@ -32,7 +33,6 @@ use crate::term::{BAD, DIM, GOOD, TYPE};
 use crate::trouble::{tell, trouble};
 
 use engine::{Project, explain};
-use image::Image;
 use ports::Ports;
 
 /// What to do about an engine that is not there.
@@ -93,6 +93,15 @@ fn variant(solution: bool) -> Variant {
     } else {
         Variant::Lab
     }
+}
+
+/// Builds the image of a chapter's program, quickly, under its package's name.
+///
+/// # Errors
+/// Trouble that is not the student's.
+pub async fn make_image(paths: &Paths, chapter: &Chapter, variant: Variant) -> Result<Image> {
+    credentials::ensure(paths, &[credentials::BROKER_PASSWORD])?;
+    Project::of(paths, chapter, variant).build(QUICK).await
 }
 
 /// A chapter's services, to be had in containers.

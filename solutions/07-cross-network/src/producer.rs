@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use common::command_line::rate;
 use common::shutdown;
 use futures_lite::future::poll_once;
 use lapin::options::ConfirmSelectOptions;
@@ -30,14 +31,6 @@ pub struct Settings {
     /// Messages a second
     #[arg(long, value_name = "R", default_value_t = 1.0, value_parser = rate)]
     rate: f64,
-}
-
-/// Reads a rate, from one message in 1,000 seconds to 1,000 in one.
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
-        _ => Err("it should be a number from 0.001 to 1000".to_owned()),
-    }
 }
 
 /// What was sent so far, over all connections.

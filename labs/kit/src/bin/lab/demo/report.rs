@@ -11,6 +11,7 @@ use super::checks::{self, Fault};
 use super::failure::last_words;
 use super::rig::Rig;
 use super::stage::Unexpected;
+use super::talk::wrap;
 use crate::hosts::place::Host;
 use crate::stop::asked;
 use crate::term::{BAD, BOLD, DIM, GOOD};
@@ -131,7 +132,7 @@ impl<R: Rig> Run<'_, R> {
     async fn explain(&mut self, line: &str, why: &str, error: &anyhow::Error) {
         let part = |label: &str, text: &str| {
             let mut label = label;
-            for text in text.lines() {
+            for text in text.lines().flat_map(|text| wrap(text, WIDTH - 16)) {
                 println!("      {DIM}{label:<9}{DIM:#} {text}");
                 label = "";
             }

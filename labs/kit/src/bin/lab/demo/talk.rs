@@ -163,7 +163,7 @@ impl Enter {
 }
 
 /// Breaks a text at spaces so that no line is wider than `limit`.
-fn wrap(text: &str, limit: usize) -> Vec<String> {
+pub fn wrap(text: &str, limit: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let width = lines.last().map_or(0, |line| line.chars().count());

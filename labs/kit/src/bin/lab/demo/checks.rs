@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kit::broker::Broker;
+use lapin::options::QueuePurgeOptions;
+use lapin::{Connection, ConnectionProperties};
 use tokio::time::sleep;
 
 use super::forbidden;
 use super::page::lost;
 use super::rig::{Changed, Rig};
 use super::said;
-use super::stage::{HEARTBEAT_S, Role, unexpected};
+use super::stage::{DEAD, HEARTBEAT_S, QUEUE, Role, unexpected};
 use super::watch::{NOTICED, SOON, Watch};
 use crate::hosts::net;
 use crate::hosts::place::Host;
@@ -169,6 +171,19 @@ pub async fn wrong_password(rig: &impl Rig) -> Result<()> {
             format!("{logins} that were refused"),
         )),
     }
+}
+
+/// Empties the queues of what a check that failed has left in them.
+pub async fn purge(rig: &impl Rig, broker: &Broker) -> Result<()> {
+    let url = broker.address.url(rig.vhost());
+    let connection = Connection::connect(&url, ConnectionProperties::default());
+    let connection = connection.await.context("cannot log in as administrator")?;
+    let channel = connection.create_channel().await?;
+    for queue in [QUEUE, DEAD] {
+        let options = QueuePurgeOptions::default();
+        channel.queue_purge(queue.into(), options).await?;
+    }
+    Ok(connection.close(200, "done".into()).await?)
 }
 
 /// The producer's user cannot read, the consumer's cannot write.

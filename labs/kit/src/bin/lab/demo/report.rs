@@ -80,8 +80,10 @@ impl<R: Rig> Run<'_, R> {
                 "a firewall or a route may fail in one direction alone",
             ),
         ] {
-            self.one(says, why, checks::bad_line(rig, &broker, fault))
-                .await?;
+            let check = checks::bad_line(rig, &broker, fault);
+            if self.one(says, why, check).await?.is_none() {
+                checks::purge(rig, &broker).await?;
+            }
         }
         self.others(&broker).await
     }

@@ -39,38 +39,53 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
     let chapters = Chapter::all(&paths.root)?;
     let mut crates = Crates::new(&paths)?;
     let mut trials = Vec::new();
+    let mut members = Vec::new();
     for chapter in &chapters {
         let number = chapter.number.clone();
-        let checks = Checks::build(&paths, chapter, arguments.list)?;
-        let solution = checks.clone();
-        trials.push(trial(format!("{number} solution"), move || solution.pass()));
-
-        let pristine = crates.pristine(chapter)?;
-        let lab = checks.clone();
-        trials.push(trial(format!("{number} pristine"), move || {
-            lab.fail_at_first_hole(&pristine)
-        }));
-
         let mutants = Mutant::all(chapter)?;
+        let solution = format!("{number} solution");
+        let pristine = format!("{number} pristine");
+        let enough = format!("{number} has six mutants at least");
+        let named = |mutant: &Mutant| format!("{number} mutant {}", mutant.file);
+        let any = [&solution, &pristine].map(|name| wanted(arguments, name));
+        let any = any.contains(&true) || mutants.iter().any(|one| wanted(arguments, &named(one)));
+        let checks = Checks::build(&paths, chapter, any)?;
+
+        let of_solution = checks.clone();
+        trials.push(trial(solution, move || of_solution.pass()));
+
+        let lab = checks.clone();
+        let program = crates.pristine(chapter)?;
+        members.push((pristine.clone(), program.clone()));
+        trials.push(trial(pristine, move || lab.fail_at_first_hole(&program)));
+
         let count = mutants.len();
-        trials.push(trial(
-            format!("{number} has six mutants at least"),
-            move || {
-                ensure!(count >= 6, "it has {count}");
-                Ok(())
-            },
-        ));
+        trials.push(trial(enough, move || {
+            ensure!(count >= 6, "it has {count}");
+            Ok(())
+        }));
         for mutant in mutants {
             let program = crates.mutant(chapter, &mutant)?;
+            members.push((named(&mutant), program.clone()));
             let checks = checks.clone();
-            let name = format!("{number} mutant {}", mutant.file);
+            let name = named(&mutant);
             trials.push(trial(name, move || checks.catch(&mutant, &program)));
         }
     }
-    if !arguments.list {
-        crates.build()?;
-    }
+    members.retain(|(name, _)| wanted(arguments, name));
+    crates.build(members.iter().map(|(_, program)| &**program))?;
     Ok(trials)
+}
+
+/// Whether this trial will be run: only what it needs is built.
+fn wanted(arguments: &Arguments, name: &str) -> bool {
+    let meant = |word: &String| match arguments.exact {
+        true => name == word,
+        false => name.contains(word.as_str()),
+    };
+    !arguments.list
+        && arguments.filter.as_ref().is_none_or(meant)
+        && !arguments.skip.iter().any(meant)
 }
 
 fn trial(name: String, body: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
@@ -114,10 +129,10 @@ struct Said {
 }
 
 impl Checks {
-    /// Builds them, unless the trials are only listed.
-    fn build(paths: &Paths, chapter: &Chapter, only_list: bool) -> Result<Self> {
+    /// Builds them if they are needed.
+    fn build(paths: &Paths, chapter: &Chapter, needed: bool) -> Result<Self> {
         let mut program = PathBuf::new();
-        if !only_list {
+        if needed {
             let package = chapter.package(Variant::Solution);
             let said = cargo(
                 paths,

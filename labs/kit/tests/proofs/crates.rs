@@ -12,6 +12,9 @@ use kit::paths::Paths;
 use super::mutant::Mutant;
 use super::{cargo, program};
 
+/// The member that unites the features of all others.
+const FEATURES: &str = "features";
+
 /// The generated workspace.
 pub struct Crates {
     paths: Paths,
@@ -76,8 +79,13 @@ impl Crates {
         Ok(program(&self.paths, &name))
     }
 
-    /// Builds them all.
-    pub fn build(&self) -> Result<()> {
+    /// Builds those of these programs; nothing where there are none.
+    pub fn build<'a>(&self, programs: impl Iterator<Item = &'a Path>) -> Result<()> {
+        let names = programs.filter_map(|program| program.file_name()?.to_str());
+        let packages: Vec<&str> = names.flat_map(|name| ["--package", name]).collect();
+        if packages.is_empty() {
+            return Ok(());
+        }
         self.settle()?;
         let text = fs::read_to_string(self.paths.root.join("Cargo.toml"))?;
         let mut document = String::new();
@@ -98,16 +106,10 @@ impl Crates {
             self.root.join("Cargo.lock"),
         )?;
         let manifest = self.root.join("Cargo.toml").display().to_string();
-        cargo(
-            &self.paths,
-            &[
-                "build",
-                "--offline",
-                "--workspace",
-                "--manifest-path",
-                &manifest,
-            ],
-        )?;
+        let build = ["build", "--offline", "--manifest-path", &manifest];
+        // The features are united over what is built at once.
+        let features = ["--package", FEATURES];
+        cargo(&self.paths, &[&build[..], &features, &packages].concat())?;
         Ok(())
     }
 
@@ -145,14 +147,14 @@ impl Crates {
     /// A member with all that the kit depends on. Cargo unites the features of all that it
     /// builds at once; without this one, tokio and its like would be compiled once more.
     fn unite_features(&mut self) -> Result<()> {
-        let dir = self.clear("features")?;
+        let dir = self.clear(FEATURES)?;
         let manifest = fs::read_to_string(self.paths.root.join("labs/kit/Cargo.toml"))?;
         let (_, rest) = manifest
             .split_once("[dependencies]")
             .context("the kit has no dependencies")?;
         let dependencies = rest.split("\n[").next().unwrap_or(rest);
         let text = format!(
-            "[package]\nname = \"features\"\nedition.workspace = true\n\n[dependencies]{dependencies}"
+            "[package]\nname = \"{FEATURES}\"\nedition.workspace = true\n\n[dependencies]{dependencies}"
         );
         write(&dir.join("Cargo.toml"), &text)?;
         fs::create_dir_all(dir.join("src"))?;

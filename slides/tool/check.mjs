@@ -76,6 +76,15 @@ function measure(leastText, foot) {
       const over = Math.max(box.right - frame.right, box.bottom - (frame.bottom - (foot - 12) * scale)) / scale
       if (over > 1 && !(outside?.over > over)) outside = { over, said: 'a box' }
     }
+    for (const text of section.querySelectorAll('svg.topology g text')) {
+      const box = text.parentElement.querySelector('rect').getBoundingClientRect()
+      const over = (text.getBoundingClientRect().width - box.width) / scale
+      if (over > -4) tell(`"${text.textContent}" is wider than its box`)
+    }
+    for (const code of section.querySelectorAll('pre')) {
+      const over = (code.scrollWidth - code.clientWidth)
+      if (over > 1) tell(`code runs ${over} px over its frame`)
+    }
     if (outside) tell(`"${outside.said}" is ${Math.round(outside.over)} px outside the frame`)
     if (small) tell(`"${small.said}" is ${small.size.toFixed(1)} px high; the least is ${leastText}`)
   })

@@ -27,7 +27,9 @@ function ran(command, { mutant, exit = '0' }) {
   if (done.status !== Number(exit)) {
     throw new Error(`${command} ended with ${done.status}, not ${exit}:\n${done.stdout.slice(-800)}`)
   }
-  return done.stdout
+  // What Cargo says while it builds is not the command's.
+  const lines = done.stdout.split('\n')
+  return lines.filter((line) => !/^ +(Blocking|Compiling|Finished) /.test(line)).join('\n')
 }
 
 /** A mutant's program, as `02 no-ack` names it; the proof of that mutant builds it. */

@@ -76,6 +76,30 @@ diff NN:
 reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
 
+# Its services in containers, or one ROLE; --watch, --solution
+[group('containers')]
+[no-exit-message]
+up NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} up "$@"
+
+# Take its containers away, and all that came with them
+[group('containers')]
+[no-exit-message]
+down NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} down "$@"
+
+# What its containers print; also: logs NN SERVICE
+[group('containers')]
+[no-exit-message]
+logs NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} logs "$@"
+
+# Chapter 07's image to a registry; --solution
+[group('containers')]
+[no-exit-message]
+push REGISTRY *ARGS:
+    {{ build }}; exec {{ quote(lab) }} push "$@"
+
 # The private broker: up, down or status
 [group('broker')]
 [no-exit-message]
@@ -93,6 +117,23 @@ slides *ARGS:
 [no-exit-message]
 present NN:
     {{ node }}; exec node slides/tool/present.mjs "$@"
+# The lecture, narrated; --auto, --local, --lab
+[group('two machines')]
+[no-exit-message]
+demo *ARGS:
+    {{ build }}; exec {{ quote(lab) }} demo "$@"
+
+# Passwords for two real machines, into compose/.env
+[group('two machines')]
+[no-exit-message]
+credentials *ARGS:
+    {{ build }}; exec {{ quote(lab) }} credentials "$@"
+
+# Two hosts on this machine: up, down, status, check
+[group('two machines')]
+[no-exit-message]
+hosts *ACTION:
+    {{ build }}; exec {{ quote(lab) }} hosts "$@"
 
 # Everything that proves the lab right; also: test NAME
 [group('for maintainers')]

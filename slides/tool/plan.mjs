@@ -65,6 +65,7 @@ export function lessonPlan() {
   return lines.join('\n')
 }
 
-function clock(minutes) {
+function clock(exact) {
+  const minutes = Math.round(exact)
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}`
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::future::{Future, ready};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -14,6 +15,8 @@ use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::settings;
+
 /// The largest JSON body that a service takes, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
 
@@ -23,12 +26,12 @@ const SHUTDOWN_SECONDS: u64 = 2;
 /// How long `drain` may take. Docker kills a container 10 seconds after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(7);
 
-/// Serves on `127.0.0.1:port` until `shutdown`: what `configure` sets up, and `GET /health`,
-/// which answers 200. `configure` is run once on the thread that serves, so what it creates
-/// need not be `Send`.
+/// Serves on `port` of 127.0.0.1, or of the address [`settings::bind`] gives, until
+/// `shutdown`: what `configure` sets up, and `GET /health`, which answers 200. `configure` is
+/// run once on the thread that serves, so what it creates need not be `Send`.
 ///
 /// # Errors
-/// When the port is taken or may not be used; the error names it.
+/// When `BIND` is wrong, or the port is taken or may not be used; the error names it.
 pub async fn serve<F>(port: u16, shutdown: CancellationToken, configure: F) -> Result<()>
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
@@ -41,7 +44,7 @@ where
 /// drops such tasks when it stops, so they must be waited for before.
 ///
 /// # Errors
-/// When the port is taken or may not be used; the error names it.
+/// When `BIND` is wrong, or the port is taken or may not be used; the error names it.
 pub async fn serve_and_drain<F>(
     port: u16,
     shutdown: CancellationToken,
@@ -51,6 +54,7 @@ pub async fn serve_and_drain<F>(
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
+    let address = SocketAddr::new(settings::bind()?, port);
     let app = move || {
         App::new()
             .app_data(query_errors())
@@ -61,10 +65,10 @@ where
         .workers(1) // one thread serves thousands, and its log is read in order
         .disable_signals() // `shutdown` listens for them
         .shutdown_timeout(SHUTDOWN_SECONDS)
-        .bind(("127.0.0.1", port))
-        .map_err(|cause| cannot_listen(port, cause))?
+        .bind(address)
+        .map_err(|cause| cannot_listen(address, cause))?
         .run();
-    log::info!("listening on http://127.0.0.1:{port}");
+    log::info!("listening on http://{address}");
     let handle = server.handle();
     let stop = async {
         shutdown.cancelled().await;
@@ -81,7 +85,8 @@ where
     }
 }
 
-fn cannot_listen(port: u16, cause: io::Error) -> anyhow::Error {
+fn cannot_listen(address: SocketAddr, cause: io::Error) -> anyhow::Error {
+    let port = address.port();
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow!("port {port} is taken by another program; stop that one, or give another PORT")
@@ -89,7 +94,13 @@ fn cannot_listen(port: u16, cause: io::Error) -> anyhow::Error {
         io::ErrorKind::PermissionDenied => {
             anyhow!("port {port} may not be used by this user; give a PORT from 1024 up")
         }
-        _ => anyhow!("cannot listen on 127.0.0.1:{port}: {cause}"),
+        io::ErrorKind::AddrNotAvailable => {
+            anyhow!(
+                "this machine does not have the address {}; give another BIND",
+                address.ip()
+            )
+        }
+        _ => anyhow!("cannot listen on {address}: {cause}"),
     }
 }
 

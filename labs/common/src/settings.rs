@@ -3,6 +3,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,16 @@ pub fn required(name: &str, looks_like: &str) -> Result<String> {
 /// When it is not set or is not a number from 1 to 65535.
 pub fn port() -> Result<u16> {
     parse_port(env::var_os("PORT"))
+}
+
+/// `BIND`: the address on which this service listens; 127.0.0.1 when it is not set, so that
+/// nobody but this machine gets in. In a container, whose 127.0.0.1 is its own, it is
+/// 0.0.0.0 (`compose/Dockerfile`), and what is published of its ports decides who gets in.
+///
+/// # Errors
+/// When it is set and is not an IP address.
+pub fn bind() -> Result<IpAddr> {
+    parse_bind(env::var_os("BIND"))
 }
 
 /// `DATABASE`: the path of this service's own SQLite file.
@@ -72,6 +83,16 @@ fn parse_port(value: Option<OsString>) -> Result<u16> {
     match value.parse() {
         Ok(port) if port > 0 => Ok(port),
         _ => bail!("PORT is not a port; it should be a number from 1 to 65535, as 4000"),
+    }
+}
+
+fn parse_bind(value: Option<OsString>) -> Result<IpAddr> {
+    let Some(value) = value else {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    };
+    match text("BIND", "0.0.0.0", Some(value))?.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => bail!("BIND is not an IP address; it should be one, as 127.0.0.1 or 0.0.0.0"),
     }
 }
 
@@ -144,6 +165,20 @@ mod tests {
         for wrong in ["0", "65536", "-1", "http", "4000 "] {
             assert!(
                 says(parse_port(set(wrong))).contains("1 to 65535"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn services_listen_on_loopback_unless_told_otherwise() {
+        let bound = |value| parse_bind(value).expect("right").to_string();
+        assert_eq!(bound(None), "127.0.0.1");
+        assert_eq!(bound(set("0.0.0.0")), "0.0.0.0");
+        assert_eq!(bound(set("::1")), "::1");
+        for wrong in ["localhost", "127.0.0.1:4000", "*"] {
+            assert!(
+                says(parse_bind(set(wrong))).contains("IP address"),
                 "{wrong}"
             );
         }

@@ -1,6 +1,7 @@
 //! The lab's own machinery: a real broker, services under check, the wiretap, faults,
 //! verdicts, the report, and what the `lab` command does.
 
+pub mod access;
 pub mod broker;
 pub mod chapter;
 pub mod check;

@@ -3,6 +3,7 @@
 //! ```toml
 //! [package.metadata.lab]
 //! try = ["curl -s http://127.0.0.1:{history}/history"]
+//! topology = "compose/07-topology.json"
 //!
 //! [[package.metadata.lab.services]]
 //! role = "history"
@@ -14,6 +15,7 @@
 //! name = "worker-ada"
 //! args = ["ada"]
 //! database = "jobs"
+//! login = "producer"
 //! ```
 //!
 //! `{name}` stands for the port that the service of that name got, in `try`, `env` and
@@ -21,7 +23,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -42,6 +44,9 @@ pub struct Scene {
     /// The services, in the order in which they are started.
     #[serde(default)]
     pub services: Vec<Role>,
+    /// The file, from the workspace's root, with the exchanges and queues that an administrator
+    /// makes before the services start; they then log in as users of their own.
+    pub topology: Option<PathBuf>,
     /// Whether the chapter talks to a broker: its package depends on lapin.
     #[serde(skip)]
     pub broker: bool,
@@ -64,6 +69,9 @@ pub struct Role {
     /// The stem of its SQLite file, which instances may share; by default its name.
     #[serde(default)]
     pub database: String,
+    /// The user as whom it logs in, one of those whose rights the program tells; with it, it
+    /// gets `BROKER_HOST` and so on instead of `AMQP_URL`. Only where there is a topology.
+    pub login: Option<String>,
     /// Its environment beyond what each service gets, with `{name}` for ports.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -129,6 +137,10 @@ impl Scene {
                 );
             }
             let name = &service.name;
+            ensure!(
+                service.login.is_none() || self.topology.is_some(),
+                "`{name}` has a login, and no topology says what is at the broker"
+            );
             ensure!(
                 names.insert(name),
                 "two services are called `{name}`: give each a `name`"
@@ -297,6 +309,7 @@ mod tests {
             r#"{"services":[{"role":"worker"},{"role":"worker"}]}"#,
             r#"{"services":[{"role":"worker","name":"a/b"}]}"#,
             r#"{"services":[{"role":"worker","database":"../x"}]}"#,
+            r#"{"services":[{"role":"worker","login":"worker"}]}"#,
         ] {
             assert!(read(lab).is_err(), "{lab}");
         }

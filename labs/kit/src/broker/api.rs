@@ -129,6 +129,29 @@ impl Api {
             .with_context(|| format!("cannot give user {user} rights in vhost {vhost}"))
     }
 
+    pub async fn import(&self, vhost: &str, definitions: &Value) -> Result<()> {
+        let path = format!("definitions/{}", encode(vhost));
+        self.give(Method::POST, &path, definitions)
+            .await
+            .with_context(|| format!("cannot import definitions into vhost {vhost}"))
+    }
+
+    /// Closes the connections to `vhost` that are listed, which new ones are a moment after
+    /// they were opened, and gives how many.
+    pub async fn close_connections(&self, vhost: &str) -> Result<usize> {
+        let path = format!("vhosts/{}/connections?columns=name", encode(vhost));
+        let body = self.call(Method::GET, &path).await;
+        let body = body.with_context(|| format!("cannot list the connections to {vhost}"))?;
+        let listed: Vec<Named> = serde_json::from_slice(&body)?;
+        let mut closed = 0;
+        for Named { name } in listed {
+            // One that has ended by itself is none of ours.
+            let path = format!("connections/{}", encode(&name));
+            closed += usize::from(self.call(Method::DELETE, &path).await.is_ok());
+        }
+        Ok(closed)
+    }
+
     pub async fn delete_user(&self, name: &str) -> Result<()> {
         self.call(Method::DELETE, &format!("users/{}", encode(name)))
             .await
@@ -143,8 +166,12 @@ impl Api {
     }
 
     async fn put(&self, path: &str, body: &Value) -> Result<()> {
+        self.give(Method::PUT, path, body).await
+    }
+
+    async fn give(&self, method: Method, path: &str, body: &Value) -> Result<()> {
         let url = format!("{}/api/{path}", self.base);
-        let sent = self.client.put(url).send_json(body).await;
+        let sent = self.client.request(method, url).send_json(body).await;
         let mut answer = match sent {
             Ok(answer) => answer,
             Err(e) => bail!("the management API at {} does not answer: {e}", self.base),

@@ -18,8 +18,11 @@ const ENGINE: Duration = Duration::from_millis(1500);
 /// Removing takes a second; an engine that hangs shall not take the lab along.
 const DOWN: Duration = Duration::from_secs(20);
 
-/// Whether Docker has an engine and Compose; the error says in a few words what is missing.
-pub(super) async fn engine(file: &Path) -> Result<String, String> {
+/// Whether Docker has an engine and Compose, for `file`: the engine's version.
+///
+/// # Errors
+/// In a few words what is missing.
+pub async fn engine(file: &Path) -> Result<String, String> {
     if !file.is_file() {
         return Err(format!("{} is missing", file.display()));
     }

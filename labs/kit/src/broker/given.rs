@@ -30,6 +30,13 @@ pub(super) fn address(url: &str) -> Result<Address, NoBroker> {
 /// Checks that the broker is one, that it lets us in, and that we may make vhosts there.
 pub(super) async fn broker(url: &str) -> Result<Broker, NoBroker> {
     let address = address(url)?;
+    let management = std::env::var("MANAGEMENT_URL")
+        .unwrap_or_else(|_| format!("http://{}:15672", bracketed(&address.host)));
+    reached(address, management).await
+}
+
+/// Checks the broker at `address`, with its management API at `management`.
+pub(super) async fn reached(address: Address, management: String) -> Result<Broker, NoBroker> {
     let Address {
         host, port, user, ..
     } = &address;
@@ -39,8 +46,6 @@ pub(super) async fn broker(url: &str) -> Result<Broker, NoBroker> {
             why: format!("AMQP_URL names a broker at {host}:{port} that does not answer: {e}"),
             mend: "start that broker, or: unset AMQP_URL".into(),
         })?;
-    let management = std::env::var("MANAGEMENT_URL")
-        .unwrap_or_else(|_| format!("http://{}:15672", bracketed(host)));
     let api = Api::new(&management, user, &address.password);
     let (status, body) = api.whoami().await.map_err(|e| NoBroker {
         why: format!("the broker at {host}:{port} has no management API at {management}: {e}"),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpStream;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use super::NoBroker;
@@ -199,8 +199,13 @@ impl Keeper {
             Source::Private => {
                 launch::write_files(&self.node, &self.identity, self.ports)
                     .with_context(|| format!("cannot write to {}", self.node.dir.display()))?;
-                launch::start(&self.node, &self.file, &self.identity, self.ports)
-                    .with_context(|| format!("cannot start {}", self.file.display()))
+                launch::start(
+                    &self.node,
+                    Command::new(&self.file),
+                    &self.identity,
+                    self.ports,
+                )
+                .with_context(|| format!("cannot start {}", self.file.display()))
             }
             Source::Compose => {
                 let project = Project::of(&self.node);

@@ -5,7 +5,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use rand::RngExt;
@@ -65,9 +65,11 @@ fn secret() -> String {
 /// The three ports of a node.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {
+    /// Where AMQP is spoken; all else is on loopback.
+    pub interface: Ipv4Addr,
     pub amqp: u16,
     pub management: u16,
-    distribution: u16,
+    pub distribution: u16,
 }
 
 impl Ports {
@@ -83,6 +85,7 @@ impl Ports {
             }
             if let [(amqp, _), (management, _), (distribution, _)] = held[..] {
                 return Ok(Self {
+                    interface: Ipv4Addr::LOCALHOST,
                     amqp,
                     management,
                     distribution,
@@ -140,12 +143,15 @@ fn conf(identity: &Identity, ports: Ports) -> String {
         ..
     } = identity;
     let Ports {
-        amqp, management, ..
+        interface,
+        amqp,
+        management,
+        ..
     } = ports;
     // The disk limit: RabbitMQ's own 50 MB would block every publisher on a laptop whose
     // disk is nearly full; the keeper refuses to start below its own limit instead.
     format!(
-        "listeners.tcp.1 = 127.0.0.1:{amqp}
+        "listeners.tcp.1 = {interface}:{amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
 cluster_name = {cluster_name}
@@ -160,22 +166,26 @@ log.file.rotation.count = 1
 }
 
 /// Starts the node. Its stdin is a lifeline: when the other end closes, which a keeper's
-/// death does whatever killed it, the node ends within milliseconds.
+/// death does whatever killed it, the node ends within milliseconds. `command` is the
+/// server's script, alone or after what runs it elsewhere.
 pub(super) fn start(
     node: &NodeDir,
-    script: &Path,
+    mut command: Command,
     identity: &Identity,
     ports: Ports,
 ) -> io::Result<Child> {
     let layout = Layout::of(node);
     let Ports {
-        amqp, distribution, ..
+        interface,
+        amqp,
+        distribution,
+        ..
     } = ports;
     let name = &identity.node_name;
     let console = open_private(&node.console_log(), true)?;
     let lines = PRELOAD.lines().filter(|line| !line.starts_with('%'));
     let preload = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    Command::new(script)
+    command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LANG", "C.UTF-8")
@@ -190,7 +200,7 @@ pub(super) fn start(
         .env("RABBITMQ_CONFIG_FILE", &layout.conf)
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", &layout.plugins)
         .env("RABBITMQ_NODENAME", name)
-        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODE_IP_ADDRESS", interface.to_string())
         .env("RABBITMQ_NODE_PORT", amqp.to_string())
         .env("RABBITMQ_DIST_PORT", distribution.to_string())
         .env("RABBITMQ_MNESIA_BASE", &layout.data)

@@ -9,6 +9,7 @@ mod admin;
 mod amqp;
 mod api;
 mod compose;
+mod elsewhere;
 mod files;
 mod folder;
 mod given;
@@ -32,6 +33,8 @@ use files::{NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
 pub use api::Binding;
+pub use compose::engine as docker_engine;
+pub use elsewhere::NodeElsewhere;
 pub use own::OwnNode;
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
@@ -166,6 +169,15 @@ impl Broker {
         }
     }
 
+    /// The broker at `address`, whose management API is at `management`, an address such as
+    /// `http://127.0.0.1:15672`. Its user must be an administrator.
+    ///
+    /// # Errors
+    /// When either does not answer, or the user may not do what the lab does.
+    pub async fn at(address: Address, management: &str) -> Result<Self, NoBroker> {
+        given::reached(address, management.to_owned()).await
+    }
+
     async fn of_slot(
         node: NodeDir,
         paths: &Paths,
@@ -253,6 +265,16 @@ impl Broker {
         Ok(bindings)
     }
 
+    /// Makes in a vhost what `definitions` describe, in RabbitMQ's own format: exchanges,
+    /// queues, bindings, policies. What is there already stays. A vhost that their entries
+    /// name is not looked at.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn import(&self, vhost: &str, definitions: &Value) -> Result<()> {
+        self.api.import(vhost, definitions).await
+    }
+
     /// Makes a user who may log in and do nothing yet.
     ///
     /// # Errors
@@ -267,6 +289,15 @@ impl Broker {
     /// When the management API does not answer or refuses.
     pub async fn permit(&self, user: &str, vhost: &str, rights: [&str; 3]) -> Result<()> {
         self.api.permit(user, vhost, rights).await
+    }
+
+    /// Closes the connections to a vhost that are listed, which new ones are a moment after
+    /// they were opened, and gives how many. Each is told 320, CONNECTION_FORCED.
+    ///
+    /// # Errors
+    /// When the management API does not answer.
+    pub async fn close_connections(&self, vhost: &str) -> Result<usize> {
+        self.api.close_connections(vhost).await
     }
 
     /// Deletes a user.

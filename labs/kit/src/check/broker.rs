@@ -7,23 +7,9 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use rand::distr::{Alphanumeric, SampleString};
 
-use super::{Lab, Outcome};
+use super::{Lab, Outcome, fail};
+use crate::access::{self, Grants, Login};
 use crate::broker::{Binding, Broker, OwnNode, Queue};
-
-/// A user of the broker with few rights, who is gone after the check.
-#[derive(Clone)]
-pub struct Login {
-    /// The name.
-    pub user: String,
-    /// The password. Never shown by `Debug`.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish()
-    }
-}
 
 /// Which names a user may touch in the room's vhost, as regular expressions of RabbitMQ's;
 /// `""` is none, `.*` is all.
@@ -113,6 +99,17 @@ impl Lab {
             .context("the check cannot connect to the broker")?)
     }
 
+    /// The URL of the room's vhost for `login`, past every wiretap.
+    ///
+    /// # Errors
+    /// Unknown in a chapter without a broker.
+    pub fn url_for(&self, login: &Login) -> Outcome<String> {
+        let mut address = self.need_broker()?.address.clone();
+        address.user.clone_from(&login.user);
+        address.password.clone_from(&login.password);
+        Ok(address.url(&self.0.vhost))
+    }
+
     /// Publishes to `queue` as a foreign client would, one message for each body with its
     /// properties, and waits for the confirms.
     ///
@@ -199,17 +196,65 @@ impl Lab {
         Ok(self.need_broker()?.bindings(self.vhost(), queue).await?)
     }
 
+    /// Makes what a file of definitions describes, given by its path from the workspace's root,
+    /// as an administrator does before the services start.
+    ///
+    /// # Errors
+    /// Unknown when the file cannot be read or the broker refuses.
+    pub async fn topology(&self, file: &str) -> Outcome {
+        let file = self.0.plan.paths.root.join(file);
+        access::import(self.need_broker()?, self.vhost(), &file).await?;
+        self.journal()
+            .note("administrator: made exchanges and queues");
+        Ok(())
+    }
+
+    /// Closes the connections to this room's vhost that the broker lists by now, as an operator
+    /// does, with 320, CONNECTION_FORCED; gives how many.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not say.
+    pub async fn close_connections(&self) -> Outcome<usize> {
+        let closed = self.need_broker()?.close_connections(self.vhost()).await?;
+        if closed > 0 {
+            self.journal()
+                .note(format!("operator: closed {closed} connection(s)"));
+        }
+        Ok(closed)
+    }
+
+    /// The rights that the program under check says its users need.
+    ///
+    /// # Errors
+    /// A failure when it does not.
+    pub async fn rights(&self) -> Outcome<Grants> {
+        access::ask(&self.0.plan.program).await.map_err(|error| {
+            fail(
+                "the role `rights` prints the rights of the users",
+                format!("{error:#}"),
+            )
+            .because("whoever sets up the broker asks the program for them")
+            .into()
+        })
+    }
+
     /// A user who may do in this room what `rights` say, for
     /// [`Service::at`](super::Service::at).
     ///
     /// # Errors
     /// Unknown when the broker does not make it.
     pub async fn user(&self, rights: Rights<'_>) -> Outcome<Login> {
-        let random = || Alphanumeric.sample_string(&mut rand::rng(), 12);
-        let login = Login {
-            user: format!("lab.{}.{}", std::process::id(), random()),
-            password: random(),
-        };
+        let random = Alphanumeric.sample_string(&mut rand::rng(), 12);
+        let login = Login::generate(format!("lab.{}.{random}", std::process::id()));
+        self.join(login, rights).await
+    }
+
+    /// As [`Lab::user`], with a name and password of the check's own choice; the name must be
+    /// like no other at the broker.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not make it.
+    pub async fn join(&self, login: Login, rights: Rights<'_>) -> Outcome<Login> {
         // Before it is made: one that is made and not remembered would stay.
         self.remember(&login);
         self.make(&login, rights).await?;

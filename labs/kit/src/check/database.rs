@@ -19,7 +19,10 @@ pub struct Row {
 }
 
 /// All rows of `table` in order of arrival; none when there is no such file or table yet.
-pub(super) fn rows(path: &Path, table: &str) -> Result<Vec<Row>> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn rows(path: &Path, table: &str) -> Result<Vec<Row>> {
     if !path.exists() {
         return Ok(Vec::new());
     }

@@ -17,8 +17,9 @@ mod wait;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use broker::{Login, Rights};
-pub use database::{Locked, Row};
+pub use crate::access::{Grant, Grants, Login};
+pub use broker::Rights;
+pub use database::{Locked, Row, rows};
 pub use fate::{Finding, Topic, fate, fate_at, short};
 pub use http::Response;
 pub(crate) use lab::Plan;
@@ -40,6 +41,8 @@ pub struct Check {
     pub hole: u32,
     /// Whether it starts before the others, because it takes the longest.
     pub(crate) early: bool,
+    /// Whether it takes none of the places for checks that run at once.
+    pub(crate) patient: bool,
     /// Whether a run passes without it, as it is about an optional hole.
     pub(crate) optional: bool,
     pub(crate) body: Body,
@@ -67,6 +70,7 @@ impl Check {
             says,
             hole,
             early: false,
+            patient: false,
             optional: false,
             body: Box::new(move |lab| Box::pin(body(lab))),
         }
@@ -78,6 +82,14 @@ impl Check {
     pub fn early(mut self) -> Self {
         self.early = true;
         self
+    }
+
+    /// Starts this check before the others, and beside as many of them as ever: for one that
+    /// does next to nothing but wait, as for a heartbeat that does not come.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self.early()
     }
 
     /// Makes this check one about an optional hole: it is run and shown, and while it fails

@@ -101,6 +101,19 @@ impl Service {
         self
     }
 
+    /// The value of a variable of the environment that it is started with.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.0.launch.borrow().environment.get(name).cloned()
+    }
+
+    /// Takes a variable out of the environment that it is started with.
+    #[must_use]
+    pub fn without(self, name: &str) -> Self {
+        self.0.launch.borrow_mut().environment.remove(name);
+        self
+    }
+
     /// Has it log in as `login` and ask for `vhost`, which may not be there.
     ///
     /// # Panics
@@ -109,6 +122,21 @@ impl Service {
     pub fn at(self, login: &Login, vhost: &str) -> Self {
         let url = self.0.lab.url_behind(self.tap(), Some(login), vhost);
         self.with("AMQP_URL", url)
+    }
+
+    /// Tells it by `BROKER_HOST` and so on, and not by `AMQP_URL`, where the broker is, which is
+    /// behind its wiretap, and to log in there as `login` to `vhost`.
+    ///
+    /// # Panics
+    /// In a chapter without a broker.
+    #[must_use]
+    pub fn logs_in(self, login: &Login, vhost: &str) -> Self {
+        let variables = login.environment("127.0.0.1", self.tap().port(), vhost);
+        let mut launch = self.0.launch.borrow_mut();
+        launch.environment.remove("AMQP_URL");
+        launch.environment.extend(variables);
+        drop(launch);
+        self
     }
 
     /// What it has printed, over all its starts.

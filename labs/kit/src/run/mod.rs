@@ -22,7 +22,7 @@ use crate::check::{Check, Checks, Lab, Outcome, Plan, Stop};
 use crate::internal;
 use crate::paths::Paths;
 
-/// How many checks run at once. Each waits far more than it works.
+/// How many checks run at once, beside the patient ones. Each waits far more than it works.
 const AT_ONCE: usize = 6;
 
 /// What the macro [`main!`](crate::main) knows at compile time of the package under check.
@@ -177,7 +177,10 @@ impl Runs {
             let plan = self.plan(&check);
             let places = places.clone();
             under_way.spawn_local(async move {
-                let _place = places.acquire().await;
+                let _place = match check.patient {
+                    true => None,
+                    false => Some(places.acquire().await),
+                };
                 (index, one(plan, check).await)
             });
         }

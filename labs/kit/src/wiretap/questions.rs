@@ -134,6 +134,20 @@ impl Journal {
         })
     }
 
+    /// When the service called, whether it was let in or turned away, in seconds since the run
+    /// of the check began, in order. A call to a port that refuses is not seen.
+    #[must_use]
+    pub fn calls(&self, service: &str) -> Vec<f64> {
+        self.read(|entries| {
+            let called = |event: &Event| {
+                matches!(event, Event::Link { service: role, what, connection: Some(_) }
+                    if role == service && (what == "opened" || what == "turned away"))
+            };
+            let calls = entries.iter().filter(|entry| called(&entry.event));
+            calls.map(|entry| entry.t).collect()
+        })
+    }
+
     /// Whether a connection of the service has ended, by itself or by the check.
     #[must_use]
     pub fn disconnected(&self, service: &str) -> bool {

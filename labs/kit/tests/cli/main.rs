@@ -64,7 +64,9 @@ fn said(command: &mut Command) -> Said {
 #[test]
 fn a_wrong_chapter_lists_the_chapters() {
     let lab = Lab::new("chapter");
-    for command in ["lab", "solution", "hint", "diff", "run", "watch", "reset"] {
+    for command in [
+        "lab", "solution", "hint", "diff", "run", "watch", "reset", "up", "down", "logs",
+    ] {
         let said = lab.say(&[command, "99"]);
         assert_eq!(said.code, Some(2), "{command}");
         assert!(
@@ -192,4 +194,31 @@ fn hints_come_one_by_one() {
         "{}",
         list.out
     );
+}
+
+#[test]
+fn without_an_engine_containers_say_so_and_name_the_other_way() {
+    let lab = Lab::new("engine");
+    for (args, mend) in [
+        (
+            &["up", "02", "--solution"][..],
+            "just run 02 --solution, which needs none",
+        ),
+        (
+            &["up", "03", "producer", "--burst"],
+            "just run 03, which needs none",
+        ),
+        (&["down", "02"], "start Docker"),
+        (&["logs", "02"], "start Docker"),
+    ] {
+        let mut command = lab.command(args);
+        let said = said(command.env("DOCKER_HOST", "unix:///nowhere/docker.sock"));
+        assert_eq!(said.code, Some(2), "{args:?}: {}", said.err);
+        let what = said.err.starts_with("error: no containers here: docker ");
+        assert!(
+            what && said.err.contains(&format!("do   {mend}")),
+            "{}",
+            said.err
+        );
+    }
 }

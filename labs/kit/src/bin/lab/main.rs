@@ -5,9 +5,13 @@ mod broker;
 mod build;
 mod cast;
 mod check;
+mod credentials;
+mod demo;
 mod diff;
 mod doctor;
+mod handout;
 mod hint;
+mod hosts;
 mod probe;
 mod reset;
 mod run;
@@ -21,6 +25,7 @@ mod stage;
 mod stop;
 mod term;
 mod trouble;
+mod up;
 mod watch;
 
 use std::process::ExitCode;
@@ -54,8 +59,22 @@ enum Command {
     Reset(reset::Args),
     /// Start the chapter's services, or one program of it, to play with
     Run(run::Args),
+    /// Start the chapter's services in containers, or one program of it beside them
+    Up(up::Args),
+    /// Take the chapter's containers away
+    Down(up::DownArgs),
+    /// Show what the chapter's containers print
+    Logs(up::LogsArgs),
+    /// Build an image and push it to a registry
+    Push(up::PushArgs),
     /// Start or stop the lab's broker, or say what runs
     Broker(broker::Args),
+    /// Make the passwords that two real machines need
+    Credentials(handout::Args),
+    /// The lecture's demonstration: two machines, a cable, a queue
+    Demo(demo::Args),
+    /// Two hosts on this machine, joined by a cable
+    Hosts(hosts::Args),
     /// Say what is installed, which broker would be used, what to do
     Doctor,
     /// Get a broker, fetch and build everything
@@ -67,6 +86,7 @@ enum Command {
 fn main() -> ExitCode {
     // This program is also its own helpers: the broker's keeper, a service's guard.
     kit::internal::dispatch();
+    hosts::dispatch();
     let cli = Cli::parse();
     start(cli.command).unwrap_or_else(|error| trouble::tell(&error))
 }
@@ -81,7 +101,14 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Watch(args) => watch::run(&paths, &args),
         Command::Reset(args) => reset::run(&paths, &args),
         Command::Run(args) => run::run(&paths, &args),
+        Command::Up(args) => up::run(&paths, &args),
+        Command::Down(args) => up::down(&paths, &args),
+        Command::Logs(args) => up::logs(&paths, &args),
+        Command::Push(args) => up::push(&paths, &args),
         Command::Broker(args) => broker::run(&paths, &args),
+        Command::Credentials(args) => handout::run(&paths, &args),
+        Command::Demo(args) => demo::run(&paths, &args),
+        Command::Hosts(args) => hosts::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),
         Command::Setup => setup::run(&paths),
         Command::Bench(args) => bench::run(&paths, &args),

@@ -179,7 +179,7 @@ impl Play<'_> {
                     old.stop(|heard| self.print(&heard)).await;
                 }
                 if stage.is_none() {
-                    *stage = Some(self.set().await?);
+                    *stage = Some(self.set(&program).await?);
                 }
                 let parts = stage.as_ref().map_or(&[][..], |stage| &stage.parts);
                 *cast = Some(Cast::start(&program, parts)?);

@@ -4,18 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Config, Event, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// A save is over when nothing has changed for so long: an editor writes, renames and sets
 /// the mode in several steps, and "save all" writes many files.
 const QUIET: Duration = Duration::from_millis(120);
 
+/// How often to look, where the system does not tell.
+const POLL: Duration = Duration::from_secs(1);
+
 /// The saves of one chapter's sources. None is lost between two calls.
 pub struct Saves {
     changes: UnboundedReceiver<()>,
     // Watches until it is dropped.
-    _watcher: RecommendedWatcher,
+    _watcher: Box<dyn Watcher>,
 }
 
 impl Saves {
@@ -24,27 +27,37 @@ impl Saves {
     /// The package's folder is watched, not the files: many editors save by writing a new
     /// file and renaming it over the old one, and `git` replaces whole folders.
     pub fn of(folder: &Path) -> Result<Self> {
+        Self::by::<RecommendedWatcher>(folder, Config::default())
+    }
+
+    /// The same, by a look at each file every second: for where the system tells of no
+    /// changes, as on a drive of Windows' under WSL, or of another machine.
+    pub fn polled(folder: &Path) -> Result<Self> {
+        Self::by::<PollWatcher>(folder, Config::default().with_poll_interval(POLL))
+    }
+
+    fn by<W: Watcher + 'static>(folder: &Path, config: Config) -> Result<Self> {
         // Events name files by their real path, also where the clone is behind a link.
         let folder = folder
             .canonicalize()
             .with_context(|| format!("cannot watch {}", folder.display()))?;
         let (sender, changes) = unbounded_channel();
         let sources = Sources(folder.clone());
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let tell = move |event: notify::Result<Event>| {
             // An error may mean that events were lost: better one check too many.
             if event.is_ok_and(|event| !sources.concerned_by(&event)) {
                 return;
             }
             // Nobody listens any more when the command ends.
             let _ = sender.send(());
-        })
-        .context("cannot watch files")?;
+        };
+        let mut watcher = W::new(tell, config).context("cannot watch files")?;
         watcher
             .watch(&folder, RecursiveMode::Recursive)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
         Ok(Self {
             changes,
-            _watcher: watcher,
+            _watcher: Box::new(watcher),
         })
     }
 

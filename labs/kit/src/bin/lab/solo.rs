@@ -50,7 +50,7 @@ impl Play<'_> {
         let Built::Program(program) = self.build().await? else {
             return Ok(None);
         };
-        let place = self.place().await?;
+        let place = self.place(&program).await?;
         // The program itself knows best which roles there are, also such as are only played
         // by hand; an unknown one is its to refuse.
         let service = self.scene.like(role, args);

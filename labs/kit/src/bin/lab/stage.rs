@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::{print, println};
 use anyhow::{Context, Result};
+use kit::access::Access;
 use kit::broker::Broker;
 use kit::chapter::Variant;
 use kit::manifest::{Role, fill};
@@ -14,6 +15,9 @@ use crate::broker;
 use crate::cast::{self, Part};
 use crate::run::{Play, colour};
 use crate::term::{BOLD, DIM, NOTE, TYPE};
+
+/// In the folder of a run: the passwords of the services' own users.
+const LOGINS: &str = "logins.json";
 
 /// What the services need around them; it stays when they are started again.
 pub struct Stage {
@@ -24,6 +28,8 @@ pub struct Stage {
 /// Where services run: what they find around them.
 pub struct Place {
     pub broker: Option<Broker>,
+    /// The services' own users, where they have such.
+    access: Option<Access>,
     vhost: String,
     folder: PathBuf,
 }
@@ -41,7 +47,13 @@ impl Place {
             env.insert("PORT".to_owned(), ports[&service.name].to_string());
         }
         if let Some(broker) = &self.broker {
-            env.insert("AMQP_URL".to_owned(), broker.address.url(&self.vhost));
+            let address = &broker.address;
+            match (&self.access, &service.login) {
+                (Some(access), Some(login)) => {
+                    env.extend(access.environment(login, &address.host, address.port)?);
+                }
+                _ => drop(env.insert("AMQP_URL".to_owned(), address.url(&self.vhost))),
+            }
         }
         for (name, value) in &service.env {
             env.insert(name.clone(), fill(value, ports)?);
@@ -56,8 +68,8 @@ impl Place {
 
 impl Play<'_> {
     /// Sets the stage: broker, vhost, folder and ports; and says what is where.
-    pub async fn set(&self) -> Result<Stage> {
-        let place = self.place().await?;
+    pub async fn set(&self, program: &Path) -> Result<Stage> {
+        let place = self.place(program).await?;
         let ports = cast::ports(&self.wished())?;
         let services = self.scene.services.iter();
         let parts: Result<Vec<_>> = services
@@ -69,8 +81,9 @@ impl Play<'_> {
         Ok(Stage { broker, parts })
     }
 
-    /// Broker, vhost and folder, made where they are not there yet.
-    pub async fn place(&self) -> Result<Place> {
+    /// Broker, vhost and folder, made where they are not there yet; and users with the rights
+    /// that `program` says they need, where it has such.
+    pub async fn place(&self, program: &Path) -> Result<Place> {
         let vhost = self.chapter.package(self.variant);
         let broker = match self.scene.broker {
             true => {
@@ -87,8 +100,18 @@ impl Play<'_> {
         let folder = self.paths.data().join("run").join(folder);
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", self.paths.short(&folder)))?;
+        let access = match (&broker, &self.scene.topology) {
+            (Some(broker), Some(topology)) => {
+                let topology = self.paths.root.join(topology);
+                let kept = folder.join(LOGINS);
+                let access = Access::open(broker, &vhost, &topology, program, &kept).await;
+                Some(access.context("cannot make the users of the broker")?)
+            }
+            _ => None,
+        };
         Ok(Place {
             broker,
+            access,
             vhost,
             folder,
         })
@@ -125,6 +148,12 @@ impl Play<'_> {
             println!("  {:width$}  {}, vhost {vhost}", "broker", broker.label());
             println!("  {:width$}  {}", "", broker.management);
             println!("  {:width$}  {}", "", broker::login(self.paths, broker));
+        }
+        if let Some(access) = &place.access {
+            let users = access.logins().values().map(|login| &*login.user);
+            let users = users.collect::<Vec<_>>().join(", ");
+            let kept = self.paths.short(&place.folder.join(LOGINS));
+            println!("  {:width$}  {users}, passwords in {kept}", "users");
         }
         println!("  {:width$}  {}", "files", self.paths.short(&place.folder));
         if !self.scene.tries.is_empty() {
@@ -177,6 +206,7 @@ mod tests {
     fn a_service_finds_what_the_manifest_says() {
         let place = Place {
             broker: None,
+            access: None,
             vhost: "lab-03".to_owned(),
             folder: "/run".into(),
         };

@@ -184,6 +184,7 @@ fn links_are_counted_by_service() {
     story.link(None, "cut").link(Some(3), "opened");
     assert_eq!(story.journal.link_count(ROLE, "turned away"), 2);
     assert_eq!(story.journal.link_count("another", "turned away"), 0);
+    assert_eq!(story.journal.calls(ROLE).len(), 3);
     assert!(!story.journal.disconnected(ROLE));
     story.link(Some(3), "lost: Connection reset by peer");
     assert!(story.journal.disconnected(ROLE));

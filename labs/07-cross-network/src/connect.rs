@@ -1,0 +1,18 @@
+//! One try to connect to the broker.
+
+use anyhow::{Context, Result};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPUri, AMQPUserInfo};
+use lapin::{Connection, ConnectionProperties};
+use tokio::time::timeout;
+
+use crate::settings::Broker;
+
+/// Looks up the broker's name, calls it, and logs in: one try, within the timeout.
+pub async fn connect(broker: &Broker) -> Result<Connection> {
+    log::info!("calling {}:{}", broker.host, broker.port);
+    // HOLE 2: the address put together from its fields, the heartbeat in its query; one
+    let connection: Connection = todo!("HOLE 2: connect, with a heartbeat and within the timeout");
+    // END HOLE 2
+    log::info!("connected as {broker:?}");
+    Ok(connection)
+}

@@ -1,0 +1,222 @@
+//! `hosts up|down|status`: two hosts on one Linux machine, as network namespaces joined by
+//! a cable that can be pulled, each with a Docker engine of its own where there is one.
+
+pub mod door;
+pub mod engine;
+pub mod images;
+pub mod keeper;
+pub mod net;
+pub mod place;
+pub mod site;
+pub mod sweep;
+pub mod tool;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstream::println;
+use anyhow::{Context, Result};
+use kit::paths::Paths;
+
+use crate::demo::{self, ProgramArgs};
+use crate::stop::until_stopped;
+use crate::term::{BOLD, DIM, GOOD, NOTE, TYPE};
+use crate::trouble::trouble;
+use keeper::Keeper;
+use place::{Host, Place};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make both hosts, unless they are there
+    Up,
+    /// Take them away, with all that runs on them
+    Down,
+    /// Say what is there, and how to get at it
+    Status,
+    /// Check chapter 07 on two hosts, with faults of a real network
+    Check(ProgramArgs),
+}
+
+/// Runs the hidden subcommand of this module, if this process was asked for one.
+pub fn dispatch() {
+    let mut args = std::env::args_os().skip(1);
+    let main = match args.next() {
+        Some(name) if name == keeper::ARGUMENT => keeper::main,
+        Some(name) if name == door::ARGUMENT => door::main,
+        _ => return,
+    };
+    let rest: Vec<_> = args.collect();
+    std::process::exit(main(&rest));
+}
+
+pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
+    let place = Place::of(paths)?;
+    let action = args.action.as_ref().unwrap_or(&Action::Status);
+    if matches!(action, Action::Status) && !sweep::anything(&place) {
+        println!("The hosts are down.");
+        println!("  {DIM}up{DIM:#}       {TYPE}just hosts up{TYPE:#}, as root");
+        return Ok(ExitCode::SUCCESS);
+    }
+    possible()?;
+    if let Action::Check(programs) = action {
+        return demo::check(paths, programs);
+    }
+    until_stopped(async {
+        match action {
+            Action::Up => up(&place).await,
+            Action::Down => down(&place).await,
+            _ => status(&place).await,
+        }
+        .map(|()| ExitCode::SUCCESS)
+    })
+    .map(|ended| ended.code())
+}
+
+/// Whether this machine can have hosts, and this user may make them.
+///
+/// # Errors
+/// When not: why, and what to do instead.
+pub fn possible() -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Err(trouble(
+            "the hosts are network namespaces, which only Linux has",
+            "just demo --local, which needs none of them",
+        ));
+    }
+    if !root() {
+        return Err(trouble(
+            "making network namespaces and pulling cables takes root",
+            "sudo env \"PATH=$PATH\" just hosts up (or, without root: just demo --local)",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether this process may do anything.
+fn root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    // Real, then effective.
+    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+}
+
+async fn up(place: &Place) -> Result<()> {
+    let keeper = Keeper::start(place).await?;
+    if whole(place).await {
+        keeper.keep().await?;
+        println!("The hosts are up already.");
+        return status(place).await;
+    }
+    let raised = raise(place).await.and_then(|()| sign(place));
+    match raised {
+        Ok(()) => keeper.keep().await?,
+        Err(error) => {
+            keeper.sweep().await?;
+            return Err(error);
+        }
+    }
+    println!("{GOOD}✔{GOOD:#} two hosts, joined by a cable");
+    status(place).await
+}
+
+/// Makes both hosts and, where Docker's engine is installed, starts one on each. What a
+/// command that was killed has left behind goes first.
+///
+/// # Errors
+/// When the system refuses: the command that failed, and its words.
+pub async fn raise(place: &Place) -> Result<()> {
+    sweep::sweep(place).await?;
+    net::build().await?;
+    if engine::installed().await.is_ok() {
+        for host in Host::ALL {
+            engine::start(place, host).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that says that a person made the hosts, to use them by hand.
+fn signature(place: &Place) -> PathBuf {
+    place.dir.join("by-hand")
+}
+
+fn sign(place: &Place) -> Result<()> {
+    std::fs::create_dir_all(&place.dir)
+        .and_then(|()| std::fs::write(signature(place), ""))
+        .with_context(|| format!("cannot write to {}", place.dir.display()))
+}
+
+/// Whether a person made these hosts, to use them by hand.
+pub fn by_hand(place: &Place) -> bool {
+    signature(place).exists() && Host::ALL.into_iter().any(net::exists)
+}
+
+/// Whether nothing is missing of what [`raise`] makes.
+async fn whole(place: &Place) -> bool {
+    if !Host::ALL.into_iter().all(net::exists) {
+        return false;
+    }
+    let engines = engine::installed().await.is_ok();
+    for host in Host::ALL {
+        if net::plugged(host).await.is_err() {
+            return false;
+        }
+        if engines && engine::version(place, host).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+async fn down(place: &Place) -> Result<()> {
+    let there = sweep::anything(place);
+    Keeper::start(place).await?.sweep().await?;
+    match there {
+        true => println!("{GOOD}✔{GOOD:#} the hosts are gone, with all that ran on them"),
+        false => println!("No hosts are up."),
+    }
+    Ok(())
+}
+
+async fn status(place: &Place) -> Result<()> {
+    for host in Host::ALL {
+        let (name, address) = (host.name(), host.address());
+        print_host(name, address, net::plugged(host).await);
+        let engine = match engine::version(place, host).await {
+            Ok(version) => {
+                let running = engine::docker(place, host, &["ps", "-q"]);
+                let running = tool::tool(running).await?.lines().count();
+                format!("Docker {version}, containers that run: {running}")
+            }
+            Err(_) => match engine::installed().await {
+                Ok(()) => "does not answer".to_owned(),
+                Err(why) => format!("none: {why}"),
+            },
+        };
+        println!("  {DIM}engine{DIM:#}   {engine}");
+        if place.socket(host).exists() {
+            let docker = place.docker_host(host);
+            println!("  {DIM}talk{DIM:#}     {TYPE}export DOCKER_HOST={docker}{TYPE:#}");
+        }
+        let enter = host.enter().join(" ");
+        println!("  {DIM}enter{DIM:#}    {TYPE}{enter} bash{TYPE:#}");
+    }
+    println!("  {DIM}down{DIM:#}     {TYPE}just hosts down{TYPE:#}");
+    Ok(())
+}
+
+fn print_host(name: &str, address: &str, plugged: Result<bool>) {
+    let cable = match plugged {
+        Ok(true) => "the cable is plugged in".to_owned(),
+        Ok(false) => format!("{NOTE}the cable is pulled{NOTE:#}"),
+        Err(_) => format!("{NOTE}it has no network: just hosts up{NOTE:#}"),
+    };
+    println!("{BOLD}{name}{BOLD:#} · {address} · {cable}");
+}

@@ -1,0 +1,39 @@
+//! One try to connect to the broker.
+
+use anyhow::{Context, Result};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPUri, AMQPUserInfo};
+use lapin::{Connection, ConnectionProperties};
+use tokio::time::timeout;
+
+use crate::settings::Broker;
+
+/// Looks up the broker's name, calls it, and logs in: one try, within the timeout.
+pub async fn connect(broker: &Broker) -> Result<Connection> {
+    log::info!("calling {}:{}", broker.host, broker.port);
+    // HOLE 2: the address put together from its fields, the heartbeat in its query; one
+    // timeout around all of the connecting.
+    let uri = AMQPUri {
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: broker.user.clone(),
+                password: broker.password.clone(),
+            },
+            host: broker.host.clone(),
+            port: broker.port,
+        },
+        vhost: broker.vhost.clone(),
+        query: AMQPQueryString {
+            heartbeat: Some(broker.heartbeat),
+            ..AMQPQueryString::default()
+        },
+        ..AMQPUri::default()
+    };
+    let connecting = Connection::connect_uri(uri, ConnectionProperties::default());
+    let connection = timeout(broker.connect_timeout, connecting)
+        .await
+        .with_context(|| format!("no answer within {:?}", broker.connect_timeout))?
+        .context("cannot connect")?;
+    // END HOLE 2
+    log::info!("connected as {broker:?}");
+    Ok(connection)
+}

@@ -1,0 +1,87 @@
+//! Where the broker is, and who we are there. All of it comes from the environment: the same
+//! program runs on every machine, and no password is in a file that is committed.
+
+use std::env;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// Where the broker is, and who we are there.
+#[derive(Clone)]
+pub struct Broker {
+    /// Name or IP address.
+    pub host: String,
+    pub port: u16,
+    pub vhost: String,
+    pub user: String,
+    pub password: String,
+    /// After how many seconds of silence one end asks itself whether the other is there.
+    pub heartbeat: u16,
+    /// How long one try to connect may take, from the name to the end of the handshake.
+    pub connect_timeout: Duration,
+}
+
+/// As it may stand in a log. Not derived: that would show the password.
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host,
+            port,
+            vhost,
+            user,
+            ..
+        } = self;
+        write!(f, "{user} at {host}:{port}, vhost {vhost}")
+    }
+}
+
+impl Broker {
+    /// Reads `BROKER_HOST`, `BROKER_PORT` (5672), `BROKER_VHOST`, `BROKER_USER`,
+    /// `BROKER_PASSWORD`, `BROKER_HEARTBEAT_S` (10) and `BROKER_CONNECT_TIMEOUT_MS` (3000).
+    ///
+    /// # Errors
+    /// Names all that have no default and are not set.
+    pub fn from_env() -> Result<Self> {
+        // HOLE 1: the seven of them; the error names every required one that is not given.
+        let required = [
+            "BROKER_HOST",
+            "BROKER_VHOST",
+            "BROKER_USER",
+            "BROKER_PASSWORD",
+        ];
+        let missing: Vec<&str> = required
+            .into_iter()
+            .filter(|name| given(name).is_none())
+            .collect();
+        ensure!(missing.is_empty(), "not set: {}", missing.join(", "));
+        let [host, vhost, user, password] = required.map(|name| given(name).unwrap_or_default());
+        let connect_timeout = number("BROKER_CONNECT_TIMEOUT_MS", 3000)?;
+        Ok(Self {
+            host,
+            port: number("BROKER_PORT", 5672)?,
+            vhost,
+            user,
+            password,
+            heartbeat: number("BROKER_HEARTBEAT_S", 10)?,
+            connect_timeout: Duration::from_millis(connect_timeout),
+        })
+        // END HOLE 1
+    }
+}
+
+/// The value of an environment variable. One that is empty counts as not set: a shell, or a
+/// Compose file, makes such of a variable that it does not know.
+fn given(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A number from the environment, or the default where there is none.
+fn number<T: FromStr>(name: &str, default: T) -> Result<T> {
+    let Some(value) = given(name) else {
+        return Ok(default);
+    };
+    let number = value.parse().ok();
+    number.with_context(|| format!("{name} is not a number that fits"))
+}

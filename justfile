@@ -76,7 +76,7 @@ diff NN:
 reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
 
-# Its services in containers, or one ROLE; --watch, --solution
+# Its services in containers; --watch, --solution
 [group('containers')]
 [no-exit-message]
 up NN *ARGS:

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kit::check::{Lab, Login, Outcome, Rights, Seen, Service, fail};
 use kit::guard::Exit;
-use kit::wiretap::Side;
+use kit::wiretap::{Event, Side};
 use tokio::time::Instant;
 
 /// The queue, the exchange and the key.
@@ -181,8 +181,31 @@ pub async fn called(lab: &Lab, service: &Service, times: usize) -> Outcome {
     .await
 }
 
-/// The pauses between its calls so far, in seconds.
+/// The pauses between its calls so far, in seconds: each from the end of a connection, or from
+/// the moment at which it was turned away, to the next call.
 pub fn pauses(lab: &Lab, service: &Service) -> Vec<f64> {
-    let calls = lab.journal().calls(&service.name());
-    calls.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    let (name, mut pauses, mut ended) = (service.name(), Vec::new(), None);
+    lab.journal().read(|entries| {
+        for entry in entries {
+            let Event::Link {
+                service,
+                connection: Some(_),
+                what,
+            } = &entry.event
+            else {
+                continue;
+            };
+            if *service != name {
+                continue;
+            }
+            let calls = what == "opened" || what == "turned away";
+            if let Some(ended) = ended.take_if(|_| calls) {
+                pauses.push(entry.t - ended);
+            }
+            if what != "opened" {
+                ended = Some(entry.t);
+            }
+        }
+    });
+    pauses
 }

@@ -33,7 +33,11 @@ impl Saves {
     /// The same, by a look at each file every second: for where the system tells of no
     /// changes, as on a drive of Windows' under WSL, or of another machine.
     pub fn polled(folder: &Path) -> Result<Self> {
-        Self::by::<PollWatcher>(folder, Config::default().with_poll_interval(POLL))
+        // The times of files have whole seconds only, for this watcher: it reads them, too.
+        let config = Config::default()
+            .with_poll_interval(POLL)
+            .with_compare_contents(true);
+        Self::by::<PollWatcher>(folder, config)
     }
 
     fn by<W: Watcher + 'static>(folder: &Path, config: Config) -> Result<Self> {
@@ -125,6 +129,23 @@ mod tests {
         ] {
             assert!(!has(path), "{path}");
         }
+    }
+
+    #[test]
+    fn where_the_system_tells_nothing_the_clock_does() {
+        let dir = std::env::temp_dir().join(format!("lab-polled-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("src")).unwrap();
+        std::fs::write(dir.join("src/main.rs"), "a").unwrap();
+        actix_web::rt::System::new().block_on(async {
+            let mut saves = Saves::polled(&dir).unwrap();
+            for content in ["b", "c"] {
+                std::fs::write(dir.join("src/main.rs"), content).unwrap();
+                let soon = tokio::time::timeout(5 * POLL, saves.changed());
+                soon.await.unwrap();
+                saves.settle().await;
+            }
+        });
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -8,13 +8,14 @@ use kit::chapter::{Chapter, Variant};
 use kit::paths::Paths;
 use tokio::process::Command;
 
-use super::engine::{self, Project, explain};
+use super::engine::{self, Project, gist};
 use super::image::Image;
 use super::variant;
 use crate::check::does_not_compile;
 use crate::credentials;
 use crate::stop::until_stopped;
 use crate::term::{GOOD, TYPE};
+use crate::trouble::trouble;
 
 /// The chapter whose services run on machines that do not build them.
 const CHAPTER: &str = "07";
@@ -56,13 +57,13 @@ async fn push_one(
         return Ok(ExitCode::FAILURE);
     }
     let there = format!("{}/{}", args.registry.trim_end_matches('/'), project.name);
-    docker(&["tag", &project.name, &there], "the image cannot be named").await?;
-    docker(&["push", &there], "the image cannot be pushed").await?;
+    docker(&["tag", &project.name, &there]).await?;
+    docker(&["push", &there]).await?;
     println!("{GOOD}✔{GOOD:#} pushed; there: {TYPE}docker pull {there}{TYPE:#}");
     Ok(ExitCode::SUCCESS)
 }
 
-async fn docker(args: &[&str], what: &str) -> Result<()> {
+async fn docker(args: &[&str]) -> Result<()> {
     let child = Command::new("docker")
         .args(args)
         .stdin(Stdio::null())
@@ -72,7 +73,11 @@ async fn docker(args: &[&str], what: &str) -> Result<()> {
         .context("cannot start docker")?;
     let out = child.wait_with_output().await.context("docker went away")?;
     if !out.status.success() {
-        bail!(explain(what, &String::from_utf8_lossy(&out.stderr)));
+        let words = String::from_utf8_lossy(&out.stderr).into_owned();
+        bail!(trouble(
+            format!("docker {}: {}", args.join(" "), gist(&words)),
+            "see to the registry's name, and to: docker login REGISTRY",
+        ));
     }
     Ok(())
 }

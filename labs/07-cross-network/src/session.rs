@@ -33,6 +33,7 @@ pub async fn keep(
 ) -> Result<()> {
     let mut backoff = Backoff::default();
     // HOLE 5: try again after each pause, on a new connection, until the session is done, it
+    // is hopeless, or `shutdown` ends the waiting.
     // Naive: it waits for its first connection, whatever SIGTERM says, and ends with it.
     let connection = loop {
         match connect(broker).await {

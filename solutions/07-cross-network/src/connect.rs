@@ -10,6 +10,12 @@ use crate::settings::Broker;
 /// Looks up the broker's name, calls it, and logs in: one try, within the timeout.
 pub async fn connect(broker: &Broker) -> Result<Connection> {
     log::info!("calling {}:{}", broker.host, broker.port);
+    let connection = log_in(broker).await?;
+    log::info!("connected as {broker:?}");
+    Ok(connection)
+}
+
+async fn log_in(broker: &Broker) -> Result<Connection> {
     // HOLE 2: the address put together from its fields, the heartbeat in its query; one
     // timeout around all of the connecting.
     let uri = AMQPUri {
@@ -33,7 +39,6 @@ pub async fn connect(broker: &Broker) -> Result<Connection> {
         .await
         .with_context(|| format!("no answer within {:?}", broker.connect_timeout))?
         .context("cannot connect")?;
-    // END HOLE 2
-    log::info!("connected as {broker:?}");
     Ok(connection)
+    // END HOLE 2
 }

@@ -5,8 +5,8 @@ use kit::broker::survey;
 use kit::paths::Paths;
 
 use crate::hosts::tool::{command, tool};
-use crate::hosts::{engine, possible};
-use crate::term::NOTE;
+use crate::hosts::{AS_ROOT, engine, possible};
+use crate::term::{NOTE, TYPE};
 
 /// The three stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -27,6 +27,9 @@ impl Kind {
                 &format!("no hosts: {why}"),
                 "relays stand in for them (--local)",
             );
+            if cfg!(target_os = "linux") {
+                println!("  With hosts: {TYPE}{AS_ROOT} just demo{TYPE:#}");
+            }
             return Self::Local;
         }
         let why = match containers().await {

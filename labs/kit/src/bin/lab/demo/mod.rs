@@ -24,8 +24,8 @@ use kit::paths::Paths;
 
 use crate::build::{Built, Product, build};
 use crate::check::does_not_compile;
-use crate::hosts::images;
 use crate::hosts::place::Place;
+use crate::hosts::{give_back, images};
 use crate::stop::asked;
 use crate::term::{BOLD, DIM};
 use crate::trouble::{tell, trouble};
@@ -74,11 +74,13 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
             Err(code) => return Ok(code),
         };
         let (talk, lab) = (Talk::new(args.auto), args.programs.lab);
-        match prepared {
+        let shown = match prepared {
             Prepared::Containers(stage) => show(&*stage, &talk, lab).await,
             Prepared::Native(stage) => show(&*stage, &talk, lab).await,
             Prepared::Local(stage) => show(&*stage, &talk, lab).await,
-        }
+        };
+        give_back(paths).await;
+        shown
     })
 }
 
@@ -88,7 +90,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 /// When this machine has no hosts, or trouble.
 pub fn check(paths: &Paths, args: &ProgramArgs) -> Result<ExitCode> {
     actix_web::rt::System::new().block_on(async {
-        match prepare(paths, args, None).await? {
+        let checked = match prepare(paths, args, None).await? {
             Ok(Prepared::Containers(stage)) => report::check(&*stage).await,
             Ok(Prepared::Native(stage)) => report::check(&*stage).await,
             Ok(Prepared::Local(_)) => Err(trouble(
@@ -96,7 +98,9 @@ pub fn check(paths: &Paths, args: &ProgramArgs) -> Result<ExitCode> {
                 "see above what is missing; or: just lab 07, whose checks need none",
             )),
             Err(code) => Ok(code),
-        }
+        };
+        give_back(paths).await;
+        checked
     })
 }
 
@@ -187,7 +191,7 @@ async fn show(stage: &impl Stage, talk: &Talk, lab: bool) -> Result<ExitCode> {
         Ok(Ok(false)) => ExitCode::FAILURE,
         Ok(Err(error)) => explain(stage, talk, &error).await,
         Err(code) => {
-            talk.say("");
+            talk.aside("stopped; all that was made goes away");
             ExitCode::from(code)
         }
     };
@@ -217,7 +221,7 @@ async fn explain(stage: &impl Stage, talk: &Talk, error: &anyhow::Error) -> Exit
             ExitCode::FAILURE
         }
         None => {
-            talk.say("");
+            talk.aside("this machine has trouble");
             tell(error)
         }
     };

@@ -67,6 +67,12 @@ impl Talk {
         self.point(&format!("{BAD}✘{BAD:#}"), text);
     }
 
+    /// Something about the telling itself.
+    pub fn aside(&self, text: &str) {
+        self.close();
+        println!("\n  {DIM}{text}{DIM:#}");
+    }
+
     fn point(&self, mark: &str, text: &str) {
         self.close();
         for (index, line) in wrap(text, WIDTH - 4).into_iter().enumerate() {

@@ -25,6 +25,9 @@ use crate::trouble::trouble;
 use keeper::Keeper;
 use place::{Host, Place};
 
+/// What to type before a command, so that root finds this user's tools.
+pub const AS_ROOT: &str = "sudo env \"PATH=$PATH\" \"HOME=$HOME\"";
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to do
@@ -71,7 +74,11 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     until_stopped(async {
         match action {
             Action::Up => up(&place).await,
-            Action::Down => down(&place).await,
+            Action::Down => {
+                let done = down(&place).await;
+                give_back(paths).await;
+                done
+            }
             _ => status(&place).await,
         }
         .map(|()| ExitCode::SUCCESS)
@@ -93,10 +100,22 @@ pub fn possible() -> Result<()> {
     if !root() {
         return Err(trouble(
             "making network namespaces and pulling cables takes root",
-            "sudo env \"PATH=$PATH\" just hosts up (or, without root: just demo --local)",
+            format!("{AS_ROOT} just hosts up (or, without root: just demo --local)"),
         ));
     }
     Ok(())
+}
+
+/// Gives what root made in the target folder to the user who called `sudo`, who could not
+/// build there any more. What stays root's is said by their next command.
+pub async fn give_back(paths: &Paths) {
+    let ids = ["SUDO_UID", "SUDO_GID"].map(|name| std::env::var(name).unwrap_or_default());
+    let number = |id: &String| id.parse::<u32>().is_ok();
+    if root() && ids.iter().all(number) {
+        let mut chown = tool::command(["chown", "--recursive", "--from=root", &ids.join(":")]);
+        chown.arg(&paths.target);
+        let _ = tool::tool(chown).await;
+    }
 }
 
 /// Whether this process may do anything.

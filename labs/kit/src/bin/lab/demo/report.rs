@@ -8,6 +8,7 @@ use anyhow::Result;
 use kit::broker::Broker;
 
 use super::checks::{self, Fault};
+use super::failure::last_words;
 use super::rig::Rig;
 use super::stage::Unexpected;
 use crate::hosts::place::Host;
@@ -149,7 +150,7 @@ impl<R: Rig> Run<'_, R> {
                 part("unknown", &format!("{error:#}"));
             }
         }
-        for (name, text) in super::last_words(self.rig).await {
+        for (name, text) in last_words(self.rig).await {
             part(name, &text);
         }
     }

@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 use anstream::{print, println};
 use tokio::sync::oneshot;
 
+use super::bar::bar;
 use crate::term::{BAD, BOLD, DIM, GOOD, NOTE, TYPE, interactive};
 
 /// The text's width in columns.
 const WIDTH: usize = 78;
-/// The bar's width in columns, and how many messages one column is.
-const BAR: u64 = 52;
-const STEP: u64 = 2;
 /// Where no bar can be redrawn in place, a line of it comes this often.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
@@ -164,15 +162,6 @@ impl Enter {
     }
 }
 
-fn bar(depth: u64) -> String {
-    let full = depth.div_ceil(STEP);
-    let shown = full.min(BAR);
-    let mut bar = "█".repeat(usize::try_from(shown).unwrap_or_default());
-    bar += &"░".repeat(usize::try_from(BAR - shown).unwrap_or_default());
-    bar.push(if full > BAR { '▶' } else { ' ' });
-    bar
-}
-
 /// Breaks a text at spaces so that no line is wider than `limit`.
 fn wrap(text: &str, limit: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -194,15 +183,6 @@ fn wrap(text: &str, limit: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bar_has_always_the_same_width() {
-        for depth in [0, 1, 2, 50, 104, 105, 100_000] {
-            assert_eq!(bar(depth).chars().count(), 53, "{depth}");
-        }
-        assert!(bar(1).starts_with("█░") && bar(0).starts_with('░'));
-        assert!(bar(104).ends_with("█ ") && bar(105).ends_with("█▶"));
-    }
 
     #[test]
     fn a_text_is_broken_at_spaces() {

@@ -7,7 +7,9 @@ pub mod images;
 pub mod keeper;
 pub mod net;
 pub mod place;
+mod processes;
 pub mod site;
+mod status;
 pub mod sweep;
 pub mod tool;
 
@@ -20,10 +22,11 @@ use kit::paths::Paths;
 
 use crate::demo::{self, ProgramArgs};
 use crate::stop::until_stopped;
-use crate::term::{BOLD, DIM, GOOD, NOTE, TYPE};
+use crate::term::{DIM, GOOD, TYPE};
 use crate::trouble::trouble;
 use keeper::Keeper;
 use place::{Host, Place};
+use status::status;
 
 /// What to type before a command, so that root finds this user's tools.
 pub const AS_ROOT: &str = "sudo env \"PATH=$PATH\" \"HOME=$HOME\"";
@@ -202,40 +205,4 @@ async fn down(place: &Place) -> Result<()> {
         false => println!("No hosts are up."),
     }
     Ok(())
-}
-
-async fn status(place: &Place) -> Result<()> {
-    for host in Host::ALL {
-        let (name, address) = (host.name(), host.address());
-        print_host(name, address, net::plugged(host).await);
-        let engine = match engine::version(place, host).await {
-            Ok(version) => {
-                let running = engine::docker(place, host, &["ps", "-q"]);
-                let running = tool::tool(running).await?.lines().count();
-                format!("Docker {version}, containers that run: {running}")
-            }
-            Err(_) => match engine::installed().await {
-                Ok(()) => "does not answer".to_owned(),
-                Err(why) => format!("none: {why}"),
-            },
-        };
-        println!("  {DIM}engine{DIM:#}   {engine}");
-        if place.socket(host).exists() {
-            let docker = place.docker_host(host);
-            println!("  {DIM}talk{DIM:#}     {TYPE}export DOCKER_HOST={docker}{TYPE:#}");
-        }
-        let enter = host.enter().join(" ");
-        println!("  {DIM}enter{DIM:#}    {TYPE}{enter} bash{TYPE:#}");
-    }
-    println!("  {DIM}down{DIM:#}     {TYPE}just hosts down{TYPE:#}");
-    Ok(())
-}
-
-fn print_host(name: &str, address: &str, plugged: Result<bool>) {
-    let cable = match plugged {
-        Ok(true) => "the cable is plugged in".to_owned(),
-        Ok(false) => format!("{NOTE}the cable is pulled{NOTE:#}"),
-        Err(_) => format!("{NOTE}it has no network: just hosts up{NOTE:#}"),
-    };
-    println!("{BOLD}{name}{BOLD:#} · {address} · {cable}");
 }

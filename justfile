@@ -16,6 +16,9 @@ build := cargo + ' || { echo "error: the lab itself could not be built; cargo sa
     + '; echo "  do   see to Rust (https://rustup.rs), room on the disk, a writable target/"' \
     + '; echo "       and: just doctor"; exit 2; } >&2'
 
+node := 'command -v node >/dev/null && command -v npm >/dev/null || { echo "error: the slides need Node.js 20 or later, with npm"' \
+    + '; echo "  do   sudo apt-get install nodejs npm (or https://nodejs.org)"; exit 2; } >&2'
+
 _default:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
 
@@ -103,6 +106,17 @@ push REGISTRY *ARGS:
 broker *ACTION:
     {{ build }}; exec {{ quote(lab) }} broker "$@"
 
+# Slides as HTML and PDF; --students, --plan, --check
+[group('slides')]
+[no-exit-message]
+slides *ARGS:
+    {{ node }}; exec node slides/tool/slides.mjs "$@"
+
+# A deck in the browser, live, with your notes
+[group('slides')]
+[no-exit-message]
+present NN:
+    {{ node }}; exec node slides/tool/present.mjs "$@"
 # The lecture, narrated; --auto, --local, --lab
 [group('two machines')]
 [no-exit-message]

@@ -40,6 +40,7 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
+// ANCHOR: record
 /// Records a view under its message's id, so that a redelivery changes nothing.
 async fn record(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     let viewed: Viewed =
@@ -50,6 +51,7 @@ async fn record(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     }
     Ok(())
 }
+// ANCHOR_END: record
 
 /// `GET /history?skip=&limit=`, in order of arrival.
 async fn list(store: Data<Store>, page: Query<Paging>) -> actix_web::Result<HttpResponse> {

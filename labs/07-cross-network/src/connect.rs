@@ -10,12 +10,12 @@ use crate::settings::Broker;
 /// Looks up the broker's name, calls it, and logs in: one try, within the timeout.
 pub async fn connect(broker: &Broker) -> Result<Connection> {
     log::info!("calling {}:{}", broker.host, broker.port);
-    let connection = log_in(broker).await?;
+    let connection = attempt(broker).await?;
     log::info!("connected as {broker:?}");
     Ok(connection)
 }
 
-async fn log_in(broker: &Broker) -> Result<Connection> {
+async fn attempt(broker: &Broker) -> Result<Connection> {
     // HOLE 2: the address put together from its fields, the heartbeat in its query; one
     // timeout around all of the connecting.
     todo!("HOLE 2: connect, with a heartbeat and within the timeout")

@@ -87,6 +87,32 @@ fn each_command_that_a_text_names_exists() {
 }
 
 #[test]
+fn each_link_within_the_repository_leads_somewhere() {
+    let mut dead = Vec::new();
+    let mut count = 0;
+    for text in texts() {
+        let folder = text.parent().unwrap();
+        let words = fs::read_to_string(&text).unwrap();
+        for link in words
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let file = link.split('#').next().unwrap_or_default();
+            if link.contains("://") || file.is_empty() {
+                continue;
+            }
+            count += 1;
+            if !folder.join(file).exists() {
+                dead.push(format!("{}: {link}", text.display()));
+            }
+        }
+    }
+    assert!(count > 5, "only {count} links were found");
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+#[test]
 fn the_readme_names_each_command() {
     let readme = fs::read_to_string(Paths::find().unwrap().root.join("README.md")).unwrap();
     let (lines, spans) = code(&readme);

@@ -82,6 +82,7 @@ impl Publisher {
 
     async fn send(&self, channel: &Channel, id: Uuid, body: &[u8]) -> Result<()> {
         // HOLE 4: publish a persistent message with its id and type; wait for the confirm.
+        // ANCHOR: message
         let properties = BasicProperties::default()
             .with_message_id(id.to_string().into())
             .with_content_type("application/json".into())
@@ -91,6 +92,8 @@ impl Publisher {
             mandatory: true,
             ..BasicPublishOptions::default()
         };
+        // ANCHOR_END: message
+        // ANCHOR: confirmed
         let confirmation = channel
             .basic_publish("".into(), self.queue.into(), options, body, properties)
             .await? // sent
@@ -100,6 +103,7 @@ impl Publisher {
             Confirmation::Ack(Some(_)) => bail!("message {id} came back: no queue takes it"),
             other => bail!("the broker did not take message {id}: {other:?}"),
         }
+        // ANCHOR_END: confirmed
         // END HOLE 4
     }
 }

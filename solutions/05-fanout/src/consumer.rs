@@ -39,11 +39,13 @@ pub async fn run(
     handle: impl AsyncFn(Message<'_>) -> Result<(), Refusal>,
 ) -> Result<()> {
     messaging::keep(url, shutdown, async |connection: &Connection| {
+        // ANCHOR: subscribed
         let channel = connection.create_channel().await?;
         exchange::declare(&channel, exchange).await?;
         let queue = queue::subscribe(&channel, exchange, service).await?;
         let mut deliveries = consume(&channel, &queue).await?;
         log::info!("consuming `{queue}`");
+        // ANCHOR_END: subscribed
         // A message in hand is always finished: `shutdown` is looked at between two messages.
         while let Some(next) = shutdown.run_until_cancelled(deliveries.next()).await {
             let delivery = next.context("the broker ended the subscription")??;

@@ -111,6 +111,7 @@ async fn reply(
         mandatory: !request.is_direct(),
         ..BasicPublishOptions::default()
     };
+    // ANCHOR: order
     let confirmation = channel
         .basic_publish("".into(), reply_to.clone(), options, &body, properties)
         .await? // sent
@@ -123,5 +124,6 @@ async fn reply(
     }
     delivery.ack(BasicAckOptions::default()).await?;
     Ok(())
+    // ANCHOR_END: order
     // END HOLE 3
 }

@@ -24,6 +24,7 @@ impl Backoff {
     pub fn pause(&mut self, lasted: Duration) -> Duration {
         // HOLE 4: twice as long each time, up to LONGEST; a random part of it; from the
         // beginning after a connection that was STEADY.
+        // ANCHOR: pause
         if lasted >= STEADY {
             self.failures = 0;
         }
@@ -33,6 +34,7 @@ impl Backoff {
         // At least half of it, so that the broker gets a rest, and the other half by chance:
         // all who lost the same broker at the same moment shall not come back at the same one.
         rand::random_range(most / 2..=most)
+        // ANCHOR_END: pause
         // END HOLE 4
     }
 }

@@ -1,0 +1,42 @@
+// Terminal output for the slides, from real runs: the commands of slides/recorded/ again.
+
+import { spawnSync } from 'node:child_process'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { root } from './place.mjs'
+import { FOLDER, parse } from './recording.mjs'
+
+/** Runs the commands of these recordings, or of all, and keeps what they print. */
+export function record(names) {
+  const all = readdirSync(join(root, FOLDER)).map((file) => file.replace(/\.txt$/, ''))
+  for (const name of names.length ? names : all) {
+    const path = join(root, FOLDER, `${name}.txt`)
+    const { settings, command } = parse(readFileSync(path, 'utf8'))
+    const output = ran(command, settings)
+    const head = Object.entries(settings).map(([key, value]) => `# ${key}: ${value}\n`)
+    writeFileSync(path, `${head.join('')}$ ${command}\n${output.trimEnd()}\n`)
+    console.log(`${FOLDER}/${name}.txt: ${output.trimEnd().split('\n').length} lines`)
+  }
+}
+
+/** What the command prints, on both outputs. Throws when it ends with another code. */
+function ran(command, { mutant, exit = '0' }) {
+  const env = { ...process.env, COLUMNS: '80' }
+  if (mutant) env.LAB_PROGRAM = program(mutant)
+  const done = spawnSync('bash', ['-c', `${command} 2>&1`], { cwd: root, env, encoding: 'utf8' })
+  if (done.status !== Number(exit)) {
+    throw new Error(`${command} ended with ${done.status}, not ${exit}:\n${done.stdout.slice(-800)}`)
+  }
+  // What Cargo says while it builds is not the command's.
+  const lines = done.stdout.split('\n')
+  return lines.filter((line) => !/^ +(Blocking|Compiling|Finished) /.test(line)).join('\n')
+}
+
+/** A mutant's program, as `02 no-ack` names it; the proof of that mutant builds it. */
+function program(mutant) {
+  const [chapter, name] = mutant.split(' ')
+  const proof = ['test', '-q', '-p', 'kit', '--test', 'proofs', '--', '--exact', `${chapter} mutant ${name}`]
+  const proved = spawnSync('cargo', proof, { cwd: root, encoding: 'utf8' })
+  if (proved.status !== 0) throw new Error(`mutant ${mutant}: ${proved.stdout}${proved.stderr}`)
+  return join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), `debug/mutant-${chapter}-${name}`)
+}

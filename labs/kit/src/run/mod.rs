@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
-pub use report::{Report, Status, Verdict};
+pub use report::{Report, Status, Verdict, wrap};
 
 use crate::broker::Broker;
 use crate::check::{Check, Checks, Lab, Outcome, Plan, Stop};

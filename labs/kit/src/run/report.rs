@@ -403,7 +403,8 @@ fn width(text: &str) -> usize {
 }
 
 /// Breaks a text at spaces so that no line is wider than `limit`, words longer than that apart.
-fn wrap(text: &str, limit: usize) -> Vec<String> {
+#[must_use]
+pub fn wrap(text: &str, limit: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().map_or(0, |line| width(line));

@@ -6,12 +6,12 @@ use std::time::Instant;
 use anstream::println;
 use anyhow::Result;
 use kit::broker::Broker;
+use kit::run::wrap;
 
 use super::checks::{self, Fault};
 use super::failure::last_words;
 use super::rig::Rig;
 use super::stage::Unexpected;
-use super::talk::wrap;
 use crate::hosts::place::Host;
 use crate::stop::asked;
 use crate::term::{BAD, BOLD, DIM, GOOD};

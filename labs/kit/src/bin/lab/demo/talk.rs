@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use anstream::{print, println};
+use kit::run::wrap;
 use tokio::sync::oneshot;
 
 use super::bar::bar;
@@ -159,34 +160,5 @@ impl Enter {
     /// Whether it was pressed.
     pub fn was_pressed(&mut self) -> bool {
         !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
-    }
-}
-
-/// Breaks a text at spaces so that no line is wider than `limit`.
-pub fn wrap(text: &str, limit: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let width = lines.last().map_or(0, |line| line.chars().count());
-        if width > 0 && width + 1 + word.chars().count() > limit {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_broken_at_spaces() {
-        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrap("far-too-long b", 8), ["far-too-long", "b"]);
     }
 }

@@ -22,8 +22,7 @@ pub struct Backoff {
 impl Backoff {
     /// The pause after a try, and a session if it came to that, which `lasted` so long.
     pub fn pause(&mut self, lasted: Duration) -> Duration {
-        // HOLE 4: twice as long each time, up to LONGEST; a random part of it; from the
-        // beginning after a connection that was STEADY.
+        // HOLE 4: twice as long each time, up to LONGEST, a part of it random; see STEADY.
         // Naive: the same for all, and for ever.
         FIRST
         // END HOLE 4

@@ -16,8 +16,7 @@ pub async fn connect(broker: &Broker) -> Result<Connection> {
 }
 
 async fn attempt(broker: &Broker) -> Result<Connection> {
-    // HOLE 2: the address put together from its fields, the heartbeat in its query; one
-    // timeout around all of the connecting.
+    // HOLE 2: the address from its fields, with a heartbeat; one timeout around it all.
     todo!("HOLE 2: connect, with a heartbeat and within the timeout")
     // END HOLE 2
 }

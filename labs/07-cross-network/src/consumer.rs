@@ -106,8 +106,7 @@ impl Recorder {
     async fn settle(&self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ShortString::as_str);
-        // HOLE 6: commit it under its id, then ack, and count what it was: an effect, or a
-        // duplicate. One without an id is rejected for good, as nobody could tell its double.
+        // HOLE 6: commit it under its id, then ack, and count; reject one without an id.
         // Naive: the broker may forget it before it has its effect, and each delivery counts.
         delivery.ack(BasicAckOptions::default()).await?;
         self.store.record(id.unwrap_or("no id"), text).await?;

@@ -32,8 +32,7 @@ pub async fn keep(
     session: impl AsyncFn(&Connection) -> Result<()>,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
-    // HOLE 5: try again after each pause, on a new connection, until the session is done, it
-    // is hopeless, or `shutdown` ends the waiting.
+    // HOLE 5: connect, run the session; again after a pause, unless it is done or hopeless.
     // Naive: it waits for its first connection, whatever SIGTERM says, and ends with it.
     let connection = loop {
         match connect(broker).await {

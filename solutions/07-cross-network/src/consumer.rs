@@ -108,8 +108,7 @@ impl Recorder {
     async fn settle(&self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ShortString::as_str);
-        // HOLE 6: commit it under its id, then ack, and count what it was: an effect, or a
-        // duplicate. One without an id is rejected for good, as nobody could tell its double.
+        // HOLE 6: commit it under its id, then ack, and count; reject one without an id.
         let Some(id) = id else {
             log::warn!("a message without an id goes to the dead letters: {text:?}");
             let options = BasicRejectOptions { requeue: false };

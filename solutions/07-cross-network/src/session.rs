@@ -32,8 +32,7 @@ pub async fn keep(
     session: impl AsyncFn(&Connection) -> Result<()>,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
-    // HOLE 5: try again after each pause, on a new connection, until the session is done, it
-    // is hopeless, or `shutdown` ends the waiting.
+    // HOLE 5: connect, run the session; again after a pause, unless it is done or hopeless.
     while !shutdown.is_cancelled() {
         let begun = Instant::now();
         let Some(connected) = shutdown.run_until_cancelled(connect(broker)).await else {

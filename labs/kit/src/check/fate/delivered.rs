@@ -54,7 +54,7 @@ pub(super) fn delivered(
         None if ended(&entries[delivery.index..], delivery.frame) => {
             let fleeting = publish.and_then(|publish| fleeting(entries, frames, publish));
             let waits = || {
-                let holders = holders(entries, frames, publish?)?;
+                let holders = holders(entries, frames, publish?, None)?;
                 let end = format!("{to} and left it; it waits, unacked meanwhile: {holders}");
                 Some(Finding::new(Topic::Settle, end, FULL_HANDS))
             };

@@ -20,14 +20,19 @@ pub(super) fn settlement<'a>(frames: &[At<'a>], delivery: At<'_>) -> Option<At<'
     open.find(|at| at.frame.settles(delivery.frame)).copied()
 }
 
-/// Who has how many messages of the same queue in hand.
-pub(super) fn holders(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> Option<String> {
-    let queue = &publish.frame.args["routing_key"];
+/// Who has how many messages of the same queue in hand; of `consumer` alone, if one is named.
+pub(super) fn holders(
+    entries: &[Entry],
+    frames: &[At<'_>],
+    publish: At<'_>,
+    consumer: Option<&str>,
+) -> Option<String> {
     let mut held = BTreeMap::new();
-    for consume in frames
-        .iter()
-        .filter(|at| at.frame.method == "basic.consume" && at.frame.args["queue"] == *queue)
-    {
+    for consume in frames.iter().filter(|at| {
+        at.frame.method == "basic.consume"
+            && consumer.is_none_or(|name| at.frame.service == name)
+            && same_queue(frames, publish.frame, at.frame)
+    }) {
         let open = frames.iter().filter(|at| {
             at.frame.method == "basic.deliver"
                 && at.frame.same_channel(consume.frame)
@@ -41,6 +46,23 @@ pub(super) fn holders(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> 
         .iter()
         .map(|(service, count)| format!("{count} with {service}"));
     (!held.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether what was published so comes to this subscription: it is of the queue that the
+/// message was sent to by name, or got others that were sent in the same way.
+fn same_queue(frames: &[At<'_>], publish: &Frame, consume: &Frame) -> bool {
+    let way = |frame: &Frame| {
+        (
+            frame.args["exchange"].clone(),
+            frame.args["routing_key"].clone(),
+        )
+    };
+    direct_to(publish).is_some_and(|queue| consume.args["queue"] == queue)
+        || frames.iter().any(|at| {
+            at.frame.method == "basic.deliver"
+                && at.frame.same_channel(consume)
+                && way(at.frame) == way(publish)
+        })
 }
 
 /// Whether the connection of `frame` ended in these entries.

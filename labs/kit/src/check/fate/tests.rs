@@ -353,6 +353,24 @@ fn behind_what_is_never_settled() {
     story.tells(Topic::Consume, &["nobody took it"]);
 }
 
+/// Behind a named exchange, too, where what came the same way tells which queue it is.
+#[test]
+fn behind_what_is_never_settled_of_an_exchange() {
+    let story = Story::new();
+    let way = json!({"exchange": "messages", "routing_key": "messages", "delivery_tag": 1});
+    story.consume(false).confirm_mode();
+    for id in ["first", ID] {
+        let publish = ("basic.publish", way.clone());
+        story.frame(PRODUCER, Side::Client, publish.0, publish.1, Some(id));
+    }
+    story.confirm(2, true);
+    story.tells(Topic::Routing, &["nobody got it"]);
+    story.frame(CONSUMER, Side::Server, "basic.deliver", way, Some("first"));
+    story.tells(Topic::Settle, &["unacked meanwhile: 1 with history"]);
+    story.settle("basic.ack", 1, false);
+    story.tells(Topic::Routing, &["nobody got it"]);
+}
+
 /// So it does what a dead consumer has left.
 #[test]
 fn left_behind_what_is_never_settled() {

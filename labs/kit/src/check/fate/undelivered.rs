@@ -48,6 +48,10 @@ pub(super) fn undelivered(
             "only a confirmed message is the broker's to keep",
         );
     }
+    if let Some(holders) = holders(entries, frames, publish, consumer) {
+        let told = format!("{sent} and confirmed, and waits; unacked meanwhile: {holders}");
+        return Finding::new(Topic::Settle, told, FULL_HANDS);
+    }
     if named {
         let who = consumer.unwrap_or("nobody");
         let got = if consumer.is_some() {
@@ -60,10 +64,6 @@ pub(super) fn undelivered(
             format!("{sent} and confirmed; {who} {got}"),
             "a queue gets what its bindings match when it is sent: no more, and nothing later",
         );
-    }
-    if let Some(holders) = holders(entries, frames, publish) {
-        let told = format!("{sent} and confirmed, and waits; unacked meanwhile: {holders}");
-        return Finding::new(Topic::Settle, told, FULL_HANDS);
     }
     Finding::new(
         Topic::Consume,

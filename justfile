@@ -17,7 +17,7 @@ build := cargo + ' || { echo "error: the lab itself could not be built; cargo sa
     + '; echo "       and: just doctor"; exit 2; } >&2'
 
 node := 'command -v node >/dev/null && command -v npm >/dev/null || { echo "error: the slides need Node.js 20 or later, with npm"' \
-    + '; echo "  do   sudo apt-get install nodejs npm (or https://nodejs.org)"; exit 2; } >&2'
+    + '; echo "  do   https://nodejs.org, or the packages nodejs and npm of your system"; exit 2; } >&2'
 
 _default:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted

@@ -271,8 +271,8 @@ async fn global_prefetch(room: Room) -> Result<String> {
 }
 
 async fn mandatory_direct_reply(room: Room) -> Result<String> {
-    let (_asks, client) = room.channel().await?;
-    let (_answers, server) = room.channel().await?;
+    let (asking, client) = room.channel().await?;
+    let (_answering, server) = room.channel().await?;
     declare(&client, "rpc_queue", &[]).await?;
     let direct = ShortString::from("amq.rabbitmq.reply-to");
     let no_ack = BasicConsumeOptions {
@@ -288,20 +288,26 @@ async fn mandatory_direct_reply(room: Room) -> Result<String> {
     request.await?.await?;
     let request = next(&server, "rpc_queue").await?.delivery;
     let reply_to = request.properties.reply_to().clone();
-    let mandatory = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
     let reply_to = reply_to.context("the request has no reply_to")?;
-    let properties = BasicProperties::default();
-    let reply = server.basic_publish("".into(), reply_to, mandatory, b"!", properties);
-    let confirmation = reply.await?.await?;
-    let arrived = replies.next().await.context("no reply arrives")??;
-    ensure!(arrived.data == b"!");
-    match confirmation {
-        Confirmation::Ack(Some(_)) => Ok("arrives, and is returned".into()),
-        Confirmation::Ack(None) => Ok("arrives".into()),
-        other => bail!("the broker did not take the reply: {other:?}"),
+    let returned = async || {
+        let (to, properties) = (reply_to.clone(), BasicProperties::default());
+        let mandatory = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let reply = server.basic_publish("".into(), to, mandatory, b"!", properties);
+        match reply.await?.await? {
+            Confirmation::Ack(returned) => Ok(returned.is_some()),
+            other => bail!("the broker did not take the reply: {other:?}"),
+        }
+    };
+    let although_it_arrives = returned().await?;
+    replies.next().await.context("no reply arrives")??;
+    asking.close(200, "the caller has gone".into()).await?;
+    match (although_it_arrives, returned().await?) {
+        (true, true) => Ok("returned, even if it arrives".into()),
+        (false, false) => Ok("never returned".into()),
+        (arrives, gone) => bail!("returned: {arrives}; returned after the caller went: {gone}"),
     }
 }
 

@@ -35,8 +35,8 @@ impl Publisher {
         Self { url, queue, open }
     }
 
-    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: the broker has it on
-    /// disk. After an error it may have it all the same; who tries again uses the same id.
+    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: the broker has written
+    /// it. After an error it may have it all the same; who tries again uses the same id.
     pub async fn publish(&self, id: Uuid, content: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(content).context("cannot write JSON")?;
         let sending = async { self.send(&self.channel().await?, id, &body).await };

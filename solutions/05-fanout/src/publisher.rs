@@ -38,8 +38,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: it is on disk in each
-    /// queue that is bound, and there is at least one. After an error it may be there all the
+    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: each queue that is
+    /// bound has written it, and there is at least one. After an error it may be there all the
     /// same; who tries again uses the same id.
     pub async fn publish(&self, id: Uuid, content: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(content).context("cannot write JSON")?;

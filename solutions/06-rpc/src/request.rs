@@ -35,8 +35,8 @@ impl Request {
         })
     }
 
-    /// Whether the answer goes to the caller without a queue. The broker then returns what
-    /// is mandatory, although it arrives.
+    /// Whether the answer goes to the caller without a queue. `mandatory` then tells nothing:
+    /// RabbitMQ 3.10 and 4.0 return each answer although it arrives, 4.3 returns none.
     pub fn is_direct(&self) -> bool {
         self.reply_to.as_str().starts_with(DIRECT)
     }

@@ -141,7 +141,7 @@ hosts *ACTION:
 test *NAME:
     exec cargo test --workspace --no-fail-fast "$@"
 
-# Measures: bench loop (edit and check), acks, calls
+# Measures: bench loop, acks, calls or relay
 [group('for maintainers')]
 [no-exit-message]
 bench *WHAT:

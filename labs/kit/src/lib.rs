@@ -15,4 +15,5 @@ pub mod run;
 #[cfg(test)]
 mod scratch;
 pub mod service;
-pub mod wiretap;
+
+pub use wiretap;

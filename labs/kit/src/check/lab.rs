@@ -99,6 +99,8 @@ impl Lab {
         if let Some(own) = self.0.own.get() {
             let _ = own.broker().delete_vhost(&self.0.vhost).await;
         }
+        // The verdict points to it.
+        self.0.journal.write();
     }
 
     /// The folder for the files of this run of the check.

@@ -9,7 +9,6 @@ mod http;
 mod lab;
 mod life;
 mod outcome;
-mod port;
 mod service;
 mod told;
 mod wait;
@@ -25,9 +24,9 @@ pub use http::Response;
 pub(crate) use lab::Plan;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use outcome::{Failure, Outcome, Seen, Stop, fail};
-pub use port::Port;
 pub use service::Service;
 pub use told::told;
+pub use wiretap::Port;
 
 type Body = Box<dyn Fn(Lab) -> Pin<Box<dyn Future<Output = Outcome>>>>;
 

@@ -1,6 +1,6 @@
 //! Faults of the link, with a plain TCP peer behind the wiretap whose bytes are not AMQP.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -277,6 +277,44 @@ pub async fn delay() -> Result<()> {
     Ok(())
 }
 
+/// The timer's own step is a millisecond; nothing that is due already may wait for it.
+pub async fn at_once() -> Result<()> {
+    let wire = Wire::open().await?;
+    let (mut client, mut server) = wire.connect().await?;
+    let mut best = PATIENCE;
+    for _ in 0..100 {
+        let began = Instant::now();
+        crosses(&mut client, &mut server, "ping").await?;
+        crosses(&mut server, &mut client, "pong").await?;
+        best = best.min(began.elapsed());
+    }
+    ensure!(best < Duration::from_millis(1), "{best:?} there and back");
+    Ok(())
+}
+
+/// A check that computes, or reads a database, holds up its own thread and no byte.
+pub async fn while_the_check_is_busy() -> Result<()> {
+    let wire = Wire::open().await?;
+    let (client, server) = wire.connect().await?;
+    let (mut client, mut server) = (client.into_std()?, server.into_std()?);
+    client.set_nonblocking(false)?;
+    server.set_nonblocking(false)?;
+    let (sender, came) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut got = [0; 4];
+        let crossed = client
+            .write_all(b"ping")
+            .and_then(|()| server.read_exact(&mut got));
+        sender.send(crossed.map(|()| got))
+    });
+    // Not awaited: nothing else on this thread can run.
+    let got = came
+        .recv_timeout(PATIENCE)
+        .context("held up by the check")??;
+    ensure!(&got == b"ping", "{got:?}");
+    Ok(())
+}
+
 pub async fn black_hole() -> Result<()> {
     let wire = Wire::open().await?;
     let (mut client, mut server) = wire.connect().await?;
@@ -368,7 +406,7 @@ pub async fn no_broker() -> Result<()> {
     wire.server = TcpListener::bind("127.0.0.1:0").await?;
     let mut client = wire.client().await?;
     ensure!(rest(&mut client).await?.is_empty());
-    ensure!(wire.journal.disconnected(ROLE));
+    until("the end is journaled", || wire.journal.disconnected(ROLE)).await?;
     let lost = wire.journal.read(|entries| format!("{entries:?}"));
     ensure!(lost.contains("the broker cannot be reached"), "{lost}");
     Ok(())

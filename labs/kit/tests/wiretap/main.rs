@@ -30,6 +30,8 @@ fn main() {
         trial("port_is_not_ephemeral", link::port_is_not_ephemeral),
         trial("turn_away", link::turn_away),
         trial("delay", link::delay),
+        trial("at_once", link::at_once),
+        trial("while_the_check_is_busy", link::while_the_check_is_busy),
         trial("black_hole", link::black_hole),
         trial("black_hole_hides_the_end", link::black_hole_hides_the_end),
         trial("half_close", link::half_close),

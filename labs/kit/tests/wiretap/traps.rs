@@ -7,6 +7,7 @@ use kit::wiretap::Side;
 use tokio::io::AsyncWriteExt;
 
 use super::link::{Wire, rest};
+use super::support::until;
 
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
 /// `channel.open` on channel 1.
@@ -28,7 +29,8 @@ pub async fn trap_on_a_delayed_link() -> Result<()> {
     let got = rest(&mut server).await?;
     ensure!(got == [GREETING, OPEN].concat(), "{got:?} arrived");
     ensure!(rest(&mut client).await?.is_empty());
-    ensure!(wire.journal.disconnected("history"));
+    let ended = || wire.journal.disconnected("history");
+    until("the end is journaled", ended).await?;
     Ok(())
 }
 

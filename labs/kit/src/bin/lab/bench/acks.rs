@@ -60,7 +60,7 @@ const WAYS: [Way; 4] = [
 /// Measures each way `runs` times, one after the other, and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     let work = async {
-        let rig = Rig::open(paths, "solution-03").await?;
+        let rig = Rig::open(paths, "solution-03", "solution-03").await?;
         let times = all(&rig, runs).await;
         rig.close().await?;
         times

@@ -13,7 +13,7 @@ use kit::service::Process;
 use tokio::task::JoinSet;
 
 use super::rig::{PATIENCE, Rig};
-use super::{machine, median, say};
+use super::{machine, median, percentile, say};
 use crate::stop::{Ended, until_stopped};
 
 const QUEUE: &str = "rpc_queue";
@@ -78,7 +78,7 @@ struct Measured {
 /// Measures each way `runs` times, one after the other, and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     let work = async {
-        let rig = Rig::open(paths, "solution-06").await?;
+        let rig = Rig::open(paths, "solution-06", "solution-06").await?;
         let measured = all(&rig, runs).await;
         rig.close().await?;
         measured
@@ -181,7 +181,7 @@ fn print(measured: &[Measured], runs: u32) {
     for (way, measured) in WAYS.iter().zip(measured) {
         let mut calls = measured.calls.clone();
         calls.sort();
-        let at = |part: usize| calls[(calls.len() - 1) * part / 100].as_secs_f64() * 1000.0;
+        let at = |part| percentile(&calls, part).as_secs_f64() * 1000.0;
         let rate = CALLS as f64 / median(&measured.runs).as_secs_f64();
         println!(
             "| {} | {:.2} | {:.2} | {rate:.0} |",

@@ -2,6 +2,8 @@
 
 mod acks;
 mod calls;
+mod load;
+mod relay;
 mod rig;
 mod student;
 
@@ -41,13 +43,24 @@ enum What {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
+    /// What the wiretap costs: one program through it beside straight to the broker
+    Relay {
+        /// How often each is measured
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
+    /// The program that `relay` measures
+    #[command(hide = true)]
+    Load(load::Args),
 }
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
-    match args.what {
-        What::Loop { runs } => student::run(paths, runs),
-        What::Acks { runs } => acks::run(paths, runs),
-        What::Calls { runs } => calls::run(paths, runs),
+    match &args.what {
+        &What::Loop { runs } => student::run(paths, runs),
+        &What::Acks { runs } => acks::run(paths, runs),
+        &What::Calls { runs } => calls::run(paths, runs),
+        &What::Relay { runs } => relay::run(paths, runs),
+        What::Load(args) => load::run(args),
     }
 }
 
@@ -60,6 +73,12 @@ fn median(times: &[Duration]) -> Duration {
         n if n % 2 == 1 => times[middle],
         _ => (times[middle - 1] + times[middle]) / 2,
     }
+}
+
+/// Below which so many percent of the sorted times lie.
+fn percentile(times: &[Duration], part: usize) -> Duration {
+    let last = times.len().saturating_sub(1);
+    times.get(last * part / 100).copied().unwrap_or_default()
 }
 
 /// Cores, processor, system and compiler, as far as they tell.

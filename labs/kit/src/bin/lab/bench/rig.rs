@@ -16,7 +16,8 @@ use super::say;
 use crate::broker::acquire;
 use crate::stop::Group;
 
-const VHOST: &str = "bench";
+/// The vhost that is measured in.
+pub const VHOST: &str = "bench";
 
 /// Nothing that is measured takes longer, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,11 +32,11 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Builds `package` for release and makes an empty vhost.
-    pub async fn open(paths: &Paths, package: &str) -> Result<Self> {
+    /// Builds `program` of `package` for release and makes an empty vhost.
+    pub async fn open(paths: &Paths, package: &str, program: &str) -> Result<Self> {
         let dir = paths.data().join("bench-rig");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let program = build(paths, package).await?;
+        let program = build(paths, package, program).await?;
         let broker = acquire(paths).await?;
         broker.delete_vhost(VHOST).await?;
         broker.create_vhost(VHOST).await?;
@@ -51,6 +52,11 @@ impl Rig {
     /// Takes the vhost away.
     pub async fn close(self) -> Result<()> {
         self.broker.delete_vhost(VHOST).await
+    }
+
+    /// The broker that is measured with.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     /// How many messages are in a queue, or in a consumer's hand.
@@ -87,17 +93,25 @@ impl Rig {
     }
 }
 
-async fn build(paths: &Paths, package: &str) -> Result<PathBuf> {
+async fn build(paths: &Paths, package: &str, program: &str) -> Result<PathBuf> {
     say(&format!("nothing yet: building {package} for release"));
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(&paths.root)
         .env("CARGO_TARGET_DIR", &paths.target)
-        .args(["build", "--quiet", "--release", "-p", package]);
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-p",
+            package,
+            "--bin",
+            program,
+        ]);
     let built = Group::spawn(&mut cargo)
         .context("cargo cannot be started")?
         .wait()
         .await?;
     ensure!(built.success(), "cargo cannot build {package}");
-    Ok(paths.target.join("release").join(package))
+    Ok(paths.target.join("release").join(program))
 }

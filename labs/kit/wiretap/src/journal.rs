@@ -7,18 +7,25 @@
 //! `journal` is the version of this schema. Each further line is an [`Entry`]: `t`, the
 //! seconds since the run began, `event`, which kind it is, and that kind's fields as
 //! documented on [`Event`]. A frame is journaled just before it is passed on, so a cause
-//! always stands above its effect.
+//! always stands above its effect. Lines are written together: at the latest after 50 ms, and
+//! at once when a check does something or ends.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
+
+use super::lock;
+
+/// How long a line may wait for others to be written with it: as much is lost when this
+/// process is killed.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 
 /// The version of the schema that [`Journal`] writes.
 pub const SCHEMA: u32 = 1;
@@ -157,21 +164,70 @@ pub struct Entry {
 
 /// The journal of one check's run. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Journal(Rc<Inner>);
+pub struct Journal(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     began: Instant,
     path: PathBuf,
-    file: RefCell<File>,
-    entries: RefCell<Vec<Entry>>,
+    /// What was added since somebody looked. It is locked for a moment only, so that no reader
+    /// and no disk holds up the relay.
+    fresh: Mutex<Vec<Entry>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    entries: Vec<Entry>,
+    /// How many of them are in the file.
+    written: usize,
+    file: File,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.write();
+    }
+}
+
+impl Inner {
+    /// All entries so far.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        let mut kept = lock(&self.kept);
+        kept.entries.append(&mut lock(&self.fresh));
+        kept
+    }
+
+    fn write(&self) {
+        let kept = &mut *self.kept();
+        let mut lines = Vec::new();
+        for entry in &kept.entries[kept.written..] {
+            // Names and numbers: there is nothing in an entry that JSON has no words for.
+            if serde_json::to_writer(&mut lines, entry).is_ok() {
+                lines.push(b'\n');
+            }
+        }
+        kept.written = kept.entries.len();
+        // A full disk must not change what the services see; the entries in memory still
+        // serve the verdict, and the runner has said at the start that the folder is writable.
+        let _ = kept.file.write_all(&lines);
+    }
+}
+
+/// Writes what is added, as long as the journal lasts.
+fn keep_writing(journal: &Weak<Inner>) {
+    while let Some(journal) = journal.upgrade() {
+        journal.write();
+        drop(journal);
+        thread::sleep(WRITTEN_WITHIN);
+    }
 }
 
 impl Journal {
     /// Begins a journal in `dir`, with `head` as its first line beside the schema version.
     ///
     /// # Errors
-    /// When the file cannot be made there.
+    /// When the file cannot be made there, or no thread be started that writes it.
     pub fn create(dir: &Path, chapter: &str, check: &str, seed: u64) -> Result<Self> {
         let path = dir.join("journal.jsonl");
         let head = serde_json::json!({
@@ -180,32 +236,58 @@ impl Journal {
         let mut file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         writeln!(file, "{head}").with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self(Rc::new(Inner {
+        let kept = Kept {
+            entries: Vec::new(),
+            written: 0,
+            file,
+        };
+        let inner = Arc::new(Inner {
             began: Instant::now(),
             path,
-            file: RefCell::new(file),
-            entries: RefCell::default(),
-        })))
+            fresh: Mutex::default(),
+            kept: Mutex::new(kept),
+        });
+        let written = Arc::downgrade(&inner);
+        thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || keep_writing(&written))
+            .context("no thread can be started for a journal")?;
+        Ok(Self(inner))
     }
 
-    /// The file it writes.
+    /// The file it writes, with all in it that was recorded so far.
     #[must_use]
     pub fn path(&self) -> &Path {
+        self.write();
         &self.0.path
+    }
+
+    /// Puts all that was recorded so far into the file.
+    pub fn write(&self) {
+        self.0.write();
     }
 
     /// Adds an entry, stamped with the time.
     pub fn record(&self, event: Event) {
-        let entry = Entry {
-            t: (self.0.began.elapsed().as_secs_f64() * 1e6).round() / 1e6,
+        let of_a_connection = matches!(
             event,
-        };
-        // A full disk must not change what the services see; the entries in memory still
-        // serve the verdict, and the runner has said at the start that the folder is writable.
-        if let Ok(line) = serde_json::to_string(&entry) {
-            let _ = writeln!(self.0.file.borrow_mut(), "{line}");
+            Event::Amqp(_)
+                | Event::Http { .. }
+                | Event::Link {
+                    connection: Some(_),
+                    ..
+                }
+        );
+        {
+            let mut fresh = lock(&self.0.fresh);
+            // Under the lock, so that times ascend.
+            let t = (self.0.began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
+            fresh.push(Entry { t, event });
         }
-        self.0.entries.borrow_mut().push(entry);
+        // What the check does, a fault above all, may be the last that this process does.
+        if !of_a_connection {
+            self.write();
+        }
     }
 
     /// Adds what the check itself did.
@@ -213,23 +295,16 @@ impl Journal {
         self.record(Event::Check { what: what.into() });
     }
 
-    /// Gives `look` the entries so far.
+    /// Gives `look` the entries so far. It must not ask the journal for anything more.
     pub fn read<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
-        look(&self.0.entries.borrow())
+        look(&self.0.kept().entries)
     }
 
     /// The AMQP methods so far that `wanted` accepts, in order.
     #[must_use]
     pub fn frames(&self, wanted: impl Fn(&Frame) -> bool) -> Vec<Frame> {
-        self.read(|entries| {
-            entries
-                .iter()
-                .filter_map(|entry| match &entry.event {
-                    Event::Amqp(frame) if wanted(frame) => Some(frame.clone()),
-                    _ => None,
-                })
-                .collect()
-        })
+        let wanted = |frame: &&Frame| wanted(frame);
+        self.read(|entries| frames(entries).filter(wanted).cloned().collect())
     }
 
     /// When the AMQP methods so far that `wanted` accepts were seen, in seconds since the run
@@ -248,3 +323,14 @@ impl Journal {
         self.frames(|frame| frame.service == service && frame.method == method)
     }
 }
+
+/// The AMQP methods among `entries`, in order.
+pub(super) fn frames(entries: &[Entry]) -> impl DoubleEndedIterator<Item = &Frame> {
+    entries.iter().filter_map(|entry| match &entry.event {
+        Event::Amqp(frame) => Some(frame),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What checks ask a journal.
 
-use super::journal::{Event, Frame, Journal, Side};
+use super::journal::{Entry, Event, Frame, Journal, Side, frames};
 
 impl Frame {
     /// Whether this is the client's ack, nack or reject of `delivery`, alone or with others.
@@ -40,55 +40,48 @@ impl Journal {
     /// How often the message with this id was delivered to the service.
     #[must_use]
     pub fn deliveries(&self, service: &str, id: &str) -> usize {
-        let delivered = self.methods(service, "basic.deliver");
-        delivered
-            .iter()
-            .filter(|frame| frame.message_id() == Some(id))
-            .count()
+        self.read(|entries| deliveries(entries, service, id).count())
     }
 
     /// The last delivery of the message with this id to the service.
     #[must_use]
     pub fn delivery(&self, service: &str, id: &str) -> Option<Frame> {
-        let delivered = self.methods(service, "basic.deliver");
-        let mut newest = delivered.into_iter().rev();
-        newest.find(|frame| frame.message_id() == Some(id))
+        self.read(|entries| deliveries(entries, service, id).next_back().cloned())
     }
 
     /// The most messages that one channel of the service ever had in hand at once: delivered
     /// on it, and not settled yet.
     #[must_use]
     pub fn most_unacked(&self, service: &str) -> usize {
-        let (mut held, mut most): (Vec<Frame>, usize) = (Vec::new(), 0);
-        for frame in self.frames(|frame| frame.service == service) {
-            match frame.method {
-                "channel.open" => held.retain(|delivery| !frame.reopens(delivery)),
-                "basic.deliver" => {
-                    held.push(frame);
-                    let newest = &held[held.len() - 1];
-                    let beside = held.iter().filter(|delivery| delivery.same_channel(newest));
-                    most = most.max(beside.count());
+        self.read(|entries| {
+            let (mut held, mut most): (Vec<&Frame>, usize) = (Vec::new(), 0);
+            for frame in frames(entries).filter(|frame| frame.service == service) {
+                match frame.method {
+                    "channel.open" => held.retain(|delivery| !frame.reopens(delivery)),
+                    "basic.deliver" => {
+                        held.push(frame);
+                        let beside = held.iter().filter(|delivery| delivery.same_channel(frame));
+                        most = most.max(beside.count());
+                    }
+                    _ => held.retain(|delivery| !frame.settles(delivery)),
                 }
-                _ => held.retain(|delivery| !frame.settles(delivery)),
             }
-        }
-        most
+            most
+        })
     }
 
     /// The ack, nack or reject with which the service settled the last delivery of the
     /// message with this id.
     #[must_use]
     pub fn settlement(&self, service: &str, id: &str) -> Option<Frame> {
-        let frames = self.frames(|frame| frame.service == service);
-        let at = frames
-            .iter()
-            .rposition(|frame| frame.method == "basic.deliver" && frame.message_id() == Some(id))?;
-        let delivery = &frames[at];
-        frames[at..]
-            .iter()
-            .take_while(|frame| !frame.reopens(delivery))
-            .find(|frame| frame.settles(delivery))
-            .cloned()
+        self.read(|entries| {
+            let delivery = deliveries(entries, service, id).next_back()?;
+            frames(entries)
+                .skip_while(|frame| !std::ptr::eq(*frame, delivery))
+                .take_while(|frame| !frame.reopens(delivery))
+                .find(|frame| frame.settles(delivery))
+                .cloned()
+        })
     }
 
     /// Whether the service acked the last delivery of the message with this id.
@@ -158,6 +151,19 @@ impl Journal {
             })
         })
     }
+}
+
+/// The deliveries of the message with this id to the service.
+fn deliveries<'a>(
+    entries: &'a [Entry],
+    service: &str,
+    id: &str,
+) -> impl DoubleEndedIterator<Item = &'a Frame> {
+    frames(entries).filter(move |frame| {
+        frame.method == "basic.deliver"
+            && frame.service == service
+            && frame.message_id() == Some(id)
+    })
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 
 mod message;
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::journal::{Event, Journal, Side};
 use super::link::Link;
+use super::lock;
 use message::{Expected, Read, read_message};
 
 /// What becomes of one request.
@@ -34,7 +34,7 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct HttpRelay {
     link: Link,
-    plan: Rc<RefCell<VecDeque<Answer>>>,
+    plan: Arc<Mutex<VecDeque<Answer>>>,
 }
 
 impl Deref for HttpRelay {
@@ -51,7 +51,7 @@ impl HttpRelay {
     /// # Errors
     /// When no loopback port is free.
     pub async fn open(service: &str, port: u16, journal: &Journal) -> Result<Self> {
-        let plan = Rc::new(RefCell::new(VecDeque::new()));
+        let plan = Arc::new(Mutex::default());
         let relay = Relay {
             service: service.to_owned(),
             server: port,
@@ -73,13 +73,13 @@ impl HttpRelay {
 
     /// What becomes of the next requests, in turn; those after them pass.
     pub fn next(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.plan.borrow_mut().extend(answers);
+        lock(&self.plan).extend(answers);
     }
 
     /// Whether every answer given to [`HttpRelay::next`] has been used.
     #[must_use]
     pub fn spent(&self) -> bool {
-        self.plan.borrow().is_empty()
+        lock(&self.plan).is_empty()
     }
 }
 
@@ -88,7 +88,7 @@ struct Relay {
     service: String,
     server: u16,
     journal: Journal,
-    plan: Rc<RefCell<VecDeque<Answer>>>,
+    plan: Arc<Mutex<VecDeque<Answer>>>,
 }
 
 impl Relay {
@@ -107,7 +107,7 @@ impl Relay {
                 return Ok(());
             };
             self.record(number, Side::Client, &request);
-            let answer = self.plan.borrow_mut().pop_front().unwrap_or(Answer::Pass);
+            let answer = lock(&self.plan).pop_front().unwrap_or(Answer::Pass);
             if let Answer::Status(status) = answer {
                 let canned = canned(status);
                 self.record(number, Side::Server, &canned);

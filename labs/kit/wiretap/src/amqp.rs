@@ -13,19 +13,13 @@ use super::journal::{Frame, Message, Side};
 /// The frames of the largest size that a RabbitMQ broker agrees to are far below this; a
 /// longer one is not AMQP.
 const LARGEST_FRAME: usize = 16 * 1024 * 1024;
+/// The type of a frame that holds a part of a body, and what ends each frame.
+const BODY: u8 = 3;
+const FRAME_END: u8 = 0xCE;
 /// How a client's protocol header begins.
 const GREETING: &[u8] = b"AMQP";
 /// How much of a body the journal keeps, in bytes.
 const BODY_KEPT: usize = 256;
-
-/// A whole frame's bytes, and the method that it completes.
-#[derive(Debug)]
-pub struct Piece {
-    /// The bytes as they came.
-    pub bytes: Vec<u8>,
-    /// A method without content, or the last frame of one with content.
-    pub frame: Option<Frame>,
-}
 
 /// A method whose content is not complete yet.
 #[derive(Debug)]
@@ -42,7 +36,6 @@ pub struct Decoder {
     service: String,
     connection: u32,
     from: Side,
-    pending: Vec<u8>,
     greeted: bool,
     lost: bool,
     contents: HashMap<u16, Content>,
@@ -56,7 +49,6 @@ impl Decoder {
             service: service.to_owned(),
             connection,
             from,
-            pending: Vec::new(),
             // Only the client opens with the protocol header, `AMQP0091`.
             greeted: from == Side::Server,
             lost: false,
@@ -70,28 +62,11 @@ impl Decoder {
         self.lost
     }
 
-    /// Takes the next bytes and gives back the frames that are whole now. All bytes come
-    /// back, in order, sooner or later; what cannot be decoded comes back at once.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Piece> {
-        self.pending.extend_from_slice(bytes);
-        let mut pending = std::mem::take(&mut self.pending);
-        let mut pieces = Vec::new();
-        let mut read = 0;
-        while let Some(length) = self.next_length(&pending[read..]) {
-            let bytes = pending[read..read + length].to_vec();
-            let frame = self.decode(&bytes);
-            pieces.push(Piece { bytes, frame });
-            read += length;
-        }
-        // Once a read, not once a frame: thousands of small ones come in one.
-        pending.drain(..read);
-        self.pending = pending;
-        pieces
-    }
-
-    /// What is left of a frame that never became whole.
-    pub fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.pending)
+    /// Reads the frame at the head of `bytes` once it is all there: how long it is, and the
+    /// method that it completes. What cannot be decoded is one frame, whatever its length.
+    pub fn read(&mut self, bytes: &[u8]) -> Option<(usize, Option<Frame>)> {
+        let length = self.next_length(bytes)?;
+        Some((length, self.decode(&bytes[..length])))
     }
 
     /// The length in bytes of the frame at the head of `pending`, once it is all there.
@@ -133,6 +108,10 @@ impl Decoder {
         if self.lost {
             return None;
         }
+        // The library would copy the body.
+        if let [BODY, high, low, _, _, _, _, body @ .., FRAME_END] = bytes {
+            return self.body(u16::from_be_bytes([*high, *low]), body);
+        }
         let Ok((_, frame)) = parse_frame(bytes) else {
             self.lost = true;
             return None;
@@ -167,15 +146,20 @@ impl Decoder {
                 content.left = header.body_size;
                 self.finish(channel)
             }
-            AMQPFrame::Body(channel, body) => {
-                let content = self.contents.get_mut(&channel)?;
-                content.left = content.left.saturating_sub(body.len() as u64);
-                let room = BODY_KEPT - content.kept.len();
-                content.kept.extend(body.iter().take(room));
-                self.finish(channel)
-            }
+            AMQPFrame::Body(channel, body) => self.body(channel, &body),
             AMQPFrame::Heartbeat | AMQPFrame::InvalidHeartbeat(_) => None,
         }
+    }
+
+    /// Takes a part of the body of what is sent on `channel`.
+    fn body(&mut self, channel: u16, body: &[u8]) -> Option<Frame> {
+        let content = self.contents.get_mut(&channel)?;
+        content.left = content.left.saturating_sub(body.len() as u64);
+        let room = BODY_KEPT - content.kept.len();
+        content
+            .kept
+            .extend_from_slice(&body[..body.len().min(room)]);
+        self.finish(channel)
     }
 
     /// The method whose content is complete now, if it is.

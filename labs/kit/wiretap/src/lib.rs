@@ -6,35 +6,43 @@ mod amqp;
 mod http;
 pub mod journal;
 mod link;
+mod port;
 mod questions;
+#[cfg(test)]
+#[path = "../../src/scratch.rs"]
+#[allow(dead_code, reason = "the kit's tests use more of it")]
+mod scratch;
 
-use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ops::Deref;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
-pub use amqp::{Decoder, Piece};
+pub use amqp::Decoder;
 pub use http::{Answer, HttpRelay};
 pub use journal::{Entry, Event, Frame, Journal, Message, Side};
 pub use link::Link;
 use link::{Condition, Direction, record};
+pub use port::Port;
 
-/// How many reads may be under way in one direction: enough for a delayed link to stay
+/// How many reads may be under way in one direction of a delayed link: enough for it to stay
 /// full, few enough that a reader that stops reading is felt at the other end.
 const UNDER_WAY: usize = 256;
+/// How much is read at once, in bytes, or more.
+const READ: usize = 64 * 1024;
 
 /// The wiretap between one service and the broker.
 #[derive(Debug)]
 pub struct Wiretap {
     link: Link,
-    traps: Rc<RefCell<Vec<Trap>>>,
+    traps: Arc<Mutex<Vec<Trap>>>,
 }
 
 impl Deref for Wiretap {
@@ -58,7 +66,7 @@ impl Wiretap {
     /// # Errors
     /// When no loopback port is free.
     pub async fn open(service: &str, host: &str, port: u16, journal: &Journal) -> Result<Self> {
-        let traps = Rc::new(RefCell::new(Vec::new()));
+        let traps = Arc::new(Mutex::default());
         let tapped = Tapped {
             service: service.to_owned(),
             broker: (host.to_owned(), port),
@@ -107,13 +115,13 @@ impl Wiretap {
 
     /// Cuts the connection on which `from` next sends `method`, before that arrives. One time.
     pub fn cut_before(&self, from: Side, method: &'static str) {
-        self.traps.borrow_mut().push(Trap { from, method });
+        lock(&self.traps).push(Trap { from, method });
     }
 
     /// Whether every trap set by [`Wiretap::cut_before`] has sprung.
     #[must_use]
     pub fn sprung(&self) -> bool {
-        self.traps.borrow().is_empty()
+        lock(&self.traps).is_empty()
     }
 }
 
@@ -123,7 +131,7 @@ struct Tapped {
     service: String,
     broker: (String, u16),
     journal: Journal,
-    traps: Rc<RefCell<Vec<Trap>>>,
+    traps: Arc<Mutex<Vec<Trap>>>,
 }
 
 impl Tapped {
@@ -153,7 +161,7 @@ impl Tapped {
 
     /// Takes out the trap that `frame` springs, if there is one.
     fn springs(&self, frame: &Frame) -> bool {
-        let mut traps = self.traps.borrow_mut();
+        let mut traps = lock(&self.traps);
         let hit = traps
             .iter()
             .position(|trap| trap.from == frame.from && trap.method == frame.method);
@@ -186,100 +194,121 @@ impl Way {
         }
     }
 
-    async fn run(self, reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Result<()> {
-        let (sender, receiver) = mpsc::channel(UNDER_WAY);
-        let (condition, from) = (self.condition.clone(), self.from);
-        let (cut, ()) = tokio::try_join!(
-            self.read(reader, sender),
-            deliver(writer, receiver, condition, from)
-        )?;
-        anyhow::ensure!(!cut, "cut by the check");
+    /// Journals and passes on until the reader has nothing more, a trap springs, or the link
+    /// closes this way.
+    async fn run(mut self, mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Result<()> {
+        let closed = closed(self.condition.clone(), self.from);
+        tokio::pin!(closed);
+        // Read, and not passed on yet: what stays is part of a frame.
+        let mut input = Vec::new();
+        let mut delayed = Delayed::default();
+        let mut end = None;
+        while end.is_none() || !delayed.is_empty() {
+            input.reserve(READ);
+            tokio::select! {
+                read = reader.read_buf(&mut input), if end.is_none() && delayed.len() < UNDER_WAY => {
+                    let length = read?;
+                    let Some(delay) = self.delay().await? else { break };
+                    let whole = match length {
+                        0 => {
+                            end = Some(End::Gone);
+                            input.len()
+                        }
+                        _ => self.inspect(&input, &mut end),
+                    };
+                    if delay.is_zero() && delayed.is_empty() {
+                        writer.write_all(&input[..whole]).await?;
+                        input.drain(..whole);
+                    } else {
+                        let bytes = input.drain(..whole).collect();
+                        delayed.push_back((Instant::now() + delay, bytes));
+                    }
+                }
+                bytes = next_due(&delayed) => {
+                    writer.write_all(bytes).await?;
+                    delayed.pop_front();
+                }
+                () = &mut closed => break,
+            }
+        }
+        writer.shutdown().await?;
+        anyhow::ensure!(end != Some(End::Cut), "cut by the check");
         Ok(())
     }
 
-    /// Reads, journals, and sends each read on its way with the time at which it is due;
-    /// true when a trap sprang and the connection is to be cut once that has left.
-    async fn read(
-        mut self,
-        mut reader: OwnedReadHalf,
-        sender: mpsc::Sender<(Instant, Vec<u8>)>,
-    ) -> Result<bool> {
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let length = reader.read(&mut buffer).await?;
-            let mut condition = self.condition.clone();
-            condition
-                .wait_for(|now| now.direction(self.from) != Direction::Swallowed)
-                .await?;
-            let due = Instant::now() + self.condition.borrow().delay;
-            if length == 0 {
-                let rest = self.decoder.rest();
-                let _ = sender.send((due, rest)).await;
-                return Ok(false);
-            }
-            let (bytes, cut) = self.inspect(&buffer[..length]);
-            if sender.send((due, bytes)).await.is_err() || cut {
-                return Ok(cut);
-            }
-        }
+    /// How long what was read now is to be held back, once it may arrive at all; `None` when
+    /// this way is closed.
+    async fn delay(&mut self) -> Result<Option<Duration>> {
+        let from = self.from;
+        let open = |now: &Condition| now.direction(from) != Direction::Swallowed;
+        let now = *self.condition.wait_for(open).await?;
+        Ok((now.direction(from) != Direction::Closed).then_some(now.delay))
     }
 
-    /// Journals what is whole of `bytes`, and gives what may be passed on; true when a trap
-    /// sprang and the connection is to be cut after that.
-    fn inspect(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
+    /// Journals the frames that are whole in `input`, and gives how many of its bytes may be
+    /// passed on; the end is a cut when a trap sprang.
+    fn inspect(&mut self, input: &[u8], end: &mut Option<End>) -> usize {
         let knew = !self.decoder.lost();
-        let mut passed = Vec::with_capacity(bytes.len());
-        for piece in self.decoder.feed(bytes) {
-            if let Some(frame) = piece.frame {
-                let sprung = self.tapped.springs(&frame);
-                let method = frame.method;
+        let mut whole = 0;
+        while let Some((length, frame)) = self.decoder.read(&input[whole..]) {
+            if let Some(frame) = frame {
+                let (sprung, method) = (self.tapped.springs(&frame), frame.method);
                 self.tapped.journal.record(Event::Amqp(frame));
                 if sprung {
-                    let what = format!("cut before that {method} arrives");
-                    record(
-                        &self.tapped.journal,
-                        &self.tapped.service,
-                        Some(self.number),
-                        &what,
-                    );
-                    return (passed, true);
+                    self.record(&format!("cut before that {method} arrives"));
+                    *end = Some(End::Cut);
+                    return whole;
                 }
             }
-            passed.extend_from_slice(&piece.bytes);
+            whole += length;
         }
         if knew && self.decoder.lost() {
-            let what = "not AMQP from here on: passed on unread";
-            record(
-                &self.tapped.journal,
-                &self.tapped.service,
-                Some(self.number),
-                what,
-            );
+            self.record("not AMQP from here on: passed on unread");
         }
-        (passed, false)
+        whole
+    }
+
+    fn record(&self, what: &str) {
+        let Tapped {
+            journal, service, ..
+        } = &self.tapped;
+        record(journal, service, Some(self.number), what);
     }
 }
 
-/// Writes what is due, and closes the way when its reader is done or the link says so.
-async fn deliver(
-    mut writer: OwnedWriteHalf,
-    mut receiver: mpsc::Receiver<(Instant, Vec<u8>)>,
-    mut condition: watch::Receiver<Condition>,
-    from: Side,
-) -> Result<()> {
-    loop {
-        let closed = condition.wait_for(|now| now.direction(from) == Direction::Closed);
-        tokio::select! {
-            next = receiver.recv() => match next {
-                Some((due, bytes)) => {
-                    tokio::time::sleep_until(due).await;
-                    writer.write_all(&bytes).await?;
-                }
-                None => break,
-            },
-            _ = closed => break,
+/// Why a way has nothing more to pass on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The sender has closed it.
+    Gone,
+    /// A trap sprang.
+    Cut,
+}
+
+/// What is under way on a delayed link, with the time at which it is due.
+type Delayed = VecDeque<(Instant, Vec<u8>)>;
+
+/// What is due next, once it is; waits for ever when nothing is under way.
+async fn next_due(delayed: &Delayed) -> &[u8] {
+    match delayed.front() {
+        Some((due, bytes)) => {
+            sleep_until(*due).await;
+            bytes
         }
+        None => std::future::pending().await,
     }
-    writer.shutdown().await?;
-    Ok(())
+}
+
+/// Waits until the link closes the way of what `from` sends.
+async fn closed(mut condition: watch::Receiver<Condition>, from: Side) {
+    let closed = condition.wait_for(|now| now.direction(from) == Direction::Closed);
+    if closed.await.is_err() {
+        // The link is gone, and this task is about to be.
+        std::future::pending().await
+    }
+}
+
+/// A panic elsewhere leaves the data of these locks whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,21 +1,42 @@
 //! A service's link to what it talks to: a loopback port that can be taken down and cut
 //! while it is in use. What happens to the bytes of a connection is the relay's part.
+//!
+//! All links of this process live on one thread of their own, so that no byte waits for a
+//! check that computes, reads a database or looks at a long journal.
 
 use std::future::Future;
+use std::io;
 use std::net::Ipv4Addr;
-use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::journal::{Event, Journal, Side};
-use crate::check::Port;
+use super::port::Port;
 
 /// How soon a port that something else holds, or a failed accept, is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
+
+/// The runtime of the relays' own thread, which runs as long as this process.
+static RELAYS: LazyLock<io::Result<Handle>> = LazyLock::new(|| {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name("wiretap".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+});
+
+fn relays() -> Result<&'static Handle> {
+    let relays = RELAYS.as_ref();
+    relays.map_err(|error| anyhow!("no thread can be started for the wiretaps: {error}"))
+}
 
 /// The condition of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,25 +97,26 @@ impl Link {
     pub(super) async fn open<F>(
         service: &str,
         journal: &Journal,
-        serve: impl Fn(TcpStream, u32, watch::Receiver<Condition>) -> F + 'static,
+        serve: impl Fn(TcpStream, u32, watch::Receiver<Condition>) -> F + Send + Sync + 'static,
     ) -> Result<Self>
     where
-        F: Future<Output = Result<()>> + 'static,
+        F: Future<Output = Result<()>> + Send + 'static,
     {
         // Not one of the kernel's choice: while it refuses, those are given to outgoing
         // connections, and one that comes from the port it goes to is connected to itself.
         let port = Port::claim()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()))
-            .await
-            .context("no loopback port is free for a wiretap")?;
+        let relays = relays()?;
+        let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()));
+        let listener = relays.spawn(listening).await?;
+        let listener = listener.context("no loopback port is free for a wiretap")?;
         let (condition, changes) = watch::channel(Condition::default());
         let reception = Reception {
             service: service.to_owned(),
             journal: journal.clone(),
-            serve: Rc::new(serve),
+            serve: Arc::new(serve),
             count: 0,
         };
-        let task = tokio::task::spawn_local(reception.run(listener, port.number(), changes));
+        let task = relays.spawn(reception.run(listener, port.number(), changes));
         Ok(Self {
             service: service.to_owned(),
             port,
@@ -160,14 +182,14 @@ pub(super) fn record(journal: &Journal, service: &str, connection: Option<u32>, 
 struct Reception<S> {
     service: String,
     journal: Journal,
-    serve: Rc<S>,
+    serve: Arc<S>,
     count: u32,
 }
 
 impl<S, F> Reception<S>
 where
-    S: Fn(TcpStream, u32, watch::Receiver<Condition>) -> F + 'static,
-    F: Future<Output = Result<()>> + 'static,
+    S: Fn(TcpStream, u32, watch::Receiver<Condition>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<()>> + Send + 'static,
 {
     async fn run(
         mut self,
@@ -224,7 +246,7 @@ where
             number,
             how: "lost: closed by the check".to_owned(),
         };
-        connections.spawn_local(async move {
+        connections.spawn(async move {
             end.is(match serve(client, number, changes).await {
                 Ok(()) => "closed".to_owned(),
                 Err(error) => format!("lost: {error:#}"),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use kit::broker::NEWEST;
 use kit::chapter::Chapter;
 use kit::manifest::{Role, Scene};
 use kit::paths::Paths;
@@ -165,9 +166,21 @@ fn images_stand_in_one_place_and_ports_are_open_on_this_machine_only() {
     }
     assert_eq!(images.len(), 2, "{images:?}");
     assert!(images[0].starts_with("base.yml: ${PACKAGE:?"), "{images:?}");
+    assert_eq!(images[1], format!("broker.yml: {}", broker_image()));
+}
+
+/// The official image of the newest series that the checks are proved on.
+fn broker_image() -> String {
+    format!("rabbitmq:{NEWEST}-management")
+}
+
+/// VM A gets its file alone, and so cannot take the image from `broker.yml`.
+#[test]
+fn vm_a_runs_the_same_broker() {
+    let image = format!("    image: {}", broker_image());
     assert!(
-        images[1].starts_with("broker.yml: rabbitmq:4."),
-        "{images:?}"
+        lines("07-vm-a.yml").contains(&image),
+        "07-vm-a.yml: {image}"
     );
 }
 

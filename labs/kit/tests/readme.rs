@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use kit::broker::{NEWEST, OLDEST};
 use kit::chapter::Chapter;
 use kit::manifest::{Scene, fill};
 use kit::paths::Paths;
@@ -110,6 +111,27 @@ fn each_link_within_the_repository_leads_somewhere() {
     }
     assert!(count > 5, "only {count} links were found");
     assert!(dead.is_empty(), "{dead:#?}");
+}
+
+/// `.ci/run` proves the series of its list; what is promised is from the first to the last.
+#[test]
+fn the_promised_series_of_rabbitmq_are_those_that_ci_proves() {
+    let root = Paths::find().unwrap().root;
+    let list = fs::read_to_string(root.join(".ci/rabbitmq-series")).unwrap();
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    let series: Vec<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
+    let (first, last) = (series.first().unwrap(), series.last().unwrap());
+    assert_eq!(
+        (*first, *last),
+        (OLDEST, NEWEST),
+        "labs/kit/src/broker/series.rs"
+    );
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let promise = format!("({first} to {last})");
+    assert!(
+        readme.contains(&promise),
+        "README.md does not say {promise}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use tokio::time::sleep;
 
 use super::files::{self, Keeping, NodeDir, Source, open_private};
-use super::{Address, Broker, compose, folder, given, install, start};
+use super::{Address, Broker, compose, folder, given, install, out_of_support, start};
 use crate::paths::Paths;
 
 /// A keeper kills a private node at once; Docker takes its time.
@@ -127,6 +127,8 @@ pub struct Candidate {
     pub available: bool,
     /// What was found, in a few words, without any password.
     pub detail: String,
+    /// What [`out_of_support`] tells of it, where its version is known.
+    pub support: Option<String>,
     /// Whether it is the one that would be used.
     pub chosen: bool,
 }
@@ -141,7 +143,8 @@ pub async fn survey(paths: &Paths) -> Vec<Candidate> {
     found.push(match install::find() {
         Ok(install) => {
             let detail = format!("{} {}", install.script.display(), install.version);
-            candidate("installed RabbitMQ", true, detail.trim().to_owned())
+            let found = candidate("installed RabbitMQ", true, detail.trim().to_owned());
+            found.of_version(&install.version)
         }
         Err(why) => candidate("installed RabbitMQ", false, why),
     });
@@ -157,11 +160,19 @@ pub async fn survey(paths: &Paths) -> Vec<Candidate> {
     found
 }
 
+impl Candidate {
+    fn of_version(mut self, version: &str) -> Self {
+        self.support = out_of_support(version);
+        self
+    }
+}
+
 fn candidate(name: &'static str, available: bool, detail: String) -> Candidate {
     Candidate {
         name,
         available,
         detail,
+        support: None,
         chosen: false,
     }
 }
@@ -181,7 +192,7 @@ async fn given() -> Candidate {
             address: Address { host, port, .. },
             version,
             ..
-        }) => candidate(name, true, format!("{version} at {host}:{port}")),
+        }) => candidate(name, true, format!("{version} at {host}:{port}")).of_version(&version),
         Err(e) => candidate(name, false, e.why),
     }
 }
@@ -197,7 +208,7 @@ async fn earlier(paths: &Paths) -> Candidate {
             };
             let (version, port) = (&state.version, state.port);
             let detail = format!("RabbitMQ {version} at 127.0.0.1:{port}, {origin}");
-            candidate(name, true, detail)
+            candidate(name, true, detail).of_version(version)
         }
         Ok(Keeping::Up(_) | Keeping::Busy) => candidate(name, true, "starting".into()),
         Ok(Keeping::Free) => candidate(name, false, "none runs".into()),

@@ -1,5 +1,5 @@
-//! What the lab itself says to a broker over AMQP: who are you, and how many consumers
-//! has this queue.
+//! What the lab itself says to a broker over AMQP: who are you, and how many messages and
+//! consumers has this queue.
 
 use std::collections::HashMap;
 use std::io;
@@ -68,17 +68,24 @@ fn text(table: &FieldTable, key: &str) -> String {
     }
 }
 
-/// Asks for consumer counts, which the management API tells late and a passive declare
-/// at once. Keeps a connection a vhost.
+/// What a passive declare tells of a queue, as it is at that moment.
+#[derive(Clone, Copy)]
+pub(super) struct Counts {
+    pub ready: u64,
+    pub consumers: u64,
+}
+
+/// Asks for the counts that the management API tells late and a passive declare at once:
+/// consumers, and the ready messages of a quorum queue. Keeps a connection a vhost.
 #[derive(Default)]
 pub(super) struct Inspector {
     links: Mutex<HashMap<String, (Connection, Channel)>>,
 }
 
 impl Inspector {
-    /// The consumers of a queue, or none when the broker will not say: the queue is gone,
-    /// or exclusive to another connection.
-    pub async fn consumers(&self, url: &str, vhost: &str, queue: &str) -> Result<Option<u64>> {
+    /// The counts of a queue, or none when the broker will not say: the queue is gone, or
+    /// exclusive to another connection.
+    pub async fn counts(&self, url: &str, vhost: &str, queue: &str) -> Result<Option<Counts>> {
         let mut links = self.links.lock().await;
         // A link that broke since the last question (the broker was restarted) is no
         // news to the caller; one that breaks when fresh is.
@@ -98,7 +105,10 @@ impl Inspector {
         match declared {
             Ok(declared) => {
                 links.insert(vhost.to_owned(), (connection, channel));
-                Ok(Some(declared.consumer_count().into()))
+                Ok(Some(Counts {
+                    ready: declared.message_count().into(),
+                    consumers: declared.consumer_count().into(),
+                }))
             }
             Err(e) if matches!(reply_code(&e), Some(NOT_FOUND | RESOURCE_LOCKED)) => {
                 // The refusal closed the channel, not the connection.
@@ -106,10 +116,10 @@ impl Inspector {
                 links.insert(vhost.to_owned(), (connection, channel));
                 Ok(None)
             }
-            Err(e) if fresh => Err(e).context("cannot ask the broker for the queue's consumers"),
+            Err(e) if fresh => Err(e).context("cannot ask the broker for the queue's counts"),
             Err(_) => {
                 drop(links);
-                Box::pin(self.consumers(url, vhost, queue)).await
+                Box::pin(self.counts(url, vhost, queue)).await
             }
         }
     }

@@ -20,7 +20,8 @@ pub(super) struct Api {
 }
 
 /// A queue as the listing shows it with `disable_stats` and `enable_queue_totals`: read
-/// from the queue at the time of the call, unlike every other count of this API.
+/// from the queue at the time of the call, unlike every other count of this API. A quorum
+/// queue's messages are the exception: they are as of its last tick, up to 5 s ago.
 #[derive(Deserialize)]
 pub(super) struct Listed {
     pub name: String,
@@ -30,7 +31,8 @@ pub(super) struct Listed {
     pub messages_unacknowledged: u64,
     pub durable: bool,
     pub auto_delete: bool,
-    pub exclusive: bool,
+    /// RabbitMQ 3.10.8 lists a quorum queue with `null`: it cannot be exclusive.
+    pub exclusive: Option<bool>,
     #[serde(default)]
     pub arguments: Value,
 }

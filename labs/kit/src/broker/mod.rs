@@ -18,6 +18,7 @@ mod keeper;
 mod launch;
 mod orders;
 mod own;
+mod series;
 mod start;
 
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ pub use api::Binding;
 pub use compose::engine as docker_engine;
 pub use elsewhere::NodeElsewhere;
 pub use own::OwnNode;
+pub use series::{NEWEST, OLDEST, out_of_support};
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +120,8 @@ pub enum Kind {
 pub struct Queue {
     /// Messages waiting for a consumer.
     pub ready: u64,
-    /// Messages delivered and not yet acknowledged.
+    /// Messages delivered and not yet acknowledged. Of a quorum queue the broker tells them up
+    /// to 5 s late; [`Lab::queue`](crate::check::Lab::queue) counts them on the wire.
     pub unacked: u64,
     /// Consumers; none where the broker does not tell, as for a queue that is exclusive
     /// to another connection.
@@ -132,6 +135,14 @@ pub struct Queue {
     /// The arguments it was declared with, an object. Without `x-queue-type: classic`:
     /// RabbitMQ 4 writes that into a declaration that has no arguments.
     pub arguments: Value,
+}
+
+impl Queue {
+    /// Whether it is a quorum queue.
+    #[must_use]
+    pub fn is_quorum(&self) -> bool {
+        self.arguments["x-queue-type"] == "quorum"
+    }
 }
 
 /// A running broker.
@@ -161,10 +172,11 @@ impl Broker {
     /// something slow begins.
     ///
     /// # Errors
-    /// When no source has one, or `AMQP_URL` is set and cannot be used.
+    /// When no source has one, `AMQP_URL` is set and cannot be used, or `LAB_RABBITMQ_SERIES` is
+    /// set and the broker is of another series.
     pub async fn acquire(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Self, NoBroker> {
         match admin::given_url() {
-            Some(url) => given::broker(&url).await,
+            Some(url) => series::insist(given::broker(&url).await?),
             None => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
         }
     }
@@ -184,7 +196,7 @@ impl Broker {
         progress: &dyn Fn(&str),
     ) -> Result<Self, NoBroker> {
         let state = start::node(&node, paths, progress).await?;
-        Ok(Self::of_state(&state, node))
+        series::insist(Self::of_state(&state, node))
     }
 
     fn of_state(state: &State, node: NodeDir) -> Self {
@@ -324,7 +336,8 @@ impl Broker {
     }
 
     /// A queue as it is now: ready and unacknowledged messages are read from the queue
-    /// itself, consumers by a passive declare. None when there is no such queue.
+    /// itself, consumers and what is ready in a quorum queue by a passive declare. None when
+    /// there is no such queue.
     ///
     /// # Errors
     /// When the broker does not answer.
@@ -333,13 +346,14 @@ impl Broker {
         let Some(mut queue) = listed.into_iter().find(|queue| queue.name == name) else {
             return Ok(None);
         };
-        let consumers = if queue.exclusive {
+        let exclusive = queue.exclusive.unwrap_or(false);
+        let counts = if exclusive {
             None
         } else {
             // Small frames: lapin makes its buffers 32 of them long, byte by byte in a debug
             // build, and the usual 4 MB would take 50 ms a connection.
             let url = format!("{}?frame_max=8192", self.address.url(vhost));
-            self.inspector.consumers(&url, vhost, name).await?
+            self.inspector.counts(&url, vhost, name).await?
         };
         if let Some(all) = queue.arguments.as_object_mut()
             && all
@@ -348,15 +362,19 @@ impl Broker {
         {
             all.remove("x-queue-type");
         }
-        Ok(Some(Queue {
+        let mut found = Queue {
             ready: queue.messages_ready,
             unacked: queue.messages_unacknowledged,
-            consumers,
+            consumers: counts.map(|counts| counts.consumers),
             durable: queue.durable,
             auto_delete: queue.auto_delete,
-            exclusive: queue.exclusive,
+            exclusive,
             arguments: queue.arguments,
-        }))
+        };
+        if let Some(counts) = counts.filter(|_| found.is_quorum()) {
+            found.ready = counts.ready;
+        }
+        Ok(Some(found))
     }
 
     /// Marks a node of ours as used now; it stops after half an hour without use.

@@ -7,6 +7,7 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use rand::distr::{Alphanumeric, SampleString};
 
+use super::fate::unacked_of;
 use super::{Lab, Outcome, fail};
 use crate::access::{self, Grants, Login};
 use crate::broker::{Binding, Broker, OwnNode, Queue};
@@ -79,12 +80,17 @@ impl Lab {
         Ok(())
     }
 
-    /// What the broker says of a queue; `None` when there is none of that name.
+    /// What the broker says of a queue; `None` when there is none of that name. What is unacked
+    /// of a quorum queue is counted on the wire: the broker tells it seconds late.
     ///
     /// # Errors
     /// Unknown when the broker does not say.
     pub async fn queue(&self, name: &str) -> Outcome<Option<Queue>> {
-        Ok(self.need_broker()?.queue(&self.0.vhost, name).await?)
+        let mut queue = self.need_broker()?.queue(&self.0.vhost, name).await?;
+        if let Some(queue) = queue.as_mut().filter(|queue| queue.is_quorum()) {
+            queue.unacked = unacked_of(self.journal(), name);
+        }
+        Ok(queue)
     }
 
     /// A connection of the check's own to the services' vhost, past every wiretap.

@@ -3,13 +3,16 @@
 mod broker;
 mod delivered;
 mod frames;
+mod unacked;
 mod undelivered;
 
 use super::{Failure, fail};
-use crate::wiretap::{Event, Journal};
+use crate::wiretap::Journal;
 use delivered::delivered;
-use frames::At;
+use frames::frames;
 use undelivered::undelivered;
+
+pub(super) use unacked::unacked_of;
 
 const FULL_HANDS: &str =
     "what is not settled counts for the prefetch: who has so many gets nothing more";
@@ -77,18 +80,7 @@ pub fn fate_at(journal: &Journal, id: &str, consumer: &str) -> Finding {
 
 fn story(journal: &Journal, id: &str, consumer: Option<&str>) -> Finding {
     journal.read(|entries| {
-        let frames: Vec<At<'_>> = entries
-            .iter()
-            .enumerate()
-            .filter_map(|(index, entry)| match &entry.event {
-                Event::Amqp(frame) => Some(At {
-                    index,
-                    t: entry.t,
-                    frame,
-                }),
-                _ => None,
-            })
-            .collect();
+        let frames = frames(entries);
         let delivery = frames.iter().rfind(|at| {
             at.frame.method == "basic.deliver"
                 && at.frame.message_id() == Some(id)

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Package;
-use crate::broker::{Broker, NoBroker};
+use crate::broker::{Broker, NoBroker, out_of_support};
 use crate::chapter::{Chapter, Variant};
 use crate::check::{Check, Failure, Outcome, Stop};
 use crate::holes;
@@ -175,6 +175,9 @@ impl Report {
         };
         let gap = WIDTH.saturating_sub(width(&left) + width(&right)).max(2);
         anstream::println!("{STRONG}{left}{STRONG:#}{:gap$}{FAINT}{right}{FAINT:#}", "");
+        if let Some(told) = broker.and_then(|broker| out_of_support(&broker.version)) {
+            anstream::println!("  {FAINT}{told}{FAINT:#}");
+        }
     }
 
     /// All checks are unknown, for want of a broker.

@@ -23,7 +23,7 @@ use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
     QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -50,6 +50,10 @@ fn main() {
         trial("vhosts", one_node::vhosts),
         trial("counts_are_exact", one_node::counts_are_exact),
         trial(
+            "quorum_queues_are_told_as_they_are",
+            one_node::quorum_queues_are_told_as_they_are,
+        ),
+        trial(
             "users_have_the_rights_they_are_given",
             one_node::users_have_the_rights_they_are_given,
         ),
@@ -58,6 +62,7 @@ fn main() {
             one_node::bindings_are_those_of_a_queue,
         ),
         trial("given", sources::given),
+        trial("wanted_series", sources::wanted_series),
         trial("unusable_folder", sources::unusable_folder),
     ];
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
@@ -166,12 +171,22 @@ async fn channel(broker: &Broker, vhost: &str) -> Result<(Connection, Channel)> 
 }
 
 async fn publish_to_durable(channel: &Channel, queue: &str, count: usize) -> Result<()> {
+    publish_to(channel, queue, FieldTable::default(), count).await
+}
+
+/// Declares a durable queue with these arguments, and publishes to it.
+async fn publish_to(
+    channel: &Channel,
+    queue: &str,
+    arguments: FieldTable,
+    count: usize,
+) -> Result<()> {
     let durable = QueueDeclareOptions {
         durable: true,
         ..Default::default()
     };
     channel
-        .queue_declare(queue.into(), durable, FieldTable::default())
+        .queue_declare(queue.into(), durable, arguments)
         .await?;
     for _ in 0..count {
         channel

@@ -166,6 +166,35 @@ pub async fn counts_are_exact() -> Result<()> {
     broker.delete_vhost(vhost).await
 }
 
+/// RabbitMQ 3.10 lists them with `"exclusive": null`; every series tells their messages late.
+pub async fn quorum_queues_are_told_as_they_are() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let vhost = "quorum";
+    broker.create_vhost(vhost).await?;
+    let (_connection, channel) = channel(&broker, vhost).await?;
+    let mut arguments = FieldTable::default();
+    let kind = AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), kind);
+    for round in 1..=20 {
+        publish_to(&channel, "sure", arguments.clone(), 1).await?;
+        let sure = queue(&broker, vhost, "sure").await?;
+        ensure!(sure.ready == round, "round {round}: {sure:?}");
+    }
+    channel.basic_qos(2, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let mut consumer = channel
+        .basic_consume("sure".into(), "".into(), options, FieldTable::default())
+        .await?;
+    for _ in 0..2 {
+        consumer.next().await.context("no delivery")??;
+    }
+    let sure = queue(&broker, vhost, "sure").await?;
+    ensure!(sure.ready == 18 && sure.consumers == Some(1), "{sure:?}");
+    ensure!(sure.is_quorum() && sure.durable, "{sure:?}");
+    ensure!(!sure.exclusive && !sure.auto_delete, "{sure:?}");
+    broker.delete_vhost(vhost).await
+}
+
 pub async fn users_have_the_rights_they_are_given() -> Result<()> {
     let broker = acquire(shared()).await?;
     let (vhost, user, password) = ("rights", "swept.few", "p@ss/wörd");

@@ -57,6 +57,29 @@ pub async fn given() -> Result<()> {
     Ok(())
 }
 
+/// A run that insists on a series takes no other, wherever the broker comes from.
+pub async fn wanted_series() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let line = |series: &str, more: &[(&str, &str)]| {
+        let mut command = other_command(shared(), more);
+        let output = command.env("LAB_RABBITMQ_SERIES", series).output();
+        Ok::<_, std::io::Error>(printed(output?))
+    };
+    let refused = |line: &str| line.starts_with("LAB_RABBITMQ_SERIES is 0.0, but this is Rabbit");
+    let started = line("0.0", &[])?;
+    ensure!(refused(&started), "{started}");
+    let url = broker.address.url("/");
+    let url = [("AMQP_URL", &*url), ("MANAGEMENT_URL", &*broker.management)];
+    let given = line("0.0", &url)?;
+    ensure!(refused(&given), "{given}");
+    let number = broker.version.trim_start_matches("RabbitMQ ");
+    let series = number.rsplit_once('.').context("no series")?.0;
+    let port = broker.address.port;
+    let right = line(series, &[])?;
+    ensure!(right == format!("{} {port}", broker.label()), "{right}");
+    Ok(())
+}
+
 pub async fn unusable_folder() -> Result<()> {
     let paths = folder("unusable");
     fs::create_dir_all(&paths.target)?;

@@ -115,6 +115,9 @@ impl Doctor {
             row(mark, candidate.name, &candidate.detail);
             if candidate.chosen {
                 println!("  {:<25} {NOTE}this one would be used{NOTE:#}", "");
+                if let Some(told) = &candidate.support {
+                    println!("  {NOTE}{told}{NOTE:#}");
+                }
             }
         }
         let had = candidates.iter().any(|candidate| candidate.chosen);

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anstream::println;
 use anyhow::{Context, Result};
-use kit::broker::{self, Candidate};
+use kit::broker::{self, Candidate, NEWEST, OLDEST};
 use kit::chapter::{Chapter, Variant};
 use kit::paths::Paths;
 
@@ -85,13 +85,15 @@ fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
 }
 
 fn install() -> Result<()> {
-    let by_hand =
-        "install RabbitMQ 3.10 or later, or start Docker, or set AMQP_URL; then: just setup";
+    let by_hand = format!(
+        "install RabbitMQ {NEWEST} ({OLDEST} at least), or start Docker, or set AMQP_URL; \
+         then: just setup"
+    );
     if cfg!(target_os = "macos") {
         if !on_path("brew") {
             return Err(trouble(
                 "no Homebrew to install RabbitMQ with (https://brew.sh)",
-                by_hand,
+                &by_hand,
             ));
         }
         println!("It will install RabbitMQ, with Erlang, by Homebrew; no service is started.");
@@ -100,7 +102,7 @@ fn install() -> Result<()> {
     if !on_path("apt-get") {
         return Err(trouble(
             "no package manager here that the lab knows",
-            by_hand,
+            &by_hand,
         ));
     }
     let root = is_root();

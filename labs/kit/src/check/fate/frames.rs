@@ -13,6 +13,20 @@ pub(super) struct At<'a> {
     pub(super) frame: &'a Frame,
 }
 
+/// The frames among these entries, in order.
+pub(super) fn frames(entries: &[Entry]) -> Vec<At<'_>> {
+    let numbered = entries.iter().enumerate();
+    let frames = numbered.filter_map(|(index, entry)| match &entry.event {
+        Event::Amqp(frame) => Some(At {
+            index,
+            t: entry.t,
+            frame,
+        }),
+        _ => None,
+    });
+    frames.collect()
+}
+
 /// What settled this delivery.
 pub(super) fn settlement<'a>(frames: &[At<'a>], delivery: At<'_>) -> Option<At<'a>> {
     let later = frames.iter().skip_while(|at| at.index <= delivery.index);
@@ -33,12 +47,9 @@ pub(super) fn holders(
             && consumer.is_none_or(|name| at.frame.service == name)
             && same_queue(frames, publish.frame, at.frame)
     }) {
-        let open = frames.iter().filter(|at| {
-            at.frame.method == "basic.deliver"
-                && at.frame.same_channel(consume.frame)
-                && settlement(frames, **at).is_none()
-                && !ended(&entries[at.index..], at.frame)
-        });
+        let open = frames
+            .iter()
+            .filter(|at| at.frame.same_channel(consume.frame) && is_unacked(entries, frames, **at));
         *held.entry(consume.frame.service.as_str()).or_insert(0) += open.count();
     }
     held.retain(|_, count| *count > 0);
@@ -46,6 +57,13 @@ pub(super) fn holders(
         .iter()
         .map(|(service, count)| format!("{count} with {service}"));
     (!held.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether this is a delivery that the service has not settled yet, and still can.
+pub(super) fn is_unacked(entries: &[Entry], frames: &[At<'_>], at: At<'_>) -> bool {
+    at.frame.method == "basic.deliver"
+        && settlement(frames, at).is_none()
+        && !ended(&entries[at.index..], at.frame)
 }
 
 /// Whether what was published so comes to this subscription: it is of the queue that the

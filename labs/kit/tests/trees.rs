@@ -63,7 +63,7 @@ fn lab_and_solution_are_equal_outside_holes() {
 }
 
 #[test]
-fn holes_are_numbered_without_gaps() {
+fn holes_are_numbered_without_gaps_and_open() {
     each_chapter(
         |paths, chapter, complaints| match holes::in_tree(&chapter.lab.join("src")) {
             Ok(places) => {
@@ -72,6 +72,11 @@ fn holes_are_numbered_without_gaps() {
                         let file = paths.short(&place.file);
                         let number = place.hole.number;
                         complaints.push(format!("{file}: HOLE {number} where {due} is due"));
+                    }
+                    let source = fs::read_to_string(&place.file).unwrap();
+                    if !holes::is_open(&source, &place.hole) {
+                        let file = paths.short(&place.file);
+                        complaints.push(format!("{file}: HOLE {due} has no todo! or `Naive:`"));
                     }
                     if place.hole.task.is_empty() {
                         complaints.push(format!("HOLE {due} of {} names no task", chapter.name));
@@ -113,6 +118,20 @@ fn each_hole_has_at_least_two_hints() {
             complaints.push(format!(
                 "{readme}: hints for HOLE {hole}, which is not there"
             ));
+        }
+    });
+}
+
+#[test]
+fn a_hint_fits_into_eighty_columns() {
+    each_chapter(|paths, chapter, complaints| {
+        let readme = fs::read_to_string(chapter.readme()).unwrap_or_default();
+        for hint in hints::parse(&readme).unwrap_or_default().values().flatten() {
+            for line in hints::lay_out(hint, 80).lines() {
+                if line.chars().count() > 80 {
+                    complaints.push(format!("{}: {line}", paths.short(&chapter.readme())));
+                }
+            }
         }
     });
 }
@@ -191,5 +210,8 @@ fn a_forgotten_await_in_a_lab_draws_a_warning() {
         .unwrap();
     let said = String::from_utf8_lossy(&cargo.stderr);
     assert!(said.contains("warning: unused implementer of"), "{said}");
-    assert!(said.contains("futures do nothing unless you `.await`"), "{said}");
+    assert!(
+        said.contains("futures do nothing unless you `.await`"),
+        "{said}"
+    );
 }

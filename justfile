@@ -70,7 +70,7 @@ solution NN *ARGS:
 diff NN:
     {{ build }}; exec {{ quote(lab) }} diff "$@"
 
-# Put your lab back as committed; target/ keeps a copy/
+# Put your lab back as handed out; target/ has a copy
 [group('chapter')]
 [no-exit-message]
 reset NN:
@@ -100,7 +100,7 @@ logs NN *ARGS:
 push REGISTRY *ARGS:
     {{ build }}; exec {{ quote(lab) }} push "$@"
 
-# The private broker: up, down or status
+# The private broker: up, down, status; url NN
 [group('broker')]
 [no-exit-message]
 broker *ACTION:

@@ -49,7 +49,7 @@ pub async fn run(
     handle: impl AsyncFn(Message<'_>) -> Result<(), Refusal>,
 ) -> Result<()> {
     // HOLE 7: whenever the subscription ends, connect and consume again, until `shutdown`.
-    // This consumes once. It has to go on when the connection or the channel is gone.
+    // Naive: it consumes once. It has to go on when the connection or the channel is gone.
     let connection = broker::connect(url).await;
     consume(&connection, queue, shutdown, &handle).await
     // END HOLE 7

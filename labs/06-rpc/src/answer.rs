@@ -1,5 +1,7 @@
 //! What comes back.
 
+use anyhow::{Context, Result};
+use common::logging::excerpt;
 use serde::{Deserialize, Serialize};
 
 /// An answer, as it stands in the message's body: `{"name": "Ada"}` or `{"error": "…"}`.
@@ -10,4 +12,15 @@ pub enum Answer {
     Name(String),
     /// There is no such user, and that is an answer, too.
     Error(String),
+}
+
+impl Answer {
+    /// Reads a message's body.
+    ///
+    /// # Errors
+    /// When it is not an answer: shows what it is.
+    pub fn read(body: &[u8]) -> Result<Self> {
+        let answer = serde_json::from_slice(body);
+        answer.with_context(|| format!("its body is `{}`", excerpt(body)))
+    }
 }

@@ -34,6 +34,17 @@ pub fn init(name: impl Into<String>) {
     }
 }
 
+/// The beginning of a body, for an error that says why it cannot be read.
+#[must_use]
+pub fn excerpt(body: &[u8]) -> String {
+    const LONGEST: usize = 60;
+    let text = one_line(&String::from_utf8_lossy(body));
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// `12:04:11.123` out of `2026-01-31T12:04:11.123Z`.
 fn clock(timestamp: &str) -> &str {
     timestamp
@@ -68,5 +79,13 @@ mod tests {
             one_line("a\nERROR b\r\u{1b}[2J"),
             "a\\nERROR b\\r\\u{1b}[2J"
         );
+    }
+
+    #[test]
+    fn a_body_is_shown_shortened_and_on_one_line() {
+        assert_eq!(excerpt(b"Ada\n\xff"), "Ada\\n\u{fffd}");
+        assert_eq!(excerpt("é".repeat(60).as_bytes()), "é".repeat(60));
+        let long = "é".repeat(61);
+        assert_eq!(excerpt(long.as_bytes()), "é".repeat(60) + "…");
     }
 }

@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::run::wrap;
+
 /// The hints of each hole, mildest first.
 pub type Hints = BTreeMap<u32, Vec<String>>;
 
@@ -118,6 +120,48 @@ pub fn parse(readme: &str) -> Result<Hints, HintError> {
         }
     }
     Ok(hints)
+}
+
+/// A hint as a terminal of `width` columns shows it: each paragraph and each list item is
+/// wrapped anew. Code stays as it is.
+#[must_use]
+pub fn lay_out(hint: &str, width: usize) -> String {
+    let mut shown = Vec::new();
+    let mut paragraph = String::new();
+    let mut fenced = false;
+    for line in hint.lines() {
+        let fence = line.trim_start().starts_with("```");
+        let item = line.trim_start().starts_with("- ");
+        if fence || fenced || item || line.trim().is_empty() {
+            wrap_paragraph(&std::mem::take(&mut paragraph), width, &mut shown);
+        }
+        fenced ^= fence;
+        if fence || fenced || line.trim().is_empty() {
+            shown.push(line.to_owned());
+        } else if paragraph.is_empty() {
+            line.trim_end().clone_into(&mut paragraph);
+        } else {
+            paragraph = format!("{paragraph} {}", line.trim());
+        }
+    }
+    wrap_paragraph(&paragraph, width, &mut shown);
+    shown.join("\n")
+}
+
+/// Wraps a paragraph or a list item, whose further lines stand under its text.
+fn wrap_paragraph(paragraph: &str, width: usize, shown: &mut Vec<String>) {
+    let text = paragraph.trim_start();
+    if text.is_empty() {
+        return;
+    }
+    let text = text.strip_prefix("- ").unwrap_or(text);
+    let before = &paragraph[..paragraph.len() - text.len()];
+    for (index, line) in wrap(text, width - before.len()).into_iter().enumerate() {
+        shown.push(match index {
+            0 => format!("{before}{line}"),
+            _ => " ".repeat(before.len()) + &line,
+        });
+    }
 }
 
 /// How many hints of each hole were given so far, kept in one small file of a chapter.
@@ -222,6 +266,13 @@ mod tests {
             HintError::Duplicate { line: 3, hole: 1 }
         );
         assert!(matches!(error("### Hole 1\n"), HintError::Heading { .. }));
+    }
+
+    #[test]
+    fn a_hint_is_wrapped_and_its_code_is_not() {
+        let hint = "one two three\nfour\n\n- five six\n  seven\n- eight\n\n```rust\nlet long = 1;\n```\nend";
+        let shown = "one two\nthree four\n\n- five six\n  seven\n- eight\n\n```rust\nlet long = 1;\n```\nend";
+        assert_eq!(lay_out(hint, 10), shown);
     }
 
     #[test]

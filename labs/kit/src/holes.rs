@@ -191,6 +191,16 @@ pub fn blank(source: &str) -> Result<String, MarkerError> {
         .collect())
 }
 
+/// Whether `hole` of `source` still holds what a student finds in it: a `todo!` with its number,
+/// or naive code, whose comment says so.
+#[must_use]
+pub fn is_open(source: &str, hole: &Hole) -> bool {
+    let todo = format!("todo!(\"HOLE {}", hole.number);
+    let inside = source.lines().skip(hole.first_line);
+    let mut inside = inside.take(hole.last_line.saturating_sub(hole.first_line));
+    inside.any(|line| line.contains(&todo) || line.contains("Naive:"))
+}
+
 /// The files under `dir`, each relative to it, in order of name.
 ///
 /// # Errors

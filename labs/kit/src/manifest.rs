@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [package.metadata.lab]
-//! try = ["curl -s http://127.0.0.1:{history}/history"]
+//! try = ["curl -sS http://127.0.0.1:{history}/history"]
 //! topology = "compose/07-topology.json"
 //!
 //! [[package.metadata.lab.services]]

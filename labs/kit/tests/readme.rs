@@ -230,6 +230,27 @@ fn commands_are_found_in_code_only() {
     assert!(recipes_called("just --list").is_empty());
 }
 
+#[test]
+fn the_page_on_other_languages_shows_the_programs_that_are_run() {
+    let root = Paths::find().unwrap().root;
+    let page = fs::read_to_string(root.join("labs/JOINING.md")).unwrap();
+    for (language, file) in [("js", "join.mjs"), ("python", "join.py")] {
+        let program = fs::read_to_string(root.join("labs/kit/tests/foreign").join(file)).unwrap();
+        let block = format!("```{language}\n{program}```\n");
+        assert!(
+            page.contains(&block),
+            "labs/JOINING.md does not quote {file}"
+        );
+    }
+    for needs in ["package.json", "requirements.txt"] {
+        let needs = root.join("labs/kit/tests/foreign").join(needs);
+        let needs = fs::read_to_string(needs).unwrap();
+        let version = |c: char| !c.is_ascii_digit() && c != '.';
+        let version = needs.split(version).find(|word| word.len() > 2).unwrap();
+        assert!(page.contains(version), "labs/JOINING.md tells no {version}");
+    }
+}
+
 /// The verdict that the README shows was recorded; what it says must still be said.
 #[test]
 fn the_readmes_verdict_is_in_the_checks_words() {

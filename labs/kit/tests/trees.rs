@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use kit::chapter::{Chapter, Variant};
 use kit::{hints, holes, manifest, paths::Paths};
@@ -61,7 +63,7 @@ fn lab_and_solution_are_equal_outside_holes() {
 }
 
 #[test]
-fn holes_are_numbered_without_gaps() {
+fn holes_are_numbered_without_gaps_and_open() {
     each_chapter(
         |paths, chapter, complaints| match holes::in_tree(&chapter.lab.join("src")) {
             Ok(places) => {
@@ -70,6 +72,11 @@ fn holes_are_numbered_without_gaps() {
                         let file = paths.short(&place.file);
                         let number = place.hole.number;
                         complaints.push(format!("{file}: HOLE {number} where {due} is due"));
+                    }
+                    let source = fs::read_to_string(&place.file).unwrap();
+                    if !holes::is_open(&source, &place.hole) {
+                        let file = paths.short(&place.file);
+                        complaints.push(format!("{file}: HOLE {due} has no todo! or `Naive:`"));
                     }
                     if place.hole.task.is_empty() {
                         complaints.push(format!("HOLE {due} of {} names no task", chapter.name));
@@ -116,6 +123,20 @@ fn each_hole_has_at_least_two_hints() {
 }
 
 #[test]
+fn a_hint_fits_into_eighty_columns() {
+    each_chapter(|paths, chapter, complaints| {
+        let readme = fs::read_to_string(chapter.readme()).unwrap_or_default();
+        for hint in hints::parse(&readme).unwrap_or_default().values().flatten() {
+            for line in hints::lay_out(hint, 80).lines() {
+                if line.chars().count() > 80 {
+                    complaints.push(format!("{}: {line}", paths.short(&chapter.readme())));
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn solutions_leave_nothing_to_do() {
     each_chapter(|paths, chapter, complaints| {
         let src = chapter.solution.join("src");
@@ -157,4 +178,40 @@ fn what_manifests_say_of_services_is_understood() {
             complaints.push(format!("{}: {error:#}", chapter.name));
         }
     });
+}
+
+/// The lints of a manifest: what stands under `[lints.rust]`.
+fn lints(manifest: &Path) -> String {
+    let text = fs::read_to_string(manifest).unwrap();
+    let (_, after) = text.split_once("\n[lints.rust]\n").unwrap();
+    after.split("\n\n").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_forgotten_await_in_a_lab_draws_a_warning() {
+    let chapters = Chapter::all(&paths().root).unwrap();
+    let manifest = |chapter: &Chapter| chapter.lab.join("Cargo.toml");
+    let ours = lints(&manifest(&chapters[0]));
+    for chapter in &chapters {
+        assert_eq!(lints(&manifest(chapter)), ours, "in {}", chapter.name);
+    }
+    // A crate of its own under these lints: the labs themselves take seconds to compile.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("forgotten-await");
+    fs::create_dir_all(folder.join("src")).unwrap();
+    let package = "[package]\nname = \"forgotten-await\"\nedition = \"2024\"\n[workspace]\n";
+    let text = format!("{package}[lints.rust]\n{ours}\n");
+    fs::write(folder.join("Cargo.toml"), text).unwrap();
+    let program = "async fn publish() {}\nfn main() {\n    publish();\n}\n";
+    fs::write(folder.join("src/main.rs"), program).unwrap();
+    let cargo = Command::new(env!("CARGO"))
+        .args(["check", "--color", "never", "--target-dir", "target"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&cargo.stderr);
+    assert!(said.contains("warning: unused implementer of"), "{said}");
+    assert!(
+        said.contains("futures do nothing unless you `.await`"),
+        "{said}"
+    );
 }

@@ -1,6 +1,7 @@
 //! A request, as the service reads it.
 
 use anyhow::{Context, Result};
+use common::logging::excerpt;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 
@@ -26,10 +27,11 @@ impl Request {
     pub fn read(delivery: &Delivery) -> Result<Self> {
         let about = &delivery.properties;
         let reply_to = about.reply_to().clone().context("it has no reply_to")?;
-        let body = str::from_utf8(&delivery.data).context("its body is no text")?;
+        let no_id = || format!("its body is no id: `{}`", excerpt(&delivery.data));
+        let body = str::from_utf8(&delivery.data).with_context(no_id)?;
         let id = body.trim().parse();
         Ok(Self {
-            id: id.context("its body is no id")?,
+            id: id.with_context(no_id)?,
             reply_to,
             correlation_id: about.correlation_id().clone(),
         })

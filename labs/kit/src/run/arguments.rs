@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::check::Check;
 
@@ -60,6 +60,15 @@ struct Ignored {
 }
 
 impl Arguments {
+    /// What was typed for this package; a slip ends the program. Its usage begins as a person
+    /// types it, `just lab 02`, and not with the name of this program.
+    pub(super) fn typed(package: &str) -> Self {
+        let command = Self::command().bin_name(format!("just {}", package.replace('-', " ")));
+        let parsed = command.try_get_matches();
+        let typed = parsed.and_then(|matches| Self::from_arg_matches(&matches));
+        typed.unwrap_or_else(|error| error.exit())
+    }
+
     /// The checks that are asked for.
     ///
     /// # Errors

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use futures_lite::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -58,7 +57,7 @@ macro_rules! main {
 #[must_use]
 pub fn main(package: Package, checks: Checks) -> ExitCode {
     internal::dispatch();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::typed(package.name);
     if arguments.list {
         arguments.print_list(&checks.all);
         return ExitCode::SUCCESS;

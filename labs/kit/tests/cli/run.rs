@@ -2,11 +2,13 @@
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kit::paths::Paths;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -39,19 +41,22 @@ struct Playing {
 }
 
 fn play() -> Playing {
+    play_as(&mut run(&["01", "--solution"]))
+}
+
+fn play_as(command: &mut Command) -> Playing {
     // Ports of its own are found by `run` when the usual ones are taken.
-    let mut lab = run(&["01", "--solution"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(lab.stdout.take().unwrap()).lines();
+    let mut lab = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines();
     let mut ports: Vec<u16> = Vec::new();
-    for line in lines.map(Result::unwrap) {
+    for line in lines.by_ref().map(Result::unwrap) {
         if line.starts_with("Ctrl-C") {
             break;
         }
         ports.extend(port_in(&line));
     }
+    // Read on: `run` would end at a pipe that nobody reads.
+    std::thread::spawn(move || lines.for_each(drop));
     assert!(!ports.is_empty());
     for port in &ports {
         wait_until("it listens", || listens(*port));
@@ -178,13 +183,80 @@ fn one_program_gets_broker_and_port_and_ends_in_order_at_ctrl_c() {
 }
 
 #[test]
-fn an_unknown_role_is_the_programs_to_refuse() {
+fn an_unknown_role_is_the_programs_to_refuse_before_a_broker_is_looked_for() {
     let _turn = turn();
-    let said = said(&mut run(&["01", "--solution", "histroy", "--burst"]));
-    assert_eq!(said.code, Some(2));
-    assert_eq!(said.out, "");
-    let refusal = "there is no role \"histroy\"; the roles are:";
-    assert!(said.err.contains(refusal), "{}", said.err);
+    let refusals = [
+        ("01", "there is no role \"histroy\"; the roles are:"),
+        ("02", "there is no role \"histroy\"; the roles are:"),
+        ("03", "unrecognized subcommand 'histroy'"),
+    ];
+    for (chapter, refusal) in refusals {
+        let mut command = run(&[chapter, "--solution", "histroy", "--burst"]);
+        // Nobody listens on port 9 (discard): whoever looks for this broker says so.
+        let said = said(command.env("AMQP_URL", "amqp://x:y@127.0.0.1:9/"));
+        assert_eq!(said.code, Some(2));
+        assert_eq!(said.out, "");
+        assert!(said.err.contains(refusal), "{}", said.err);
+    }
+}
+
+/// The broker of this clone as `AMQP_URL` and `MANAGEMENT_URL`.
+fn given_broker() -> (String, String) {
+    let lab = |args: &[&str]| said(Command::new(env!("CARGO_BIN_EXE_lab")).args(args));
+    let up = lab(&["broker", "up"]).out;
+    let management = up
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("management"));
+    let url = lab(&["broker", "url", "2", "--solution"]).out;
+    assert!(url.starts_with("amqp://lab:"), "no address");
+    (
+        url.trim_end().to_owned(),
+        management.unwrap().trim().to_owned(),
+    )
+}
+
+#[test]
+fn one_program_joins_the_broker_that_only_the_services_terminal_names() {
+    let _turn = turn();
+    let (url, management) = given_broker();
+    let password = url.split([':', '@']).nth(2).unwrap().to_owned();
+    let others = play_as(
+        run(&["02", "--solution"])
+            .env("AMQP_URL", &url)
+            .env("MANAGEMENT_URL", management),
+    );
+    let left = Paths::find()
+        .unwrap()
+        .data()
+        .join("run/solution-02/broker.json");
+    let mode = std::fs::metadata(left).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds the password");
+
+    let mut one = run(&["02", "--solution", "history"])
+        .env_remove("AMQP_URL")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(one.stderr.take().unwrap()).lines();
+    let mut heard = Vec::new();
+    for line in lines.map(Result::unwrap) {
+        heard.push(line);
+        if heard.last().is_some_and(|line| line.contains("consuming")) {
+            signal(&one, Signal::SIGINT);
+        }
+    }
+    one.wait().unwrap();
+    signal(&others.lab, Signal::SIGINT);
+    let mut others = others.lab;
+    others.wait().unwrap();
+    let heard = heard.join("\n");
+    for words in [
+        "AMQP_URL is taken from the terminal of `just run 02`",
+        "from AMQP_URL, vhost solution-02",
+    ] {
+        assert!(heard.contains(words), "no `{words}` in: {heard}");
+    }
+    assert!(!heard.contains(&password), "the password is shown");
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::time::Duration;
 use anstream::{eprintln, println};
 use anyhow::Result;
 use kit::broker::{self, Broker, Kind};
+use kit::chapter::{Chapter, Variant};
 use kit::paths::Paths;
 
+use crate::joined;
 use crate::stop::until_stopped;
-use crate::term::{BOLD, DIM, GOOD, TYPE};
+use crate::term::{BOLD, DIM, GOOD, TYPE, interactive};
 use crate::trouble::trouble;
 
 #[derive(Debug, clap::Args)]
@@ -17,6 +19,12 @@ pub struct Args {
     /// What to do
     #[arg(default_value = "status")]
     action: Action,
+    /// With `url`: the chapter whose services use it
+    #[arg(value_name = "NN")]
+    chapter: Option<String>,
+    /// With `url`: the solution's services instead of yours
+    #[arg(long)]
+    solution: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -27,6 +35,8 @@ enum Action {
     Down,
     /// Say what runs
     Status,
+    /// Give its AMQP_URL, as a chapter's services get it
+    Url,
 }
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
@@ -43,6 +53,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
                 n => println!("{GOOD}✔{GOOD:#} {n} brokers are stopped"),
             },
             Action::Status => status(paths).await,
+            Action::Url => url(paths, args).await?,
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -70,6 +81,37 @@ pub fn login(paths: &Paths, broker: &Broker) -> String {
             format!("user {user}, password in {}", paths.short(&file))
         }
     }
+}
+
+/// The address with the password, for `export AMQP_URL=$(just broker url 02)`; never on a
+/// terminal, where it would stay in scroll-back and screen shares.
+async fn url(paths: &Paths, args: &Args) -> Result<()> {
+    let solution = if args.solution { " --solution" } else { "" };
+    let Some(chapter) = &args.chapter else {
+        return Err(trouble(
+            "the address is that of a chapter's vhost, so it needs the chapter",
+            "export AMQP_URL=$(just broker url 02)",
+        ));
+    };
+    let chapter = Chapter::resolve(&paths.root, chapter)?;
+    if interactive() {
+        return Err(trouble(
+            "the address holds a password, which is not shown on a terminal",
+            format!(
+                "export AMQP_URL=$(just broker url {}{solution})",
+                chapter.number
+            ),
+        ));
+    }
+    let variant = match args.solution {
+        true => Variant::Solution,
+        false => Variant::Lab,
+    };
+    let broker = joined::acquire(paths, &chapter, variant).await?;
+    let vhost = chapter.package(variant);
+    broker.create_vhost(&vhost).await?;
+    println!("{}", broker.address.url(&vhost));
+    Ok(())
 }
 
 fn describe(paths: &Paths, broker: &Broker) {

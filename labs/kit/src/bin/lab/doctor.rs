@@ -82,6 +82,15 @@ impl Doctor {
             curl,
             "install curl: the chapters' lines to try need it",
         );
+        for (name, needed) in [
+            ("jq", "to read traces by hand"),
+            ("sqlite3", "to read databases by hand"),
+        ] {
+            match first_line(name, &["--version"]).await {
+                found @ Some(_) => self.tool(name, found, ""),
+                None => row("·", name, &format!("not installed; only {needed}")),
+            }
+        }
         // Some versions ask the engine even for their own version.
         let (docker, engine) = tokio::join!(
             first_line("docker", &["--version"]),

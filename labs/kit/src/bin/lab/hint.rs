@@ -15,6 +15,9 @@ use crate::Which;
 use crate::term::{BOLD, DIM, TYPE};
 use crate::trouble::trouble;
 
+/// As wide as reports are.
+const WIDTH: usize = 80;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -40,6 +43,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     println!("{BOLD}HOLE {hole}{BOLD:#}{}", place(paths, &chapter, hole));
     if args.all {
         for (index, text) in texts.iter().enumerate() {
+            let text = hints::lay_out(text, WIDTH);
             println!("\n{BOLD}hint {}{BOLD:#}\n{text}", index + 1);
         }
         return Ok(ExitCode::SUCCESS);
@@ -49,7 +53,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let number = given.next(hole, texts.len());
     // A count that cannot be kept is no reason to withhold the hint.
     let kept = given.save();
-    println!("\n{}\n", texts[number - 1]);
+    println!("\n{}\n", hints::lay_out(&texts[number - 1], WIDTH));
     let rest = match (kept, number == texts.len()) {
         (Err(error), _) => format!("the next one cannot be kept count of: {error}"),
         (Ok(()), false) => "again for the next".to_owned(),

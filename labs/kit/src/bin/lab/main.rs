@@ -12,6 +12,7 @@ mod doctor;
 mod handout;
 mod hint;
 mod hosts;
+mod joined;
 mod probe;
 mod reset;
 mod run;
@@ -55,7 +56,7 @@ enum Command {
     Diff(diff::Args),
     /// Check your lab again at each save
     Watch(watch::Args),
-    /// Put your lab's files back as committed
+    /// Put your lab's files back as handed out
     Reset(reset::Args),
     /// Start the chapter's services, or one program of it, to play with
     Run(run::Args),

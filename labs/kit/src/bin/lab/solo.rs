@@ -1,6 +1,7 @@
 //! `run NN ROLE`: one program of the chapter in the foreground, as in a terminal of its own,
 //! beside whatever else of the chapter runs.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
@@ -50,11 +51,26 @@ impl Play<'_> {
         let Built::Program(program) = self.build().await? else {
             return Ok(None);
         };
-        let place = self.place(&program).await?;
-        // The program itself knows best which roles there are, also such as are only played
-        // by hand; an unknown one is its to refuse.
         let service = self.scene.like(role, args);
+        // The program itself knows best which roles there are, also such as are only played
+        // by hand. One that it does not know is its to refuse, before a broker is started.
+        if service.is_none() && !lists(&program, role).await {
+            let part = Part {
+                arguments: words(role, args),
+                env: BTreeMap::new(),
+            };
+            return Ok(Some((started(&program, &part, role)?, None)));
+        }
         let service = service.unwrap_or_else(|| Role::plain(role));
+        let broker = match self.scene.broker {
+            true => Some(self.broker().await?),
+            false => None,
+        };
+        let place = self.place(&program, broker).await?;
+        if let Some(broker) = &place.broker {
+            let (label, vhost) = (broker.label(), &place.vhost);
+            eprintln!("{DIM}· {role} uses {label}, vhost {vhost}{DIM:#}");
+        }
         // The others are taken to be where they are when nothing is in their way.
         let mut ports = self.scene.ports();
         if service.port.is_some() {
@@ -63,13 +79,33 @@ impl Play<'_> {
             ports.insert(service.name.clone(), port);
         }
         let mut part = place.part(&service, &ports)?;
-        part.arguments = std::iter::once(OsString::from(role))
-            .chain(args.iter().cloned())
-            .collect();
-        let guard = spawn(&program, &part)
-            .with_context(|| format!("cannot start {} {role}", program.display()))?;
-        Ok(Some((guard, place.broker)))
+        part.arguments = words(role, args);
+        Ok(Some((started(&program, &part, role)?, place.broker)))
     }
+}
+
+/// The program's arguments: the role, then its own.
+fn words(role: &str, args: &[OsString]) -> Vec<OsString> {
+    let role = std::iter::once(OsString::from(role));
+    role.chain(args.iter().cloned()).collect()
+}
+
+/// Whether the program, started without a role, names this one among its roles.
+async fn lists(program: &Path, role: &str) -> bool {
+    let mut command = tokio::process::Command::new(program);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let Ok(Ok(output)) = tokio::time::timeout(GRACE, command.output()).await else {
+        return true; // it is no program of the usual kind: let it run
+    };
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let part_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    said.split(|c| !part_of_a_name(c)).any(|word| word == role)
+}
+
+/// Starts the program behind its guard.
+fn started(program: &Path, part: &Part, role: &str) -> Result<Child> {
+    spawn(program, part).with_context(|| format!("cannot start {} {role}", program.display()))
 }
 
 /// Starts the program on this terminal, behind a guard that kills it when we are gone.

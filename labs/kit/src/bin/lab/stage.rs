@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anstream::{print, println};
@@ -13,6 +14,7 @@ use kit::manifest::{Role, fill};
 
 use crate::broker;
 use crate::cast::{self, Part};
+use crate::joined;
 use crate::run::{Play, colour};
 use crate::term::{BOLD, DIM, NOTE, TYPE};
 
@@ -23,6 +25,8 @@ const LOGINS: &str = "logins.json";
 pub struct Stage {
     pub broker: Option<Broker>,
     pub parts: Vec<Part>,
+    /// Lets others join while it is held.
+    _left: Option<File>,
 }
 
 /// Where services run: what they find around them.
@@ -30,7 +34,7 @@ pub struct Place {
     pub broker: Option<Broker>,
     /// The services' own users, where they have such.
     access: Option<Access>,
-    vhost: String,
+    pub vhost: String,
     folder: PathBuf,
 }
 
@@ -39,9 +43,16 @@ impl Place {
     pub fn part(&self, service: &Role, ports: &BTreeMap<String, u16>) -> Result<Part> {
         let database = self.folder.join(format!("{}.sqlite", service.database));
         let log = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+        // Many shells have it at 1, and an open hole would fill the screen.
+        let backtrace = std::env::var("RUST_BACKTRACE").ok();
+        let backtrace = backtrace.filter(|how| how == "full");
         let mut env = BTreeMap::from([
             ("DATABASE".to_owned(), database.display().to_string()),
             ("RUST_LOG".to_owned(), log),
+            (
+                "RUST_BACKTRACE".to_owned(),
+                backtrace.unwrap_or_else(|| "0".to_owned()),
+            ),
         ]);
         if service.port.is_some() {
             env.insert("PORT".to_owned(), ports[&service.name].to_string());
@@ -69,7 +80,11 @@ impl Place {
 impl Play<'_> {
     /// Sets the stage: broker, vhost, folder and ports; and says what is where.
     pub async fn set(&self, program: &Path) -> Result<Stage> {
-        let place = self.place(program).await?;
+        let broker = match self.scene.broker {
+            true => Some(broker::acquire(self.paths).await?),
+            false => None,
+        };
+        let place = self.place(program, broker).await?;
         let ports = cast::ports(&self.wished())?;
         let services = self.scene.services.iter();
         let parts: Result<Vec<_>> = services
@@ -77,27 +92,35 @@ impl Play<'_> {
             .collect();
         let parts = parts?;
         self.announce(&place, &parts, &ports)?;
-        let broker = place.broker;
-        Ok(Stage { broker, parts })
+        let left = place.broker.as_ref();
+        let left = left.map(|broker| joined::leave(&place.folder, broker));
+        Ok(Stage {
+            _left: left.transpose()?.flatten(),
+            broker: place.broker,
+            parts,
+        })
     }
 
-    /// Broker, vhost and folder, made where they are not there yet; and users with the rights
-    /// that `program` says they need, where it has such.
-    pub async fn place(&self, program: &Path) -> Result<Place> {
+    fn folder(&self) -> PathBuf {
+        joined::folder(self.paths, &self.chapter, self.variant)
+    }
+
+    /// For a program that joins in.
+    pub async fn broker(&self) -> Result<Broker> {
+        joined::acquire(self.paths, &self.chapter, self.variant).await
+    }
+
+    /// Vhost and folder, made where they are not there yet; and users with the rights that
+    /// `program` says they need, where it has such.
+    pub async fn place(&self, program: &Path, broker: Option<Broker>) -> Result<Place> {
         let vhost = self.chapter.package(self.variant);
-        let broker = match self.scene.broker {
-            true => {
-                let broker = broker::acquire(self.paths).await?;
-                broker
-                    .create_vhost(&vhost)
-                    .await
-                    .with_context(|| format!("cannot make the vhost {vhost}"))?;
-                Some(broker)
-            }
-            false => None,
-        };
-        let folder = self.chapter.run_folder(self.variant);
-        let folder = self.paths.data().join("run").join(folder);
+        if let Some(broker) = &broker {
+            broker
+                .create_vhost(&vhost)
+                .await
+                .with_context(|| format!("cannot make the vhost {vhost}"))?;
+        }
+        let folder = self.folder();
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", self.paths.short(&folder)))?;
         let access = match (&broker, &self.scene.topology) {

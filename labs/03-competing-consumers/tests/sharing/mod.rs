@@ -1,6 +1,8 @@
 //! Many workers, one queue.
 
-use kit::check::{Lab, Outcome, Seen, fail};
+use std::time::Duration;
+
+use kit::check::{Lab, Outcome, Seen, Span, fail};
 use kit::wiretap::Side;
 
 use super::jobs::{
@@ -40,17 +42,18 @@ pub async fn prefetch(lab: Lab) -> Outcome {
 pub async fn fair_dispatch(lab: Lab) -> Outcome {
     let fast = hired(&lab, "fast", 30, 1).await?;
     hired(&lab, "slow", 300, 2).await?;
+    let span = lab.span();
     let ids = send(&lab, "producer", 33, ".").await?;
     let rows = all_done(&lab, &fast, "all 33 jobs done", &ids).await?;
     let (by_fast, by_slow) = (share(&rows, "fast"), share(&rows, "slow"));
-    fail(
+    let even = fail(
         "a worker ten times as fast does most of 33 jobs",
         format!("fast did {by_fast}, slow {by_slow}"),
     )
     .because(
         "the broker hands jobs round in turn, whoever is busy, unless a prefetch says otherwise",
-    )
-    .unless(by_fast > 2 * by_slow && by_slow > 0)?;
+    );
+    span.judge(even.unless(by_fast > 2 * by_slow && by_slow > 0))?;
     for name in ["fast", "slow"] {
         let most = lab.journal().most_unacked(name);
         fail(
@@ -67,16 +70,17 @@ pub async fn shared(lab: Lab) -> Outcome {
     let ada = hired(&lab, "ada", 5, 1).await?;
     hired(&lab, "grace", 5, 2).await?;
     hired(&lab, "edsger", 5, 3).await?;
+    let span = lab.span();
     let ids = send(&lab, "producer", 60, ".").await?;
     let rows = all_done(&lab, &ada, "60 jobs done, each once", &ids).await?;
     for name in ["ada", "grace", "edsger"] {
         let part = share(&rows, name);
-        fail(
+        let little = fail(
             "each of three equal workers does its part",
             format!("{name} did {part} of 60"),
         )
-        .because("one queue shares its messages among all who consume from it")
-        .unless(part >= 5)?;
+        .because("one queue shares its messages among all who consume from it");
+        span.judge(little.unless(part >= 5))?;
     }
     let why = "a job that is not acked is done once more, by somebody else";
     lab.eventually(
@@ -101,10 +105,11 @@ pub async fn shared(lab: Lab) -> Outcome {
 }
 
 pub async fn speedup(lab: Lab) -> Outcome {
+    const WORK: Duration = Duration::from_millis(50);
     let one = hired(&lab, "one", 50, 1).await?;
     let ids = send(&lab, "producer", 40, ".").await?;
     all_done(&lab, &one, "40 jobs done by one worker", &ids).await?;
-    let alone = seconds(&lab, &["one"]);
+    let alone = working(&lab, &["one"]);
     one.kill().await?;
     let four = ["first", "second", "third", "fourth"];
     for (name, of) in four.iter().zip(1..) {
@@ -112,23 +117,27 @@ pub async fn speedup(lab: Lab) -> Outcome {
     }
     let ids = send(&lab, "producer-2", 40, ".").await?;
     all_done(&lab, &one, "40 jobs done by four workers", &ids).await?;
-    let together = seconds(&lab, &four);
-    let ratio = together / alone;
-    fail(
+    let together = working(&lab, &four);
+    let told = [&alone, &together].map(|span| span.elapsed().as_secs_f64());
+    let failure = fail(
         "four workers do 40 jobs in about a quarter of one worker's time (at most 0.6 of it)",
-        format!("{alone:.2} s alone, {together:.2} s together: {ratio:.2} of it"),
+        format!("{:.2} s alone, {:.2} s together", told[0], told[1]),
     )
-    .because("more workers are of use only when the queue shares the jobs evenly among them")
-    .unless(ratio <= 0.6)
+    .because("more workers are of use only when the queue shares the jobs evenly among them");
+    let alone = alone.took().max(40 * WORK);
+    together.at_most(alone.mul_f64(0.6), failure)
 }
 
-/// The seconds from the first delivery to any of these workers to the last ack of any.
-fn seconds(lab: &Lab, workers: &[&str]) -> f64 {
+/// From the first delivery to any of these workers to the last ack of any.
+fn working(lab: &Lab, workers: &[&str]) -> Span {
     let times = lab.journal().times(|frame| {
         workers.contains(&frame.service.as_str())
             && matches!(frame.method, "basic.deliver" | "basic.ack")
     });
-    times.last().unwrap_or(&0.0) - times.first().unwrap_or(&0.0)
+    lab.between(
+        *times.first().unwrap_or(&0.0),
+        *times.last().unwrap_or(&0.0),
+    )
 }
 
 pub async fn batches(lab: Lab) -> Outcome {
@@ -167,6 +176,7 @@ pub async fn batches(lab: Lab) -> Outcome {
 
 pub async fn joins_and_leaves(lab: Lab) -> Outcome {
     let first = hired(&lab, "first", 20, 1).await?;
+    let span = lab.span();
     let arguments = ["producer", "--rate", "100", "--count", "80", "--text", "."];
     let producer = lab.instance("producer", &arguments).await?;
     producer.begin().await?;
@@ -186,12 +196,12 @@ pub async fn joins_and_leaves(lab: Lab) -> Outcome {
     .await?;
     let rows = done(&first)?;
     for name in ["first", "second", "third"] {
-        fail(
+        let idle = fail(
             "each worker does jobs while it is there",
             format!("{name} did none"),
         )
-        .because("a queue asks nobody for leave: who consumes gets its share from then on")
-        .unless(share(&rows, name) > 0)?;
+        .because("a queue asks nobody for leave: who consumes gets its share from then on");
+        span.judge(idle.unless(share(&rows, name) > 0))?;
     }
     Ok(())
 }

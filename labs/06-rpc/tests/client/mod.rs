@@ -168,7 +168,6 @@ pub async fn deadline(lab: Lab) -> Outcome {
 
 pub async fn late_answer(lab: Lab) -> Outcome {
     let mut desk = Party::server(&lab).await?;
-    let span = lab.span();
     let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "800")]).await?;
     let given_up = ask(&client, 1).answer().await?;
     has_status(&client, &given_up, 504, "nobody has answered")?;
@@ -186,8 +185,9 @@ pub async fn late_answer(lab: Lab) -> Outcome {
         }
     }
     let why = "each call was answered in time";
-    let never = fail("an answer in one of 4 calls", "504 each time").because(why);
-    span.judge(Err(never.into()))
+    fail("an answer in one of 4 calls", "504 each time")
+        .because(why)
+        .unless(false)
 }
 
 pub async fn no_leak(lab: Lab) -> Outcome {

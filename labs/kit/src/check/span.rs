@@ -34,7 +34,7 @@ impl Lab {
     }
 
     /// From the beginning of the check until now.
-    pub(super) fn whole(&self) -> Span {
+    pub(crate) fn whole(&self) -> Span {
         Span {
             from: self.journal().moment(0.0),
             ..self.span()

@@ -243,10 +243,10 @@ async fn one(plan: Plan, check: Check) -> Verdict {
     }
 }
 
-/// An open hole or a dead service explains any other failure.
+/// An open hole or a dead service explains any other failure, and so does a busy machine.
 fn blame(lab: &Lab, outcome: Outcome) -> Outcome {
     match outcome {
-        Err(Stop::Failed(_)) => lab.all_well().and(outcome),
+        Err(Stop::Failed(_)) => lab.all_well().and(lab.whole().judge(outcome)),
         other => other,
     }
 }

@@ -19,7 +19,7 @@ pub const AS_CHECKS: &str = "KIT_TEST_AS_CHECKS";
 pub const GO_ON: &str = "KIT_TEST_GO_ON";
 
 /// What the service has to compute for `GET /work`, and how long a check waits for it.
-const WORK: Duration = Duration::from_millis(400);
+const WORK: Duration = Duration::from_millis(250);
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The service: answers `GET /health`, dies of `GET /die`, comes to a hole at `GET /hole`,

@@ -82,6 +82,12 @@ impl Process {
         })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// How it ended, if it has.
     #[must_use]
     pub fn ended(&self) -> Option<Exit> {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
 use kit::guard::Exit;
-use tokio::time::Instant;
 
 use super::calls::{
     PATIENT, Party, RPC_QUEUE, USERS, ask, client, client_with, drained, has_status, is_called,
@@ -58,16 +57,16 @@ pub async fn link_cut(lab: Lab) -> Outcome {
     let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", "5500")]).await?;
     let call = ask(&client, 1);
     desk.request().await?;
-    let began = Instant::now();
+    let span = lab.span();
     client.tap().cut();
     let answer = call.answer().await?;
-    let took = began.elapsed();
-    fail(
+    let took = span.elapsed();
+    let late = fail(
         "the call ends soon after its connection, not at the deadline of 5.5 s",
         format!("after {took:.1?}: {}", told(&client, &answer)),
     )
-    .because("the answer would go to a reply queue that is gone: nobody need wait for that")
-    .unless(took < Duration::from_millis(4500))?;
+    .because("the answer would go to a reply queue that is gone: nobody need wait for that");
+    span.at_most(Duration::from_millis(4500), late)?;
     drop(desk);
     server(&lab).await?;
     works(&lab, &client).await

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Login, Outcome, Rights, Seen, Service, Stop, fail};
+use kit::check::{Lab, Login, Outcome, Rights, Seen, Service, Span, Stop, fail};
 use kit::guard::Exit;
 use kit::wiretap::{Event, Side};
-use tokio::time::Instant;
 
 /// The queue, the exchange and the key.
 pub const MESSAGES: &str = "messages";
@@ -146,7 +145,7 @@ pub fn unplug(service: &Service) {
 /// the broker by forgetting the consumers, each consumer by calling again. To be called when
 /// the cables were pulled just now.
 pub async fn both_notice(lab: &Lab, consumers: &[&Service]) -> Outcome {
-    let pulled = Instant::now();
+    let pulled = lab.span();
     let count = |service: &Service| lab.journal().calls(&service.name()).len();
     let before: Vec<usize> = consumers.iter().map(|one| count(one)).collect();
     let all = consumers.len();
@@ -189,9 +188,9 @@ pub async fn called(lab: &Lab, service: &Service, times: usize) -> Outcome {
     .await
 }
 
-/// The pauses between its calls so far, in seconds: each from the end of a connection, or from
+/// The pauses between its calls so far: each from the end of a connection, or from
 /// the moment at which it was turned away, to the next call.
-pub fn pauses(lab: &Lab, service: &Service) -> Vec<f64> {
+pub fn pauses(lab: &Lab, service: &Service) -> Vec<Span> {
     let (name, mut pauses, mut ended) = (service.name(), Vec::new(), None);
     lab.journal().read(|entries| {
         for entry in entries {
@@ -208,7 +207,7 @@ pub fn pauses(lab: &Lab, service: &Service) -> Vec<f64> {
             }
             let calls = what == "opened" || what == "turned away";
             if let Some(ended) = ended.take_if(|_| calls) {
-                pauses.push(entry.t - ended);
+                pauses.push(lab.between(ended, entry.t));
             }
             if what != "opened" {
                 ended = Some(entry.t);

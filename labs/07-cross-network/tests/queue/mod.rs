@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, fail, fate};
+use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail, fate};
 use kit::guard::Exit;
 use kit::wiretap::Side;
 use lapin::BasicProperties;
-use tokio::time::Instant;
 
 use super::net::{DEAD, MESSAGES, TOPOLOGY, arrived, cleared, consumer, consuming, effects, sent};
 
@@ -144,7 +143,7 @@ pub async fn far_away(lab: Lab) -> Outcome {
     sent(&lab, MANY).await?;
     let near = consumer(&lab, "near", &["--work-ms", WORK_MS]).await?;
     let expected = format!("{MANY} messages are worked off");
-    let took = worked_off(&lab, &near, &expected, NEAR).await?;
+    let took = worked_off(&lab, &near, &expected, NEAR).await?.elapsed();
     near.stop().await?;
 
     let properties = |number: usize| message(&format!("far {number}"));
@@ -154,7 +153,9 @@ pub async fn far_away(lab: Lab) -> Outcome {
     let expected = format!(
         "with 100 ms each way, {MANY} messages take at most twice as long as with none, {took:.1?}"
     );
-    worked_off(&lab, &far, &expected, 2 * took).await?;
+    let again = worked_off(&lab, &far, &expected, 2 * took).await?;
+    let slow = fail(expected, format!("{:.1?}", again.elapsed())).because(PREFETCH);
+    again.at_most(2 * took, slow)?;
     let asked = lab.journal().prefetch("far");
     let told = asked.map_or("without a limit".to_owned(), |count| count.to_string());
     fail("a prefetch of at most 1,000", told)
@@ -162,23 +163,23 @@ pub async fn far_away(lab: Lab) -> Outcome {
         .unless(asked.is_some_and(|count| count <= 1000))
 }
 
-/// Starts the consumer, and gives how long it took from the first effect to the last, `limit`
-/// at most.
+const PREFETCH: &str = "no more than prefetch / round trip messages get here in a second";
+
+/// Starts the consumer, and gives how long it took from the first effect to the last.
 async fn worked_off(
     lab: &Lab,
     consumer: &Service,
     expected: &str,
     limit: Duration,
-) -> Outcome<Duration> {
+) -> Outcome<Span> {
     consumer.launch().await?;
     effects(lab, consumer, 1).await?;
-    let began = Instant::now();
-    let why = "no more than prefetch / round trip messages get here in a second";
-    lab.eventually_within(limit, expected, why, async || {
+    let span = lab.span();
+    lab.eventually_within(limit, expected, PREFETCH, async || {
         let seen = consumer.rows("messages")?.len();
         let prefetch = lab.journal().prefetch(&consumer.name());
         Ok(match seen {
-            MANY.. => Seen::Yes(began.elapsed()),
+            MANY.. => Seen::Yes(span.clone().end()),
             _ => Seen::NotYet(format!("{seen} are done; prefetch {prefetch:?}")),
         })
     })

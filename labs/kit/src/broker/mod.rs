@@ -30,7 +30,7 @@ use serde_json::Value;
 
 use crate::paths::Paths;
 use api::{Api, encode};
-use files::{NodeDir, Source, State};
+use files::{Keeping, NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
 pub use api::Binding;
@@ -375,6 +375,16 @@ impl Broker {
             found.ready = counts.ready;
         }
         Ok(Some(found))
+    }
+
+    /// The processes of a node that the lab runs by itself, its keeper and the node; none for
+    /// one in a container, or elsewhere.
+    #[must_use]
+    pub fn processes(&self) -> Option<[i32; 2]> {
+        match self.node.as_ref()?.keeping().ok()? {
+            Keeping::Up(state) => Some([state.keeper_pid, state.vm_pid?]),
+            Keeping::Busy | Keeping::Free => None,
+        }
     }
 
     /// Marks a node of ours as used now; it stops after half an hour without use.

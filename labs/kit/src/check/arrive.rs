@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::wait::LOOK_AGAIN;
-use super::{DEADLINE, Failure, Lab, Outcome, fail};
+use super::{DEADLINE, Failure, Lab, Outcome, Span, fail};
 
 /// What is still missing when the queue has been empty for this long will not come any more.
 const NOTHING_LEFT: Duration = Duration::from_millis(1500);
@@ -52,11 +50,13 @@ impl Lab {
         mut look: impl AsyncFnMut() -> Outcome<Vec<String>>,
         tell: impl Fn(&str, &str) -> Failure,
     ) -> Outcome<Vec<String>> {
-        let over = Instant::now() + DEADLINE;
-        let mut empty_since = None;
+        let span = self.span();
+        let mut empty: Option<Span> = None;
         loop {
-            let hopeless = empty_since.is_some_and(|at: Instant| at.elapsed() > NOTHING_LEFT);
-            let late = hopeless || Instant::now() > over;
+            let hopeless = empty
+                .as_ref()
+                .is_some_and(|span| span.exceeds(NOTHING_LEFT));
+            let late = hopeless || span.exceeds(DEADLINE);
             let seen = look().await?;
             let Some(missing) = ids.iter().find(|id| !seen.contains(id)) else {
                 return none_twice(expected, ids, seen);
@@ -71,17 +71,17 @@ impl Lab {
                     sum += &format!(", and {others} with other ids");
                 }
                 let missing = tell(&sum, missing);
-                return Err(match others {
+                let missing = match others {
                     0 => missing,
                     _ => missing.because("under another id it counts twice when it comes twice"),
-                }
-                .into());
+                };
+                return span.judge(Err(missing.into()));
             }
             let idle = match queue {
                 Some(name) => self.is_empty(name).await?,
                 None => false,
             };
-            empty_since = idle.then(|| empty_since.unwrap_or_else(Instant::now));
+            empty = idle.then(|| empty.unwrap_or_else(|| self.span()));
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }

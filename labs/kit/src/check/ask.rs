@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::http::{self, Response};
 use super::wait::LOOK_AGAIN;
-use super::{Outcome, Service, fail};
+use super::{Outcome, Service, Span, fail};
 
 /// From a service's closed port to its end it takes far less than this.
 const LAST_BREATH: Duration = Duration::from_millis(500);
@@ -25,8 +25,9 @@ impl Service {
     /// # Errors
     /// A failure when no answer comes.
     pub async fn get(&self, path: &str) -> Outcome<Response> {
+        let span = self.0.lab.span();
         let answer = self.try_get(path).await;
-        self.answered("GET", path, answer).await
+        self.answered(&span, "GET", path, answer).await
     }
 
     /// `GET path`; what went wrong as text when no answer comes.
@@ -57,10 +58,11 @@ impl Service {
         content_type: &str,
         body: impl Into<Vec<u8>>,
     ) -> Outcome<Response> {
+        let span = self.0.lab.span();
         let name = method.to_string();
         let body = Some((content_type, body.into()));
         let answer = self.request(method, path, body).await;
-        self.answered(&name, path, answer).await
+        self.answered(&span, &name, path, answer).await
     }
 
     async fn request(
@@ -70,7 +72,7 @@ impl Service {
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<Response, String> {
         let what = format!("{method} {path} of {}", self.name());
-        let answer = http::call(method, &self.url(path), body).await;
+        let answer = http::call(&self.0.lab.span(), method, &self.url(path), body).await;
         let end = match &answer {
             Ok(answer) => answer.summary(),
             Err(error) => format!("{error:#}"),
@@ -83,6 +85,7 @@ impl Service {
 
     async fn answered(
         &self,
+        span: &Span,
         method: &str,
         path: &str,
         answer: Result<Response, String>,
@@ -98,8 +101,8 @@ impl Service {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         let expected = format!("{} answers {method} {path}", self.name());
-        Err(fail(expected, format!("no answer: {error}"))
-            .because("a caller who gets no answer cannot know what happened")
-            .into())
+        let failure = fail(expected, format!("no answer: {error}"))
+            .because("a caller who gets no answer cannot know what happened");
+        span.judge(Err(failure.into()))
     }
 }

@@ -34,6 +34,14 @@ impl Lab {
         }
     }
 
+    /// What the machine takes away from the broker it takes away from the check.
+    pub(super) fn watch_broker(&self, broker: &Broker) {
+        if let Some([keeper, node]) = broker.processes() {
+            self.0.watch.add_family(keeper);
+            self.0.watch.add(node);
+        }
+    }
+
     pub(super) fn need_broker(&self) -> Result<&Broker> {
         self.broker().context("this chapter has no broker")
     }
@@ -47,6 +55,7 @@ impl Lab {
             .await
             .map_err(anyhow::Error::from)?;
         own.broker().create_vhost(&self.0.vhost).await?;
+        self.watch_broker(own.broker());
         let _ = self.0.own.set(own);
         Ok(())
     }
@@ -76,6 +85,7 @@ impl Lab {
             .get()
             .context("the check has no broker of its own")?;
         own.up().await?;
+        self.watch_broker(own.broker());
         self.journal().note("broker up again");
         Ok(())
     }

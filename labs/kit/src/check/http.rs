@@ -7,6 +7,8 @@ use awc::Client;
 use awc::http::{Method, StatusCode};
 use serde_json::Value;
 
+use super::Span;
+
 /// No answer of a service takes longer than this, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// Larger than any body that a service sends.
@@ -54,11 +56,17 @@ impl Response {
 /// Sends one request on a connection of its own, so that a killed service leaves no
 /// half-dead connection behind for the next.
 pub(super) async fn call(
+    span: &Span,
     method: Method,
     url: &str,
     body: Option<(&str, Vec<u8>)>,
 ) -> Result<Response> {
-    let client = Client::builder().timeout(PATIENCE).finish();
+    let answer = span.limit(PATIENCE, exchange(method, url, body)).await;
+    answer.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
+}
+
+async fn exchange(method: Method, url: &str, body: Option<(&str, Vec<u8>)>) -> Result<Response> {
+    let client = Client::builder().disable_timeout().finish();
     let request = client.request(method, url).force_close();
     let sent = match body {
         Some((kind, bytes)) => request.content_type(kind).send_body(bytes),
@@ -71,9 +79,10 @@ pub(super) async fn call(
         .get("view-id")
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let body = tokio::time::timeout(PATIENCE, response.body().limit(LARGEST_BODY))
+    let body = response
+        .body()
+        .limit(LARGEST_BODY)
         .await
-        .context("the body did not end")?
         .map_err(|e| anyhow::anyhow!("the body broke off: {e}"))?;
     Ok(Response {
         status: response.status().as_u16(),

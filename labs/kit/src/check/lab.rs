@@ -5,12 +5,14 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::pressure::{Pressure, Watch};
 use super::{Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, told};
 use crate::broker::{Broker, OwnNode};
 use crate::paths::Paths;
@@ -38,6 +40,7 @@ pub(crate) struct Plan {
     pub(crate) check: String,
     pub(crate) seed: u64,
     pub(crate) broker: Option<Rc<Broker>>,
+    pub(crate) pressure: Pressure,
     pub(crate) hole_for: fn(Topic) -> u32,
 }
 
@@ -47,6 +50,8 @@ pub(super) struct Room {
     journal: Journal,
     pub(super) vhost: String,
     pub(super) own: OnceCell<OwnNode>,
+    /// What the machine takes away from the programs of this check.
+    pub(super) watch: Arc<Watch>,
     chance: RefCell<StdRng>,
     pub(super) services: RefCell<Vec<Service>>,
     logins: RefCell<Vec<Login>>,
@@ -71,19 +76,26 @@ impl Lab {
             sum.wrapping_mul(31).wrapping_add(u64::from(byte))
         });
         let chance = RefCell::new(StdRng::seed_from_u64(plan.seed ^ salt));
-        Ok(Self(Rc::new(Room {
+        let watch = plan.pressure.watch();
+        let lab = Self(Rc::new(Room {
             plan,
             journal,
             vhost,
             own: OnceCell::new(),
+            watch,
             chance,
             services: RefCell::default(),
             logins: RefCell::default(),
-        })))
+        }));
+        if let Some(broker) = &lab.0.plan.broker {
+            lab.watch_broker(broker);
+        }
+        Ok(lab)
     }
 
     /// Kills what still runs and removes the vhosts.
     pub(crate) async fn close(&self) {
+        self.journal().note(self.whole().told());
         for service in self.0.services.take() {
             service.drop_process();
         }

@@ -34,6 +34,7 @@ impl Service {
     pub async fn launch(&self) -> Outcome {
         let launch = self.0.launch.borrow().clone();
         let process = Process::start(&launch, self.0.lab.journal()).await?;
+        self.0.lab.0.watch.add(process.id());
         self.0.may_end.set(false);
         self.0.process.replace(Some(process));
         Ok(())

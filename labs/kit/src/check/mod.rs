@@ -9,7 +9,9 @@ mod http;
 mod lab;
 mod life;
 mod outcome;
+mod pressure;
 mod service;
+mod span;
 mod told;
 mod wait;
 
@@ -24,7 +26,9 @@ pub use http::Response;
 pub(crate) use lab::Plan;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use outcome::{Failure, Outcome, Seen, Stop, fail};
+pub(crate) use pressure::Pressure;
 pub use service::Service;
+pub use span::Span;
 pub use told::told;
 pub use wiretap::Port;
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{DEADLINE, Failure, Lab, Outcome, Seen, Service, Stop, Topic, fail};
 
 /// How often a state is looked at while it is waited for.
@@ -14,7 +12,8 @@ impl Lab {
     ///
     /// # Errors
     /// A failure with what the probe saw last when [`DEADLINE`] is over, or at once when a
-    /// service has died or has come upon an open hole.
+    /// service has died or has come upon an open hole. Unknown when the deadline is over and
+    /// the machine was too busy meanwhile.
     pub async fn eventually<T>(
         &self,
         expected: &str,
@@ -35,9 +34,9 @@ impl Lab {
         why: &str,
         mut probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
     ) -> Outcome<T> {
-        let over = Instant::now() + deadline;
+        let span = self.span();
         loop {
-            let late = Instant::now() > over;
+            let late = span.exceeds(deadline);
             let instead = match probe().await? {
                 Seen::Yes(value) => return Ok(value),
                 Seen::NotYet(instead) => instead,
@@ -45,7 +44,7 @@ impl Lab {
             self.all_well()?;
             if late {
                 let observed = format!("{instead}, after {} s", deadline.as_secs());
-                return Err(fail(expected, observed).because(why).into());
+                return span.judge(Err(fail(expected, observed).because(why).into()));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

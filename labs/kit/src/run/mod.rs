@@ -17,7 +17,7 @@ pub use arguments::Arguments;
 pub use report::{Report, Status, Verdict, wrap};
 
 use crate::broker::Broker;
-use crate::check::{Check, Checks, Lab, Outcome, Plan, Stop};
+use crate::check::{Check, Checks, Lab, Outcome, Plan, Pressure, Stop};
 use crate::internal;
 use crate::paths::Paths;
 
@@ -107,6 +107,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
     };
     report.header(broker.as_deref());
     let runs = Runs {
+        pressure: Pressure::start(&dir),
         paths,
         dir: dir.clone(),
         program: std::env::var_os("LAB_PROGRAM").map_or_else(|| package.program.into(), Into::into),
@@ -160,6 +161,7 @@ struct Runs {
     number: String,
     seed: u64,
     broker: Option<Rc<Broker>>,
+    pressure: Pressure,
     hole_for: fn(crate::check::Topic) -> u32,
 }
 
@@ -205,6 +207,7 @@ impl Runs {
             check: check.name.clone(),
             seed: self.seed,
             broker: self.broker.clone(),
+            pressure: self.pressure.clone(),
             hole_for: self.hole_for,
         }
     }
@@ -240,10 +243,10 @@ async fn one(plan: Plan, check: Check) -> Verdict {
     }
 }
 
-/// An open hole or a dead service explains any other failure.
+/// An open hole or a dead service explains any other failure, and so does a busy machine.
 fn blame(lab: &Lab, outcome: Outcome) -> Outcome {
     match outcome {
-        Err(Stop::Failed(_)) => lab.all_well().and(outcome),
+        Err(Stop::Failed(_)) => lab.all_well().and(lab.whole().judge(outcome)),
         other => other,
     }
 }

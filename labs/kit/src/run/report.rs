@@ -226,14 +226,19 @@ impl Report {
         self.lines.push(line);
     }
 
-    fn detail(&self, failure: Failure, hole: u32, check: &str) -> Detail {
+    /// The command that runs one check again, with the same data.
+    fn again(&self, check: &str) -> String {
         let (variant, number, seed) = (&self.variant, &self.number, self.seed);
+        format!("just {variant} {number} --only {check} --seed {seed}")
+    }
+
+    fn detail(&self, failure: Failure, hole: u32, check: &str) -> Detail {
         Detail {
             expected: failure.expected,
             observed: failure.observed,
             why: failure.why,
             hole: failure.hole.unwrap_or(hole),
-            again: format!("just {variant} {number} --only {check} --seed {seed}"),
+            again: self.again(check),
         }
     }
 
@@ -257,6 +262,7 @@ impl Report {
         if let Some(reason) = &line.reason {
             part("reason", reason);
             part("trace", &line.trace);
+            part("again", self.again(&line.check));
         }
         if let Some(detail) = &line.failure {
             // One open hole stops many checks, and need not be explained for each.

@@ -18,7 +18,12 @@ pub const AS_CHECKS: &str = "KIT_TEST_AS_CHECKS";
 /// The check of that name waits until this file exists.
 pub const GO_ON: &str = "KIT_TEST_GO_ON";
 
-/// The service: answers `GET /health`, dies of `GET /die`, comes to a hole at `GET /hole`.
+/// What the service has to compute for `GET /work`, and how long a check waits for it.
+const WORK: Duration = Duration::from_millis(250);
+const DEADLINE: Duration = Duration::from_secs(1);
+
+/// The service: answers `GET /health`, dies of `GET /die`, comes to a hole at `GET /hole`,
+/// says `done` after `GET /work`, and never ends with `GET /spin`.
 pub fn serve() -> ExitCode {
     let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -34,6 +39,15 @@ pub fn serve() -> ExitCode {
             );
             return ExitCode::from(3);
         }
+        if line.contains("/work") {
+            std::thread::spawn(work);
+        }
+        if line.contains("/spin") {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            for _ in 0..2 * cores {
+                std::thread::spawn(|| while ran() < Duration::MAX {});
+            }
+        }
         assert!(
             !line.contains("/hole"),
             "not yet implemented: HOLE 3: publish and wait for the broker's confirm"
@@ -41,6 +55,18 @@ pub fn serve() -> ExitCode {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     }
     ExitCode::SUCCESS
+}
+
+/// Computes for [`WORK`] of a processor's time, however long that takes.
+fn work() {
+    while ran() < WORK {}
+    println!("done");
+}
+
+/// How long this thread has had a processor.
+fn ran() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
 /// The run: `kit::main!` in plain words, as the tests' package has no program of its own.
@@ -60,6 +86,9 @@ pub fn main() -> ExitCode {
             check!(waits, HOLE 1, "a check that waits to be told"),
             check!(panics, HOLE 1, "a check that panics"),
             check!(optional, HOLE 1, "a check of an optional hole").optional(),
+            check!(works, HOLE 1, "a service that computes"),
+            check!(never_works, HOLE 1, "a service that computes in vain"),
+            check!(spins, HOLE 1, "a service that keeps itself from working"),
         ],
     };
     let package = Package {
@@ -148,6 +177,30 @@ async fn waits(lab: Lab) -> Outcome {
     }
     service.stop().await?;
     Ok(())
+}
+
+async fn works(lab: Lab) -> Outcome {
+    asked(&lab, "/work", "done").await
+}
+
+async fn never_works(lab: Lab) -> Outcome {
+    asked(&lab, "/work", "more than done").await
+}
+
+async fn spins(lab: Lab) -> Outcome {
+    asked(&lab, "/spin", "done").await
+}
+
+/// Asks the service, which is to say these words soon.
+async fn asked(lab: &Lab, path: &str, words: &str) -> Outcome {
+    let service = service(lab).await?;
+    service.get(path).await?;
+    lab.eventually_within(DEADLINE, "it works", "because", async || {
+        Ok(Seen::when(service.output().contains(words), || {
+            "not a word".to_owned()
+        }))
+    })
+    .await
 }
 
 async fn panics(_: Lab) -> Outcome {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod checks;
+mod load;
 mod orphans;
 mod process;
 mod run;
@@ -56,5 +57,12 @@ fn main() -> ExitCode {
         trial("panicking_check", run::panicking_check),
         trial("parent_gone", run::parent_gone),
     ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let arguments = Arguments::from_args();
+    let mut others = libtest_mimic::run(&arguments, trials);
+    // By itself: it starves whatever runs beside it.
+    let starved =
+        vec![trial("starved", load::starved).with_ignored_flag(!cfg!(target_os = "linux"))];
+    let starved = libtest_mimic::run(&arguments, starved);
+    others.num_failed += starved.num_failed;
+    others.exit_code()
 }

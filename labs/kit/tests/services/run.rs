@@ -13,10 +13,10 @@ use super::process::alive;
 use super::support::{Scratch, json_lines, soon, until, until_within};
 
 /// A folder for runs.
-struct Room(Scratch);
+pub struct Room(Scratch);
 
 impl Room {
-    fn open() -> Result<Self> {
+    pub fn open() -> Result<Self> {
         Ok(Self(Scratch::new("run")?))
     }
 
@@ -42,20 +42,20 @@ impl Room {
         Ok(command)
     }
 
-    async fn run(&self, arguments: &[&str]) -> Result<Run> {
+    pub async fn run(&self, arguments: &[&str]) -> Result<Run> {
         finished(self.command(arguments)?).await
     }
 
-    fn report(&self) -> Result<Value> {
+    pub fn report(&self) -> Result<Value> {
         let text = fs::read_to_string(self.dir().join("report.json"))?;
         Ok(serde_json::from_str(&text)?)
     }
 }
 
 #[derive(Debug)]
-struct Run {
-    code: Option<i32>,
-    out: String,
+pub struct Run {
+    pub code: Option<i32>,
+    pub out: String,
     err: String,
 }
 
@@ -74,7 +74,7 @@ pub async fn list() -> Result<()> {
     let room = Room::open()?;
     let run = room.run(&["--list"]).await?;
     ensure!(run.code == Some(0), "{run:?}");
-    ensure!(run.out.lines().count() == 11, "{run:?}");
+    ensure!(run.out.lines().count() == 14, "{run:?}");
     let first = format!("{:<24} a check that passes", "passes");
     ensure!(run.out.starts_with(&first), "{run:?}");
     // As cargo-nextest and editors ask.

@@ -317,6 +317,12 @@ impl Journal {
         })
     }
 
+    /// The moment at a time of the journal, in seconds since the run of the check began.
+    #[must_use]
+    pub fn moment(&self, t: f64) -> Instant {
+        self.0.began + Duration::from_secs_f64(t)
+    }
+
     /// The AMQP methods so far of one service with one name.
     #[must_use]
     pub fn methods(&self, service: &str, method: &str) -> Vec<Frame> {

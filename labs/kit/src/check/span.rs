@@ -1,0 +1,167 @@
+//! Time as a check counts it: less what the machine took away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+
+use super::pressure::{Lost, Watch};
+use super::wait::LOOK_AGAIN;
+use super::{Failure, Lab, Outcome, Stop};
+
+/// However busy the machine is, one second in so many counts, so that each wait ends.
+const MOST: u32 = 5;
+/// Of a time of which so much was lost nobody can say how long it would have been.
+const TOO_MUCH: f64 = 0.4;
+
+/// From a moment to now, or to another moment.
+#[derive(Debug, Clone)]
+pub struct Span {
+    watch: Arc<Watch>,
+    from: Instant,
+    to: Option<Instant>,
+}
+
+impl Lab {
+    /// From now on.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        Span {
+            watch: self.0.watch.clone(),
+            from: Instant::now(),
+            to: None,
+        }
+    }
+
+    /// From the beginning of the check until now.
+    pub(crate) fn whole(&self) -> Span {
+        Span {
+            from: self.journal().moment(0.0),
+            ..self.span()
+        }
+    }
+
+    /// Between two times of the journal, in seconds since the run of the check began.
+    #[must_use]
+    pub fn between(&self, from: f64, to: f64) -> Span {
+        Span {
+            watch: self.0.watch.clone(),
+            from: self.journal().moment(from),
+            to: Some(self.journal().moment(to)),
+        }
+    }
+}
+
+impl Span {
+    /// How long it was by the clock.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        let to = self.to.unwrap_or_else(Instant::now);
+        to.saturating_duration_since(self.from)
+    }
+
+    /// This span up to now.
+    #[must_use]
+    pub fn end(mut self) -> Self {
+        self.to = Some(Instant::now());
+        self
+    }
+
+    fn lost(&self) -> Lost {
+        let to = self.to.unwrap_or_else(Instant::now);
+        self.watch.lost(self.from, to)
+    }
+
+    /// How long it was, less what the machine took away: at least so long the program took.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        let elapsed = self.elapsed();
+        elapsed
+            .saturating_sub(self.lost().all())
+            .max(elapsed / MOST)
+    }
+
+    /// Whether the program took longer.
+    #[must_use]
+    pub fn exceeds(&self, limit: Duration) -> bool {
+        self.elapsed() > limit && self.took() > limit
+    }
+
+    /// Waits for `future` until the span exceeds `limit`; none when it does.
+    pub async fn limit<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let over = async {
+            while !self.exceeds(limit) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            None
+        };
+        async { Some(future.await) }.or(over).await
+    }
+
+    /// An upper bound that is the lesson itself.
+    ///
+    /// # Errors
+    /// The failure, when the span exceeds `limit`; unknown, when only the machine may have made
+    /// it so long.
+    pub fn at_most(&self, limit: Duration, failure: Failure) -> Outcome {
+        self.decide(self.elapsed() <= limit, self.took() <= limit, failure)
+    }
+
+    /// A lower bound that is the lesson itself: a pause that the machine made is not the
+    /// program's.
+    ///
+    /// # Errors
+    /// The failure, when the span is shorter than `limit`; unknown, when only the machine may
+    /// have made it so long.
+    pub fn at_least(&self, limit: Duration, failure: Failure) -> Outcome {
+        self.decide(self.took() >= limit, self.elapsed() >= limit, failure)
+    }
+
+    /// A bound that was `surely` kept, or `possibly`: it depends on what the machine took away.
+    ///
+    /// # Errors
+    /// The failure, when it was not kept; unknown, when nobody can say.
+    pub fn decide(&self, surely: bool, possibly: bool, failure: Failure) -> Outcome {
+        match (surely, possibly) {
+            (true, _) => Ok(()),
+            (false, true) => Err(self.too_busy(&failure)),
+            (false, false) => self.judge(Err(failure.into())),
+        }
+    }
+
+    /// An outcome that depends on how long the span took.
+    ///
+    /// # Errors
+    /// The failure; unknown instead, when the machine took away too much of the span.
+    pub fn judge<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        match outcome {
+            Err(Stop::Failed(failure)) if self.lost().all() > self.elapsed().mul_f64(TOO_MUCH) => {
+                Err(self.too_busy(&failure))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn too_busy(&self, failure: &Failure) -> Stop {
+        Stop::Unknown(format!(
+            "this machine was too busy: {}. Close other programs, then run this check again.\n\
+             Not seen: {}. Seen: {}.",
+            self.told(),
+            failure.expected,
+            failure.observed,
+        ))
+    }
+
+    /// What the machine took away, for a person to read.
+    pub(super) fn told(&self) -> String {
+        let (elapsed, lost) = (self.elapsed(), self.lost());
+        let seconds = |time: Duration| time.min(elapsed).as_secs_f64();
+        format!(
+            "of {:.1} s, the programs waited {:.1} s for a processor and {:.1} s for the disk, \
+             because other programs used them",
+            seconds(elapsed),
+            seconds(lost.processor),
+            seconds(lost.disk),
+        )
+    }
+}

@@ -1,0 +1,83 @@
+//! Runs of checks on a machine that is busy with something else.
+
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::run::Room;
+
+/// Programs that only spin. Dropped, they are killed; and each ends by itself in time.
+struct Load(Vec<Child>);
+
+impl Load {
+    /// So many for each core that nothing else gets much.
+    fn start() -> Result<Self> {
+        let cores = std::thread::available_parallelism()?.get();
+        let mut load = Self(Vec::new());
+        for _ in 0..4 * cores {
+            let mut program = Command::new("sh");
+            program.args(["-c", "ulimit -t 30; while :; do :; done"]);
+            load.0.push(program.stdin(Stdio::null()).spawn()?);
+        }
+        Ok(load)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for program in &mut self.0 {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+    }
+}
+
+/// What a run of one check comes to, with what it printed.
+async fn verdict(room: &Room, check: &str) -> Result<(String, String)> {
+    let run = room.run(&["--only", check]).await?;
+    let report = room.report()?;
+    let status = report["checks"][0]["status"].as_str();
+    Ok((status.context("no verdict")?.to_owned(), run.out))
+}
+
+/// Other tests, or people, may be busy on this machine, too: a verdict on an idle machine gets
+/// some tries.
+async fn verdict_when_idle(room: &Room, check: &str) -> Result<(String, String)> {
+    for _ in 0..20 {
+        let (status, told) = verdict(room, check).await?;
+        if status != "unknown" {
+            return Ok((status, told));
+        }
+    }
+    verdict(room, check).await
+}
+
+pub async fn starved() -> Result<()> {
+    let room = Room::open()?;
+    for (check, expected) in [
+        ("works", "pass"),
+        ("never-works", "fail"),
+        ("spins", "fail"),
+    ] {
+        let (status, told) = verdict_when_idle(&room, check).await?;
+        ensure!(status == expected, "idle, {check}: {told}");
+    }
+    let load = Load::start()?;
+    // It takes several seconds instead of one.
+    let (status, told) = verdict(&room, "works").await?;
+    ensure!(status == "pass", "{told}");
+    let (status, told) = verdict(&room, "never-works").await?;
+    ensure!(status == "unknown", "{told}");
+    for words in [
+        "reason    this machine was too busy: of ",
+        " s for a processor and ",
+        "Not seen: it works. Seen: not a word, after 1 s.",
+        "again     just lab 99 --only never-works --seed ",
+    ] {
+        let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(flat.contains(&words), "no `{words}` in:\n{told}");
+    }
+    drop(load);
+    Ok(())
+}

@@ -9,13 +9,15 @@ use anyhow::{Context, Result, ensure};
 use kit::chapter::{Chapter, Variant};
 use kit::paths::Paths;
 
+use super::cargo::cargo;
+use super::merged;
 use super::mutant::Mutant;
-use super::{cargo, program};
 
 /// The member that unites the features of all others.
 const FEATURES: &str = "features";
 
 /// The generated workspace.
+#[derive(Clone)]
 pub struct Crates {
     paths: Paths,
     root: PathBuf,
@@ -36,8 +38,8 @@ impl Crates {
         Ok(crates)
     }
 
-    /// Adds a chapter's lab as committed, and gives where its program will be.
-    pub fn pristine(&mut self, chapter: &Chapter) -> Result<PathBuf> {
+    /// Adds a chapter's lab as committed; its program has the name of the package given back.
+    pub fn pristine(&mut self, chapter: &Chapter) -> Result<String> {
         let name = format!("pristine-{}", chapter.number);
         let dir = self.clear(&name)?;
         let lab = self.paths.short(&chapter.lab);
@@ -53,45 +55,34 @@ impl Crates {
         let manifest = fs::read_to_string(dir.join("Cargo.toml"))
             .with_context(|| format!("{lab} is not committed"))?;
         self.write_manifest(&dir, &name, &manifest, &chapter.package(Variant::Lab))?;
-        Ok(program(&self.paths, &name))
+        Ok(name)
     }
 
-    /// Adds a mutant of a chapter's solution, and gives where its program will be.
-    pub fn mutant(&mut self, chapter: &Chapter, mutant: &Mutant) -> Result<PathBuf> {
-        let name = format!("mutant-{}-{}", chapter.number, mutant.file);
+    /// Adds a program with these mutants of a chapter's solution, `all` of them or some, and
+    /// gives its package. Two names, so that one mutant is proved without all others, and
+    /// those stay built.
+    pub fn mutants(&mut self, chapter: &Chapter, mutants: &[Mutant], all: bool) -> Result<String> {
+        let some = if all { "" } else { "some-" };
+        let name = format!("{some}mutants-{}", chapter.number);
         let dir = self.clear(&name)?;
-        copy(&chapter.solution.join("src"), &dir.join("src"))?;
-        let applied = Command::new("git")
-            .args(["apply", "--whitespace=nowarn"])
-            .arg(&mutant.path)
-            .current_dir(&dir)
-            // The folder is ignored by the clone around it, and git would skip it in silence.
-            .env("GIT_CEILING_DIRECTORIES", self.root.join("new"))
-            .output()?;
-        let said = String::from_utf8_lossy(&applied.stderr);
-        ensure!(
-            applied.status.success(),
-            "{} does not apply: {said}",
-            mutant.path.display()
-        );
+        merged::write(&chapter.solution.join("src"), mutants, &dir.join("src"))?;
         let manifest = fs::read_to_string(chapter.solution.join("Cargo.toml"))?;
         self.write_manifest(&dir, &name, &manifest, &chapter.package(Variant::Solution))?;
-        Ok(program(&self.paths, &name))
+        Ok(name)
     }
 
-    /// Builds those of these programs; nothing where there are none.
-    pub fn build<'a>(&self, programs: impl Iterator<Item = &'a Path>) -> Result<()> {
-        let names = programs.filter_map(|program| program.file_name()?.to_str());
-        let packages: Vec<&str> = names.flat_map(|name| ["--package", name]).collect();
-        if packages.is_empty() {
-            return Ok(());
+    /// Writes what was added. What is the same as the last time keeps its time stamp, so that
+    /// cargo compiles it once only.
+    pub fn write(&self) -> Result<()> {
+        for name in &self.members {
+            update(&self.root.join("new").join(name), &self.root.join(name))?;
         }
-        self.settle()?;
         let text = fs::read_to_string(self.paths.root.join("Cargo.toml"))?;
         let mut document = String::new();
         for line in text.lines() {
             let line = match line.split_once(" = ") {
                 Some(("members", _)) => format!("members = {:?}", self.members),
+                Some(("default-members", _)) => continue,
                 _ => line.replace(
                     "path = \"labs/",
                     &format!("path = \"{}/labs/", self.paths.root.display()),
@@ -101,16 +92,45 @@ impl Crates {
             document.push('\n');
         }
         write(&self.root.join("Cargo.toml"), &document)?;
-        fs::copy(
-            self.paths.root.join("Cargo.lock"),
-            self.root.join("Cargo.lock"),
-        )?;
-        let manifest = self.root.join("Cargo.toml").display().to_string();
-        let build = ["build", "--offline", "--manifest-path", &manifest];
-        // The features are united over what is built at once.
-        let features = ["--package", FEATURES];
-        cargo(&self.paths, &[&build[..], &features, &packages].concat())?;
+        let [from, to] = [&self.paths.root, &self.root].map(|root| root.join("Cargo.lock"));
+        fs::copy(from, to)?;
         Ok(())
+    }
+
+    /// Builds a package. `write` comes first.
+    pub fn build(&self, package: &str) -> Result<()> {
+        let manifest = self.root.join("Cargo.toml").display().to_string();
+        let mut build = vec!["build", "--offline", "--manifest-path", &manifest];
+        // Debug information and incremental state would be most of what is written to disk.
+        for setting in [
+            "profile.dev.debug=false",
+            "profile.dev.strip=true",
+            "profile.dev.incremental=false",
+        ] {
+            build.extend(["--config", setting]);
+        }
+        // The features are united over what is built at once.
+        build.extend(["--package", FEATURES, "--package", package]);
+        cargo(&self.paths, &build)?;
+        Ok(())
+    }
+
+    /// Where cargo puts the program of a package.
+    pub fn program(&self, package: &str) -> PathBuf {
+        self.paths.target.join("debug").join(package)
+    }
+
+    /// A link by which the program of `package` becomes one mutant.
+    pub fn as_mutant(&self, package: &str, mutant: &Mutant) -> Result<PathBuf> {
+        let folder = self.root.join("programs").join(package);
+        fs::create_dir_all(&folder)?;
+        let link = folder.join(&mutant.file);
+        let program = self.program(package);
+        if fs::read_link(&link).ok().as_ref() != Some(&program) {
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&program, &link)?;
+        }
+        Ok(link)
     }
 
     /// An empty folder in which a member is made.
@@ -124,20 +144,16 @@ impl Crates {
         Ok(dir)
     }
 
-    /// Puts the members that were made into their places. What is the same keeps its time,
-    /// so that cargo compiles it once only.
-    fn settle(&self) -> Result<()> {
-        for name in &self.members {
-            update(&self.root.join("new").join(name), &self.root.join(name))?;
-        }
-        Ok(())
-    }
-
     fn write_manifest(&self, dir: &Path, name: &str, manifest: &str, old: &str) -> Result<()> {
-        let without_test = manifest.split("[[test]]").collect::<Vec<_>>();
-        let mut text = without_test[0].to_owned();
-        if let Some(rest) = without_test.get(1) {
-            text += rest.split_once("\n\n").map_or("", |(_, rest)| rest);
+        let mut text = String::new();
+        let mut section = "";
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            if section != "[[test]]" {
+                text += &format!("{line}\n");
+            }
         }
         // The checks are another program's here.
         let text = text.replace(&format!("\"{old}\""), &format!("\"{name}\""));
@@ -162,27 +178,16 @@ impl Crates {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
 /// Makes `to` equal to `from` without touching the files that are equal already.
 fn update(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {
         let entry = entry?;
         if !from.join(entry.file_name()).exists() {
-            fs::remove_file(entry.path())?;
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
         }
     }
     for entry in fs::read_dir(from)? {

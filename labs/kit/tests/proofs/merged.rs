@@ -1,0 +1,189 @@
+//! Many mutants of a chapter in one program, which takes its own file name for the mutant to
+//! be. So one run of the compiler and one link serve for all of them. Each mutant is a module
+//! with the solution's `main.rs` and those of its modules that the patch reaches; the other
+//! modules are the solution's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::mutant::Mutant;
+
+/// The module that holds the solution.
+const SOLUTION: &str = "solution";
+const MAIN: &str = "main.rs";
+
+/// Files by their name.
+type Sources = BTreeMap<String, Vec<u8>>;
+
+/// Writes the sources of the program with these mutants of the solution to `dir`.
+pub fn write(solution: &Path, mutants: &[Mutant], dir: &Path) -> Result<()> {
+    let original = read(solution)?;
+    let mut main = String::from("#![allow(warnings)]\n");
+    let mut choice = String::new();
+    for mutant in mutants {
+        let module = module(&mutant.file);
+        let folder = dir.join(&module);
+        save(&original, &folder)?;
+        apply(&mutant.path, &folder)?;
+        let changed = read(&folder)?;
+        let reached = reached(&original, &changed);
+        fs::remove_dir_all(&folder)?;
+        save(&as_module(&changed, &module, Some(&reached))?, &folder)?;
+        main += &format!("#[path = \"{module}/{MAIN}\"]\nmod {module};\n");
+        choice += &format!("        {:?} => {module}::main().report(),\n", mutant.file);
+    }
+    save(&as_module(&original, SOLUTION, None)?, &dir.join(SOLUTION))?;
+    main += &format!("#[path = \"{SOLUTION}/{MAIN}\"]\nmod {SOLUTION};\n");
+    main += &format!(
+        "use std::process::{{ExitCode, Termination}};\n\
+         fn main() -> ExitCode {{\n    \
+             let program = std::env::args().next().unwrap_or_default();\n    \
+             match program.rsplit('/').next().unwrap_or_default() {{\n\
+         {choice}        other => panic!(\"no mutant {{other}}\"),\n    }}\n}}\n"
+    );
+    fs::write(dir.join(MAIN), main)?;
+    Ok(())
+}
+
+/// A mutant's name as Rust spells a module's.
+fn module(file: &str) -> String {
+    file.replace('-', "_")
+}
+
+fn apply(patch: &Path, folder: &Path) -> Result<()> {
+    let applied = Command::new("git")
+        // The patch says `a/src/file`, and `src` is this folder.
+        .args(["apply", "--whitespace=nowarn", "-p2"])
+        .arg(patch)
+        .current_dir(folder)
+        // The folder is ignored by the clone around it, and git would skip it in silence.
+        .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
+        .output()?;
+    let said = String::from_utf8_lossy(&applied.stderr);
+    ensure!(
+        applied.status.success(),
+        "{} does not apply: {said}",
+        patch.display()
+    );
+    Ok(())
+}
+
+/// The files that a change reaches: those changed, those that use them, and so on; and always
+/// `main.rs`, which starts it all.
+fn reached(original: &Sources, changed: &Sources) -> BTreeSet<String> {
+    let mut reached: BTreeSet<String> = changed
+        .keys()
+        .filter(|name| *name == MAIN || original.get(*name) != changed.get(*name))
+        .cloned()
+        .collect();
+    loop {
+        let uses_one = |text: &[u8]| {
+            let text = String::from_utf8_lossy(text);
+            reached.iter().any(|name| uses(&text, name))
+        };
+        let more: Vec<String> = changed
+            .iter()
+            .filter(|(name, text)| !reached.contains(*name) && uses_one(text))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if more.is_empty() {
+            return reached;
+        }
+        reached.extend(more);
+    }
+}
+
+/// Whether a source uses a file: as `crate::name`, in `crate::{…}`, or by `include_str!`. It
+/// may say yes too often, which only costs time.
+fn uses(text: &str, file: &str) -> bool {
+    let Some(module) = file.strip_suffix(".rs") else {
+        return text.contains(&format!("{file:?}"));
+    };
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    text.split("crate::").skip(1).any(|path| {
+        let end = match path.starts_with('{') {
+            true => path.find(';'),
+            false => path.find(|c| !is_name(c)),
+        };
+        let path = &path[..end.unwrap_or(path.len())];
+        path.split(|c| !is_name(c)).any(|name| name == module)
+    })
+}
+
+/// A program's sources as a module of another: with all its own modules, or with those
+/// `own` only, and the solution's in place of the others.
+fn as_module(sources: &Sources, module: &str, own: Option<&BTreeSet<String>>) -> Result<Sources> {
+    let mut kept = Sources::new();
+    for (name, text) in sources {
+        let is_source = name.ends_with(".rs");
+        if is_source && own.is_some_and(|own| !own.contains(name)) {
+            continue;
+        }
+        let text = match std::str::from_utf8(text) {
+            Ok(text) if is_source => text.replace("crate::", &format!("crate::{module}::")),
+            _ => {
+                kept.insert(name.clone(), text.clone());
+                continue;
+            }
+        };
+        let text = match name == MAIN {
+            true => open(&text, own)?,
+            false => text,
+        };
+        kept.insert(name.clone(), text.into_bytes());
+    }
+    Ok(kept)
+}
+
+/// `main.rs` with a `main` that can be called from outside, modules that can be used from
+/// there, and the solution's modules instead of those that are not its `own`.
+fn open(main: &str, own: Option<&BTreeSet<String>>) -> Result<String> {
+    let mut opened = String::new();
+    let mut found = false;
+    for line in main.lines() {
+        let submodule = line
+            .strip_prefix("mod ")
+            .and_then(|rest| rest.strip_suffix(';'));
+        let is_main = line.starts_with("fn main(") || line.starts_with("async fn main(");
+        found |= is_main;
+        opened += &match submodule {
+            Some(name) if own.is_some_and(|own| !own.contains(&format!("{name}.rs"))) => {
+                format!("use crate::{SOLUTION}::{name};\n")
+            }
+            Some(_) => format!("pub {line}\n"),
+            None if is_main => format!("pub {line}\n"),
+            None => format!("{line}\n"),
+        };
+    }
+    if !found {
+        bail!("main.rs has no line that begins with `fn main(` or `async fn main(`");
+    }
+    Ok(opened)
+}
+
+fn read(dir: &Path) -> Result<Sources> {
+    let mut sources = Sources::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        ensure!(
+            path.is_file(),
+            "{}: modules in folders cannot be merged yet",
+            path.display()
+        );
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        sources.insert(name.into_owned(), fs::read(&path)?);
+    }
+    Ok(sources)
+}
+
+fn save(sources: &Sources, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    for (name, text) in sources {
+        fs::write(dir.join(name), text)?;
+    }
+    Ok(())
+}

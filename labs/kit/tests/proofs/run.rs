@@ -1,0 +1,302 @@
+//! A run of proofs: one thread builds, some prove what is built already, and the main thread
+//! shows how far they are.
+
+use std::collections::VecDeque;
+use std::process::ExitCode;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+
+use super::history::History;
+use super::plan::{Plan, Product, Proof};
+use super::screen::Screen;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+
+/// How often the status is shown anew when nothing happens.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What cargo takes at most where nothing has changed.
+const UNCHANGED: Duration = Duration::from_secs(3);
+
+/// What an attempt at a proof gave.
+pub enum Verdict {
+    /// It holds.
+    Proved,
+    /// It does not hold, for this reason.
+    Refuted(String),
+    /// Nothing can be said, for this reason: the lab's own trouble, or a busy machine.
+    Unknown(String),
+}
+
+/// What the threads share.
+struct Run {
+    now: Mutex<Now>,
+    changed: Condvar,
+    total: usize,
+    products: usize,
+    at_once: usize,
+}
+
+struct Now {
+    waiting: VecDeque<Waiting>,
+    /// Whether each product is there, or why not.
+    built: Vec<Option<Result<(), String>>>,
+    /// The products that are not there yet, by name; the first one is being built since then.
+    to_build: VecDeque<String>,
+    since: Instant,
+    running: Vec<(String, Instant)>,
+    passed: usize,
+    failed: Vec<String>,
+    history: History,
+    screen: Screen,
+}
+
+struct Waiting {
+    proof: Proof,
+    /// Whether an attempt gave no verdict already.
+    again: bool,
+}
+
+/// Builds and proves it all; the exit code is libtest's.
+pub fn run(mut plan: Plan, history: History, at_once: usize) -> ExitCode {
+    let begun = Instant::now();
+    history.sort(&mut plan.proofs);
+    let order = order(&plan.proofs);
+    let run = Run {
+        changed: Condvar::new(),
+        total: plan.proofs.len(),
+        products: order.len(),
+        at_once,
+        now: Mutex::new(Now {
+            built: plan.products.iter().map(|_| None).collect(),
+            to_build: order
+                .iter()
+                .map(|&place| plan.products[place].name.clone())
+                .collect(),
+            since: begun,
+            running: Vec::new(),
+            passed: 0,
+            failed: Vec::new(),
+            history,
+            screen: Screen::new(),
+            waiting: plan
+                .proofs
+                .into_iter()
+                .map(|proof| Waiting {
+                    proof,
+                    again: false,
+                })
+                .collect(),
+        }),
+    };
+    let plural = if run.total == 1 { "" } else { "s" };
+    let title = format!("\nrunning {} test{plural}", run.total);
+    run.now().screen.print(&title);
+    std::thread::scope(|scope| {
+        scope.spawn(|| run.build(&plan.products, &order));
+        for _ in 0..at_once {
+            scope.spawn(|| run.prove());
+        }
+        run.show();
+    });
+    run.now().sum_up(plan.left_out, begun.elapsed())
+}
+
+/// The products that these proofs need, each once, in the order in which they do.
+fn order(proofs: &[Proof]) -> Vec<usize> {
+    let mut order = Vec::new();
+    for product in proofs.iter().flat_map(|proof| &proof.needs) {
+        if !order.contains(product) {
+            order.push(*product);
+        }
+    }
+    order
+}
+
+impl Run {
+    fn now(&self) -> MutexGuard<'_, Now> {
+        // No thread leaves it half changed, whatever it dies of.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Builds one product after the other: a chapter's mutants are one crate, which keeps one
+    /// core busy, and the proofs have the other.
+    fn build(&self, products: &[Product], order: &[usize]) {
+        for &place in order {
+            self.now().since = Instant::now();
+            let built = (products[place].build)().map_err(|error| format!("{error:#}"));
+            let mut now = self.now();
+            now.is_built(place, built);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Proves what is ready, until nothing waits.
+    fn prove(&self) {
+        while let Some(waiting) = self.next() {
+            let name = &waiting.proof.name;
+            let since = Instant::now();
+            let verdict = match self.missing(&waiting.proof) {
+                Some(why) => Verdict::Refuted(why),
+                None => (waiting.proof.attempt)()
+                    .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}"))),
+            };
+            let mut now = self.now();
+            now.running.retain(|(running, _)| running != name);
+            let took = since.elapsed();
+            match verdict {
+                Verdict::Proved => now.passed(name, took),
+                // A machine that was too busy for it may be idle later.
+                Verdict::Unknown(_) if !waiting.again => now.waiting.push_back(Waiting {
+                    again: true,
+                    ..waiting
+                }),
+                Verdict::Refuted(why) | Verdict::Unknown(why) => now.failed(name, took, &why),
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// The first proof for which all is built; waits for it, and gives none when none is left.
+    fn next(&self) -> Option<Waiting> {
+        let mut now = self.now();
+        loop {
+            if now.waiting.is_empty() {
+                return None;
+            }
+            let is_built = |&place: &usize| now.built[place].is_some();
+            let ready = now
+                .waiting
+                .iter()
+                .position(|waiting| waiting.proof.needs.iter().all(is_built));
+            if let Some(waiting) = ready.and_then(|place| now.waiting.remove(place)) {
+                let name = waiting.proof.name.clone();
+                now.running.push((name, Instant::now()));
+                return Some(waiting);
+            }
+            now = self
+                .changed
+                .wait(now)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Why a proof cannot be tried.
+    fn missing(&self, proof: &Proof) -> Option<String> {
+        let now = self.now();
+        let failed = |&place: &usize| now.built[place].as_ref()?.as_ref().err().cloned();
+        proof.needs.iter().find_map(failed)
+    }
+
+    /// Shows the status until all is proved.
+    fn show(&self) {
+        let mut now = self.now();
+        while now.done() < self.total {
+            let status = now.status(self);
+            now.screen.status(status);
+            now = match self.changed.wait_timeout(now, TICK) {
+                Ok((now, _)) => now,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+}
+
+impl Now {
+    fn done(&self) -> usize {
+        self.passed + self.failed.len()
+    }
+
+    fn passed(&mut self, name: &str, took: Duration) {
+        self.passed += 1;
+        self.history.record(name, took, false);
+        self.screen
+            .print(&format!("test {name} ... {GOOD}ok{GOOD:#}"));
+    }
+
+    fn failed(&mut self, name: &str, took: Duration, why: &str) {
+        self.failed.push(name.to_owned());
+        self.history.record(name, took, true);
+        self.screen
+            .print(&format!("test {name} ... {BAD}FAILED{BAD:#}\n{why}"));
+    }
+
+    fn is_built(&mut self, place: usize, built: Result<(), String>) {
+        self.built[place] = Some(built);
+        let took = self.since.elapsed();
+        if let Some(name) = self.to_build.pop_front()
+            && took > UNCHANGED
+        {
+            self.history.record(&name, took, false);
+        }
+    }
+
+    fn status(&self, run: &Run) -> String {
+        let mut status = format!("  {} of {} proved", self.passed, run.total);
+        if !self.failed.is_empty() {
+            status += &format!(", {} failed", self.failed.len());
+        }
+        status += &format!(", {} left", time(self.left(run.at_once)));
+        if let Some(building) = self.to_build.front() {
+            let place = run.products - self.to_build.len() + 1;
+            status += &format!("; building {building} ({place} of {})", run.products);
+        }
+        status
+    }
+
+    /// How long it will take, about: building and proving go on side by side.
+    fn left(&self, at_once: usize) -> Duration {
+        let expected = |name: &String| self.history.expected(name);
+        let building: Duration = self.to_build.iter().map(expected).sum();
+        let building = match self.to_build.is_empty() {
+            true => Duration::ZERO,
+            false => building.saturating_sub(self.since.elapsed()),
+        };
+        let running = self
+            .running
+            .iter()
+            .map(|(name, since)| expected(name).saturating_sub(since.elapsed()));
+        let waiting = self
+            .waiting
+            .iter()
+            .map(|waiting| expected(&waiting.proof.name));
+        let proving: Duration = running.chain(waiting).sum();
+        building.max(proving / u32::try_from(at_once).unwrap_or(u32::MAX).max(1))
+    }
+
+    fn sum_up(&mut self, left_out: usize, took: Duration) -> ExitCode {
+        let mut lines = String::new();
+        if !self.failed.is_empty() {
+            lines += "\nfailures:\n";
+            for name in &self.failed {
+                lines += &format!("    {name}\n");
+            }
+        }
+        let (passed, failed) = (self.passed, self.failed.len());
+        let (style, word) = match failed {
+            0 => (GOOD, "ok"),
+            _ => (BAD, "FAILED"),
+        };
+        lines += &format!(
+            "\ntest result: {style}{word}{style:#}. {passed} passed; {failed} failed; 0 ignored; \
+             0 measured; {left_out} filtered out; finished in {:.2}s\n",
+            took.as_secs_f64()
+        );
+        self.screen.end(&lines);
+        match failed {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::from(101),
+        }
+    }
+}
+
+fn time(left: Duration) -> String {
+    match left.as_secs() {
+        seconds @ ..90 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
+}

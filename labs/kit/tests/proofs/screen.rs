@@ -1,0 +1,73 @@
+//! What a person sees of a run: lines that stay, as libtest prints them, and a status that is
+//! replaced at each change. Where no terminal reads it, the status is a line now and then.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anstream::AutoStream;
+
+/// How often the status is printed where it cannot be replaced.
+const NOW_AND_THEN: Duration = Duration::from_secs(15);
+/// A longer status would break over two lines, and only the second one could be replaced.
+const WIDTH: usize = 79;
+
+/// Standard output.
+pub struct Screen {
+    is_terminal: bool,
+    status: String,
+    printed: Option<Instant>,
+}
+
+impl Screen {
+    /// Without a status yet.
+    pub fn new() -> Self {
+        Self {
+            is_terminal: std::io::stdout().is_terminal(),
+            status: String::new(),
+            printed: None,
+        }
+    }
+
+    /// Prints lines that stay, above the status.
+    pub fn print(&mut self, lines: &str) {
+        let status = self.shown();
+        write(&format!("{}{lines}\n{status}", self.clear()));
+    }
+
+    /// Replaces the status.
+    pub fn status(&mut self, status: String) {
+        self.status = status;
+        if self.is_terminal {
+            write(&format!("{}{}", self.clear(), self.shown()));
+        } else if self
+            .printed
+            .is_none_or(|then| then.elapsed() >= NOW_AND_THEN)
+        {
+            self.printed = Some(Instant::now());
+            write(&format!("{}\n", self.status));
+        }
+    }
+
+    /// Prints lines that stay, and ends the status.
+    pub fn end(&mut self, lines: &str) {
+        self.status.clear();
+        self.print(lines);
+    }
+
+    fn shown(&self) -> String {
+        match self.is_terminal {
+            true => self.status.chars().take(WIDTH).collect(),
+            false => String::new(),
+        }
+    }
+
+    fn clear(&self) -> &'static str {
+        if self.is_terminal { "\r\x1b[K" } else { "" }
+    }
+}
+
+fn write(text: &str) {
+    let mut out = AutoStream::auto(std::io::stdout());
+    // Nobody reads it any more; the exit code still tells.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

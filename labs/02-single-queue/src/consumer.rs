@@ -108,7 +108,8 @@ async fn settle(
 }
 
 fn message(delivery: &Delivery) -> Message<'_> {
-    let given = delivery.properties.message_id().as_ref();
+    let id = delivery.properties.message_id().as_ref();
+    let given = id.filter(|id| !id.as_str().is_empty());
     Message {
         id: given.map_or_else(|| Uuid::new_v4().to_string(), ToString::to_string),
         body: &delivery.data,

@@ -22,10 +22,10 @@ pub struct Publisher {
     open: Mutex<Option<Open>>,
 }
 
-/// A channel closes with its connection, so the two are kept together.
+/// The connection, and those of its channels that no publish uses at the moment.
 struct Open {
-    channel: Channel,
-    _connection: Connection,
+    connection: Connection,
+    idle: Vec<Channel>,
 }
 
 impl Publisher {
@@ -39,33 +39,46 @@ impl Publisher {
     /// it. After an error it may have it all the same; who tries again uses the same id.
     pub async fn publish(&self, id: Uuid, content: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(content).context("cannot write JSON")?;
-        let sending = async { self.send(&self.channel().await?, id, &body).await };
+        let sending = async {
+            let channel = self.take_channel().await?;
+            self.send(&channel, id, &body).await?;
+            self.put_back(channel).await;
+            Ok(())
+        };
         let outcome = match timeout(PATIENCE, sending).await {
             Ok(outcome) => outcome,
             Err(_) => bail!("the broker has not confirmed message {id} within {PATIENCE:?}"),
         };
         if outcome.is_err() {
-            // Whatever is wrong with this channel, the next message gets a new one.
+            // Whatever is wrong, the next message gets a new connection and a new channel.
             *self.open.lock().await = None;
         }
         outcome
     }
 
-    /// The channel in use, or a new one where there is none or it is closed.
-    async fn channel(&self) -> Result<Channel> {
+    /// A channel that no other publish uses. When several publishes share one, lapin may put
+    /// a returned message into the confirm of another publish.
+    async fn take_channel(&self) -> Result<Channel> {
         let mut open = self.open.lock().await;
-        if let Some(open) = &*open
-            && open.channel.status().connected()
-        {
-            return Ok(open.channel.clone());
+        open.take_if(|open| !open.connection.status().connected());
+        let open = match &mut *open {
+            Some(open) => open,
+            closed => closed.insert(Open {
+                connection: broker::connect(&self.url).await,
+                idle: Vec::new(),
+            }),
+        };
+        match open.idle.pop() {
+            Some(channel) => Ok(channel),
+            None => self.prepare(&open.connection).await,
         }
-        let connection = broker::connect(&self.url).await;
-        let channel = self.prepare(&connection).await?;
-        *open = Some(Open {
-            channel: channel.clone(),
-            _connection: connection,
-        });
-        Ok(channel)
+    }
+
+    /// Keeps a channel on which all went well for the next publish.
+    async fn put_back(&self, channel: Channel) {
+        if let Some(open) = &mut *self.open.lock().await {
+            open.idle.push(channel);
+        }
     }
 
     /// A channel on which the broker confirms each message, and the queue to publish to.

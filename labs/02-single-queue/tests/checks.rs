@@ -18,8 +18,8 @@ use broker::{broker_restart, late_broker};
 use consumer::{
     ack_after_record, broken_message, consumer_down, killed_consumer, prefetch, sigterm,
 };
-use flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, watch_all};
-use producer::{bad_request, link_cut, queue_gone};
+use flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, views, watch_all};
+use producer::{bad_request, link_cut, queue_gone, returned};
 
 kit::main!(Checks {
     broker: true,
@@ -42,6 +42,7 @@ kit::main!(Checks {
         check!(broken_message, HOLE 6, "a broken message does not block the next one"),
         check!(link_cut, HOLE 4, "a success is never a message that was lost"),
         check!(queue_gone, HOLE 4, "a message that no queue takes is no success"),
+        check!(returned, HOLE 4, "a returned message is never another viewer's success"),
         check!(late_broker, HOLE 1, "services started before the broker wait for it").early(),
         check!(broker_restart, HOLE 7, "a restarted broker: both go on, nothing is lost").early(),
         check!(bad_request, HOLE 4, "a bad request publishes nothing"),
@@ -121,6 +122,24 @@ async fn other_clients(lab: Lab) -> Outcome {
             let path = &seen["history"][0]["videoPath"];
             Ok(Seen::when(path == "./videos/from-node.mp4", || {
                 seen.to_string()
+            }))
+        },
+    )
+    .await?;
+
+    // Some clients send an empty id where they have none.
+    let nameless = ["./videos/one.mp4", "./videos/two.mp4"].map(|path| {
+        let properties = BasicProperties::default().with_message_id("".into());
+        (json!({ "videoPath": path }).to_string(), properties)
+    });
+    lab.publish(VIEWED, nameless).await?;
+    lab.eventually(
+        "two views with an empty message_id are recorded, as views without an id are",
+        "an empty id names nothing: the second view would pass for the first one",
+        async || {
+            let seen = views(&history).await?.len();
+            Ok(Seen::when(seen == 3, || {
+                format!("{} of 2 recorded", seen - 1)
             }))
         },
     )

@@ -2,7 +2,6 @@
 //!
 //! Settings: `AMQP_URL`, the broker; and the command line.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -60,7 +59,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sent = 0;
     while jobs.peek().is_some() && shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let jobs: VecDeque<Job> = jobs.by_ref().take(window).collect();
+        let jobs: Vec<Job> = jobs.by_ref().take(window).collect();
         sent += jobs.len();
         deliver(&outlet, jobs, &shutdown).await?;
         log::info!("{sent} job(s) confirmed");
@@ -70,11 +69,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
 
 /// Sends `jobs` until the broker has confirmed each of them. One whose confirm got lost is
 /// sent twice, with the same id.
-async fn deliver(
-    outlet: &Outlet,
-    mut jobs: VecDeque<Job>,
-    shutdown: &CancellationToken,
-) -> Result<()> {
+async fn deliver(outlet: &Outlet, mut jobs: Vec<Job>, shutdown: &CancellationToken) -> Result<()> {
     while !jobs.is_empty() {
         let sent = timeout(PATIENCE, send(outlet, &mut jobs, shutdown)).await;
         match sent.context("the broker takes too long").flatten() {
@@ -92,17 +87,13 @@ async fn deliver(
     Ok(())
 }
 
-/// One try. Jobs that are confirmed leave `jobs`; after an error the others are still in it.
-async fn send(
-    outlet: &Outlet,
-    jobs: &mut VecDeque<Job>,
-    shutdown: &CancellationToken,
-) -> Result<()> {
+/// One try. Jobs that a queue has leave `jobs`; after an error the others are still in it.
+async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken) -> Result<()> {
     // Without a broker nothing is in hand that could be finished.
     let channel = shutdown.run_until_cancelled(outlet.prepared(queue::declare));
     let channel = channel.await.context("told to stop")??;
-    // HOLE 1: send all jobs, then await the confirms in turn; each confirmed job leaves `jobs`.
-    todo!("HOLE 1: send all jobs, then await the confirms in turn")
+    // HOLE 1: send all jobs, then await all confirms, then settle which jobs leave `jobs`.
+    todo!("HOLE 1: send all jobs, then await all confirms, then settle")
     // END HOLE 1
 }
 

@@ -11,7 +11,7 @@ use kit::check::{Checks, Topic};
 use faults::{
     effect_before_ack, given_up, killed_in_batch, killed_worker, link_cut, parked_in_time, sigterm,
 };
-use producer::{burst, producer_cut, sent};
+use producer::{burst, producer_cut, returned, sent};
 use sharing::{batches, fair_dispatch, joins_and_leaves, prefetch, shared, speedup};
 
 kit::main!(Checks {
@@ -25,6 +25,7 @@ kit::main!(Checks {
         check!(sent, HOLE 1, "a producer sends each job under an id of its own, and ends"),
         check!(burst, HOLE 1, "a burst does not wait for each confirm in turn"),
         check!(producer_cut, HOLE 1, "a producer whose link is cut sends again, under the same ids"),
+        check!(returned, HOLE 1, "a returned job is sent again, whichever confirm it came with"),
         check!(prefetch, HOLE 2, "a worker takes no more than its prefetch"),
         check!(fair_dispatch, HOLE 2, "a slow worker does not hold up the fast one"),
         check!(shared, HOLE 3, "three workers share the jobs, each job is done once"),

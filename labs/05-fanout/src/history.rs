@@ -39,7 +39,9 @@ async fn record(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     let viewed: Viewed =
         serde_json::from_slice(message.body).map_err(|e| Refusal::Broken(e.into()))?;
     let recorded = store.record(&message.id, &viewed.video_path).await;
-    recorded.map_err(Refusal::NotNow)?;
+    if recorded.map_err(Refusal::NotNow)? {
+        log::info!("view {}: {}", message.id, viewed.video_path);
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod cable;
 mod login;
 mod net;
 mod queue;
+mod returned;
 mod trouble;
 
 use kit::check;
@@ -12,6 +13,7 @@ use kit::check::{Checks, Topic};
 use cable::{cable_pulled, one_way, producers_cable};
 use login::{as_told, least_privilege, missing, refused};
 use queue::{consumer_away, duplicate, effect_first, far_away, no_id, sigterm};
+use returned::returned;
 use trouble::{
     broker_restart, closed_by_operator, late_broker, late_queue, new_trouble, silent_broker,
     unknown_name,
@@ -39,6 +41,7 @@ kit::main!(Checks {
             .patient(),
         check!(producers_cable, HOLE 5, "the producer's cable is pulled: what was due arrives").patient(),
         check!(one_way, HOLE 5, "a network that fails in one direction only: both ends notice").patient(),
+        check!(returned, HOLE 5, "a returned message is sent again, whichever confirm it came with"),
         check!(closed_by_operator, HOLE 5, "connections that an operator closes are opened again")
             .patient(),
         check!(broker_restart, HOLE 5, "a broker is killed and comes back: nothing is lost").patient(),

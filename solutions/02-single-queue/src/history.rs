@@ -46,8 +46,12 @@ async fn record(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     let viewed: Viewed =
         serde_json::from_slice(message.body).map_err(|e| Refusal::Broken(e.into()))?;
     let recorded = store.record(&message.id, &viewed.video_path).await;
-    if !recorded.map_err(Refusal::NotNow)? {
-        log::info!("view {} came again and is recorded already", message.id);
+    match recorded.map_err(Refusal::NotNow)? {
+        true => log::info!("view {}: {}", message.id, viewed.video_path),
+        false => log::info!(
+            "view {} was redelivered, and is recorded already",
+            message.id
+        ),
     }
     Ok(())
 }

@@ -34,7 +34,8 @@ impl Job {
 
     /// The job that was delivered.
     pub fn of(delivery: &Delivery) -> Self {
-        let given = delivery.properties.message_id().as_ref();
+        let id = delivery.properties.message_id().as_ref();
+        let given = id.filter(|id| !id.as_str().is_empty());
         Self {
             id: given.map_or_else(|| Uuid::new_v4().to_string(), ToString::to_string),
             body: delivery.data.clone(),

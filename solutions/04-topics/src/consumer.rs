@@ -130,8 +130,8 @@ impl Subscriber {
     /// Keeps what came, under its id, then tells the broker.
     async fn record(&self, delivery: &Delivery) -> Result<()> {
         let id = match delivery.properties.message_id() {
-            Some(id) => id.to_string(),
-            None => Uuid::new_v4().to_string(),
+            Some(id) if !id.as_str().is_empty() => id.to_string(),
+            _ => Uuid::new_v4().to_string(),
         };
         let text = String::from_utf8_lossy(&delivery.data);
         let line = format!("{} {text}", delivery.routing_key);

@@ -21,8 +21,8 @@ pub struct Publisher {
     exchange: &'static str,
     audience: &'static [&'static str],
     outlet: Outlet,
-    /// What comes back names no publish, and lapin gives it to the confirm that comes next.
-    /// So there is one message at a time on the channel.
+    /// lapin puts a returned message into the confirm that it resolves next. So there is one
+    /// message at a time on the channel.
     turn: Mutex<()>,
 }
 

@@ -107,7 +107,7 @@ impl Recorder {
     /// Gives the message its effect, once, and then tells the broker.
     async fn settle(&self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
-        let id = id.map(ShortString::as_str);
+        let id = id.map(ShortString::as_str).filter(|id| !id.is_empty());
         // HOLE 6: commit it under its id, then ack, and count; reject one without an id.
         let Some(id) = id else {
             log::warn!("a message without an id goes to the dead letters: {text:?}");

@@ -2,7 +2,6 @@
 //!
 //! Settings: `BROKER_…`, see `settings.rs`; and the command line.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -39,7 +38,7 @@ struct Work {
     count: u64,
     ticks: Interval,
     /// Sent or about to be, and not confirmed.
-    window: VecDeque<Message>,
+    window: Vec<Message>,
     sent: u64,
     confirmed: u64,
 }
@@ -52,7 +51,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         count: settings.count.unwrap_or(u64::MAX),
         // What was due while the broker was away is made up for.
         ticks: interval(Duration::from_secs_f64(1.0 / settings.rate)),
-        window: VecDeque::new(),
+        window: Vec::new(),
         sent: 0,
         confirmed: 0,
     });
@@ -113,22 +112,25 @@ impl Work {
 
     fn make(&mut self) {
         self.sent += 1;
-        self.window.push_back(Message::new(self.sent));
+        self.window.push(Message::new(self.sent));
     }
 
-    /// Sends the window, then awaits the confirms in turn; what is confirmed leaves it.
+    /// Sends the window, then awaits all its confirms; what a queue has leaves it. After an
+    /// error in between the whole window stays: what came back by then is not known.
     async fn send(&mut self, channel: &Channel) -> Result<()> {
         let mut confirms = Vec::new();
         for message in &self.window {
             confirms.push(message.publish(channel).await?);
         }
+        let mut confirmations = Vec::new();
         for confirm in confirms {
-            message::accepted(confirm.await?)?;
-            self.window.pop_front();
-            self.confirmed += 1;
-            self.tell();
+            confirmations.push(confirm.await?);
         }
-        Ok(())
+        let before = self.window.len();
+        let outcome = message::settle(&mut self.window, &confirmations);
+        self.confirmed += (before - self.window.len()) as u64;
+        self.tell();
+        outcome
     }
 
     fn tell(&self) {

@@ -1,11 +1,16 @@
 //! What the producer's side must be able to take.
 
+use std::time::Duration;
+
 use awc::http::Method;
-use kit::check::{Lab, Outcome, PATIENCE, Seen, fail, fate};
-use kit::wiretap::Side;
-use lapin::options::QueueDeleteOptions;
+use kit::check::{Lab, Outcome, PATIENCE, Response, Seen, Service, fail, fate};
+use kit::wiretap::{ConfirmRelay, Frame, Side};
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 use rand::RngExt;
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::flixtube::{VIEWED, all_recorded, consuming_history, told, watch};
 
@@ -54,15 +59,7 @@ pub async fn link_cut(lab: Lab) -> Outcome {
 pub async fn queue_gone(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
     watch(&streaming).await?;
-    let connection = lab.connect().await?;
-    let deleted = async {
-        let channel = connection.create_channel().await?;
-        let options = QueueDeleteOptions::default();
-        channel.queue_delete(VIEWED.into(), options).await
-    };
-    deleted.await.map_err(anyhow::Error::from)?;
-    lab.journal().note(format!("queue `{VIEWED}` deleted"));
-
+    delete_queue(&lab).await?;
     let answer = streaming.get("/video").await?;
     let kept = lab.queue(VIEWED).await?.is_some_and(|q| q.ready == 1);
     let id = answer.view_id.clone().unwrap_or_default();
@@ -79,15 +76,122 @@ pub async fn queue_gone(lab: Lab) -> Outcome {
             "a message without a queue is confirmed too; with `mandatory` it is sent back first",
         )
         .unless(!answer.ok() || kept)?;
+    publishes_again(&lab, &streaming).await
+}
+
+/// Waits until a video can be watched again.
+async fn publishes_again(lab: &Lab, streaming: &Service) -> Outcome {
     lab.eventually(
         "video-streaming declares the queue again and publishes",
         "somebody deletes the wrong queue sooner or later",
         async || {
             let answer = streaming.get("/video").await?;
-            Ok(Seen::when(answer.ok(), || told(&streaming, &answer)))
+            Ok(Seen::when(answer.ok(), || told(streaming, &answer)))
         },
     )
     .await
+}
+
+async fn delete_queue(lab: &Lab) -> Outcome {
+    let connection = lab.connect().await?;
+    let deleted = async {
+        let channel = connection.create_channel().await?;
+        let options = QueueDeleteOptions::default();
+        channel.queue_delete(VIEWED.into(), options).await
+    };
+    deleted.await.map_err(anyhow::Error::from)?;
+    lab.journal().note(format!("queue `{VIEWED}` deleted"));
+    Ok(())
+}
+
+async fn declare_queue(lab: &Lab) -> Outcome {
+    let connection = lab.connect().await?;
+    let declared = async {
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let none = FieldTable::default();
+        channel.queue_declare(VIEWED.into(), options, none).await
+    };
+    declared.await.map_err(anyhow::Error::from)?;
+    lab.journal().note(format!("queue `{VIEWED}` declared"));
+    Ok(())
+}
+
+/// How many viewers there are at once in [`returned`].
+const VIEWERS: u64 = 20;
+
+/// How often that is tried: a publisher that trusts the confirm into which lapin puts a
+/// returned message is right by chance one time in twenty.
+const ROUNDS: usize = 3;
+
+/// How long the viewers' publishes may take to be under way together. A publisher that sends
+/// one at a time never has them so.
+const TOGETHER: Duration = Duration::from_millis(700);
+
+pub async fn returned(lab: Lab) -> Outcome {
+    let streaming = lab.service("video-streaming").await?;
+    let relay = ConfirmRelay::open(streaming.tap().port()).await?;
+    let streaming = streaming.through(relay.port());
+    streaming.start().await?;
+    for _ in 0..ROUNDS {
+        publishes_again(&lab, &streaming).await?;
+        let answers = first_returned(&lab, &streaming, &relay).await?;
+        let returned = lab.journal().methods("video-streaming", "basic.return");
+        let returned: Vec<&str> = returned.iter().filter_map(Frame::message_id).collect();
+        let promised = answers.iter().filter(|answer| answer.ok());
+        let mut promised = promised.filter_map(|answer| answer.view_id.as_deref());
+        let wrong = promised.find(|id| returned.contains(id));
+        let told = wrong.map(|id| fate(lab.journal(), id).observed);
+        fail(
+            "20 viewers at once, the view of one is returned (basic.return): no 200 for that one",
+            format!("200, and {}", told.unwrap_or_default()),
+        )
+        .because("lapin puts a returned message into whichever confirm of its channel comes next")
+        .unless(wrong.is_none())?;
+    }
+    Ok(())
+}
+
+/// Has 20 videos watched at once: the view of the first finds no queue, the others do, and
+/// the broker confirms all of them together.
+async fn first_returned(
+    lab: &Lab,
+    streaming: &Service,
+    relay: &ConfirmRelay,
+) -> Outcome<Vec<Response>> {
+    let returns = || {
+        lab.journal()
+            .methods("video-streaming", "basic.return")
+            .len()
+    };
+    let mut viewers = JoinSet::new();
+    let mut view = || {
+        let streaming = streaming.clone();
+        viewers.spawn_local(async move { streaming.get("/video").await });
+    };
+    let (before, held) = (returns(), relay.held());
+    relay.hold_acks();
+    delete_queue(lab).await?;
+    view();
+    let why = "with `mandatory` the broker returns what no queue takes";
+    lab.eventually("a view is returned (basic.return)", why, async || {
+        Ok(Seen::when(returns() > before, || "it is not".to_owned()))
+    })
+    .await?;
+    declare_queue(lab).await?;
+    (1..VIEWERS).for_each(|_| view());
+    let since = Instant::now();
+    let why = "the broker confirms each message";
+    lab.eventually("20 views are published", why, async || {
+        let all = relay.held() == held + VIEWERS || since.elapsed() > TOGETHER;
+        Ok(Seen::when(all, || "some are missing".to_owned()))
+    })
+    .await?;
+    relay.release_acks();
+    viewers.join_all().await.into_iter().collect()
 }
 
 pub async fn bad_request(lab: Lab) -> Outcome {

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, fail};
-use kit::wiretap::{Frame, Side};
+use kit::check::{Lab, Outcome, Seen, Service, fail, fate};
+use kit::guard::Exit;
+use kit::wiretap::{ConfirmRelay, Frame, Side};
+use lapin::Channel;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 
 use super::jobs::{MESSAGES, ends_well, send};
 
@@ -111,4 +115,93 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
     )
     .because("a job that is sent again under a new id is done twice")
     .unless(arrived.len() == 33)
+}
+
+/// As many jobs as a burst has in flight at once.
+const WINDOW: u64 = 256;
+
+pub async fn returned(lab: Lab) -> Outcome {
+    // A producer that trusts the confirm into which lapin puts a returned message is right by
+    // chance one time in 256.
+    for name in ["burst", "burst-2"] {
+        let count = WINDOW.to_string();
+        let arguments = ["producer", "--burst", "--count", &count];
+        let producer = lab.instance(name, &arguments).await?;
+        let relay = ConfirmRelay::open(producer.tap().port()).await?;
+        let producer = producer.through(relay.port());
+        relay.pass(0);
+        relay.hold_acks();
+        producer.begin().await?;
+        first_returned(&lab, &producer, &relay).await?;
+        relay.release_acks();
+        let exit = producer.finished().await?;
+        let waiting = lab.take(MESSAGES).await?;
+        let there = |id: &str| {
+            let mut ids = waiting
+                .iter()
+                .map(|message| message.properties.message_id());
+            ids.any(|there| there.as_ref().is_some_and(|there| there.as_str() == id))
+        };
+        let returned = lab.journal().methods(name, "basic.return");
+        let lost = returned
+            .iter()
+            .filter_map(Frame::message_id)
+            .find(|id| !there(id));
+        let told = lost.map(|id| fate(lab.journal(), id).observed);
+        fail(
+            format!("a job of {WINDOW} in flight is returned (basic.return), and sent again"),
+            format!(
+                "{name} ended with {exit}; the job: {}",
+                told.unwrap_or_default()
+            ),
+        )
+        .because("lapin puts a returned message into another job's confirm: its id names the job")
+        .unless(lost.is_none() && exit == Exit::Code(0))?;
+    }
+    Ok(())
+}
+
+/// Has the first job of the window find no queue, and the others find one; waits until the
+/// broker has confirmed them all.
+async fn first_returned(lab: &Lab, producer: &Service, relay: &ConfirmRelay) -> Outcome {
+    let name = producer.name();
+    let why = "only a job that is sent can come back";
+    lab.eventually("a job is sent", why, async || {
+        Ok(Seen::when(relay.waits(), || "none yet".to_owned()))
+    })
+    .await?;
+    let connection = lab.connect().await?;
+    let channel = connection.create_channel().await;
+    let channel = channel.map_err(anyhow::Error::from)?;
+    let deleted = channel.queue_delete(MESSAGES.into(), QueueDeleteOptions::default());
+    deleted.await.map_err(anyhow::Error::from)?;
+    lab.journal().note(format!("queue `{MESSAGES}` deleted"));
+    relay.pass(1);
+    let expected = "the first job is returned (basic.return)";
+    let why = "with `mandatory` the broker returns what no queue takes";
+    lab.eventually(expected, why, async || {
+        let returned = !lab.journal().methods(&name, "basic.return").is_empty();
+        Ok(Seen::when(returned, || "it is not".to_owned()))
+    })
+    .await?;
+    declare(&channel).await?;
+    lab.journal().note(format!("queue `{MESSAGES}` declared"));
+    relay.pass(u64::MAX);
+    let expected = format!("{WINDOW} jobs in flight before the first confirm is back");
+    let why = "a producer that awaits each confirm in turn sends one job in each round trip";
+    lab.eventually(&expected, why, async || {
+        let held = relay.held();
+        Ok(Seen::when(held == WINDOW, || format!("{held} confirmed")))
+    })
+    .await
+}
+
+async fn declare(channel: &Channel) -> Outcome {
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel.queue_declare(MESSAGES.into(), options, FieldTable::default());
+    declared.await.map_err(anyhow::Error::from)?;
+    Ok(())
 }

@@ -6,7 +6,7 @@ use kit::check::{Lab, Outcome, Seen, Span, fail};
 use kit::wiretap::Side;
 
 use super::jobs::{
-    MESSAGES, all_done, at_hole, done, hired, in_hand, send, share, some_done, worker,
+    MESSAGES, all_done, at_hole, done, hired, in_hand, job, send, share, some_done, worker,
 };
 
 pub async fn prefetch(lab: Lab) -> Outcome {
@@ -99,6 +99,18 @@ pub async fn shared(lab: Lab) -> Outcome {
             }))
         },
     )
+    .await?;
+
+    // Some clients send an empty id where they have none.
+    lab.publish(MESSAGES, [job("", "."), job("", ".")]).await?;
+    let expected = "two jobs with an empty message_id are done, as jobs without an id are";
+    let why = "an empty id names nothing: the second job would pass for the first one";
+    lab.eventually(expected, why, async || {
+        let rows = done(&ada)?.len();
+        Ok(Seen::when(rows == 62, || {
+            format!("{} of 2 done", rows - 60)
+        }))
+    })
     .await
 }
 

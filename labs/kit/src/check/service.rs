@@ -114,6 +114,20 @@ impl Service {
         self
     }
 
+    /// Has it reach its wiretap through another relay, which listens on the loopback port
+    /// `port`.
+    ///
+    /// # Panics
+    /// In a chapter without a broker.
+    #[must_use]
+    pub fn through(self, port: u16) -> Self {
+        let [tap, relay] = [self.tap().port(), port].map(|port| format!(":{port}/"));
+        match self.variable("AMQP_URL") {
+            Some(url) => self.with("AMQP_URL", url.replace(&tap, &relay)),
+            None => self.with("BROKER_PORT", port),
+        }
+    }
+
     /// Has it log in as `login` and ask for `vhost`, which may not be there.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 //! bytes through unchanged, also those that it cannot decode.
 
 mod amqp;
+mod confirms;
 mod http;
 pub mod journal;
 mod link;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub use amqp::Decoder;
+pub use confirms::ConfirmRelay;
 pub use http::{Answer, HttpRelay};
 pub use journal::{Entry, Event, Frame, Journal, Message, Side};
 pub use link::Link;

@@ -1,0 +1,279 @@
+//! A relay between a service and its wiretap that decides when the service's publishes arrive
+//! and when the broker's acks come back. With it a check changes a queue in the middle of a
+//! window of publishes, and has the whole window acked at once.
+
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::{Decoder, Frame, Side};
+
+/// How much is read at a time, in bytes.
+const READ: usize = 64 * 1024;
+
+/// The relay. Dropping it closes its port and its connections.
+#[derive(Debug)]
+pub struct ConfirmRelay {
+    port: u16,
+    gate: watch::Sender<Gate>,
+    count: Rc<Count>,
+    task: JoinHandle<()>,
+}
+
+/// What may pass.
+#[derive(Debug, Clone, Copy)]
+struct Gate {
+    /// How many publishes, counted from the start.
+    publishes: u64,
+    acks: bool,
+}
+
+/// What came so far, over all connections.
+#[derive(Debug, Default)]
+struct Count {
+    /// Publishes, the one that waits at the gate among them.
+    publishes: Cell<u64>,
+    /// Messages whose ack is held back.
+    held: Cell<u64>,
+}
+
+impl Drop for ConfirmRelay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl ConfirmRelay {
+    /// Opens the relay in front of the wiretap that listens on the loopback port `tap`. All
+    /// passes until the check says otherwise.
+    ///
+    /// # Errors
+    /// When no loopback port is free.
+    pub async fn open(tap: u16) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let open = Gate {
+            publishes: u64::MAX,
+            acks: true,
+        };
+        let (gate, changes) = watch::channel(open);
+        let count = Rc::new(Count::default());
+        let task = tokio::task::spawn_local(listen(listener, tap, changes, count.clone()));
+        Ok(Self {
+            port,
+            gate,
+            count,
+            task,
+        })
+    }
+
+    /// The loopback port that the service connects to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Lets the first `count` publishes pass, counted from the start, and holds the others
+    /// back with all that the service sends after them.
+    pub fn pass(&self, count: u64) {
+        self.gate.send_modify(|gate| gate.publishes = count);
+    }
+
+    /// Whether a publish is held back now.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.count.publishes.get() > self.gate.borrow().publishes
+    }
+
+    /// Holds back the broker's acks. Returns and nacks pass.
+    pub fn hold_acks(&self) {
+        self.gate.send_modify(|gate| gate.acks = false);
+    }
+
+    /// How many messages the acks that are held back stand for: on each channel those before
+    /// the first one that the broker has not acked.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.count.held.get()
+    }
+
+    /// Sends what is held back as one ack a channel, with `multiple`, as a busy broker does;
+    /// later acks pass as they come.
+    pub fn release_acks(&self) {
+        self.gate.send_modify(|gate| gate.acks = true);
+    }
+}
+
+async fn listen(listener: TcpListener, tap: u16, gate: watch::Receiver<Gate>, count: Rc<Count>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let (gate, count) = (gate.clone(), count.clone());
+        connections.spawn_local(async move {
+            // However a connection ends, both sides notice.
+            let _ = relay(client, tap, gate, &count).await;
+        });
+    }
+}
+
+async fn relay(
+    client: TcpStream,
+    tap: u16,
+    gate: watch::Receiver<Gate>,
+    count: &Count,
+) -> Result<()> {
+    let broker = TcpStream::connect((Ipv4Addr::LOCALHOST, tap)).await?;
+    client.set_nodelay(true)?;
+    broker.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_broker, to_broker) = broker.into_split();
+    tokio::select! {
+        end = there(from_client, to_broker, gate.clone(), count) => end,
+        end = back(from_broker, to_client, gate, count) => end,
+    }
+}
+
+/// The frames of one direction, as they become whole.
+struct Frames {
+    decoder: Decoder,
+    pending: Vec<u8>,
+}
+
+impl Frames {
+    fn new(from: Side) -> Self {
+        Self {
+            decoder: Decoder::new("", 1, from),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Adds what was read.
+    fn add(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// The next frame's bytes, and the method that it completes.
+    fn next(&mut self) -> Option<(Vec<u8>, Option<Frame>)> {
+        let (length, frame) = self.decoder.read(&self.pending)?;
+        Some((self.pending.drain(..length).collect(), frame))
+    }
+}
+
+/// Passes on what the service sends: each publish when the gate lets it.
+async fn there(
+    mut reader: OwnedReadHalf,
+    mut writer: OwnedWriteHalf,
+    mut gate: watch::Receiver<Gate>,
+    count: &Count,
+) -> Result<()> {
+    let mut frames = Frames::new(Side::Client);
+    let mut buffer = vec![0; READ];
+    loop {
+        let length = reader.read(&mut buffer).await?;
+        frames.add(&buffer[..length]);
+        while let Some((bytes, frame)) = frames.next() {
+            if frame.is_some_and(|frame| frame.method == "basic.publish") {
+                let number = count.publishes.get() + 1;
+                count.publishes.set(number);
+                gate.wait_for(|gate| number <= gate.publishes).await?;
+            }
+            writer.write_all(&bytes).await?;
+        }
+        if length == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The acks of one channel that are held back.
+#[derive(Default)]
+struct Held {
+    /// All tags up to this one are acked.
+    up_to: u64,
+    /// Acked as well, but not all before it are.
+    beyond: BTreeSet<u64>,
+    /// Up to this one the service has been told.
+    told: u64,
+}
+
+impl Held {
+    /// Adds an ack, and says for how many further messages one with `multiple` can stand.
+    fn add(&mut self, tag: u64, multiple: bool) -> u64 {
+        let before = self.up_to;
+        match multiple {
+            true => self.up_to = self.up_to.max(tag),
+            false => _ = self.beyond.insert(tag),
+        }
+        self.beyond = self.beyond.split_off(&(self.up_to + 1));
+        while self.beyond.remove(&(self.up_to + 1)) {
+            self.up_to += 1;
+        }
+        self.up_to - before
+    }
+}
+
+/// Passes on what the broker sends, and keeps its acks while the gate says so.
+async fn back(
+    mut reader: OwnedReadHalf,
+    mut writer: OwnedWriteHalf,
+    mut gate: watch::Receiver<Gate>,
+    count: &Count,
+) -> Result<()> {
+    let mut frames = Frames::new(Side::Server);
+    let mut channels: HashMap<u16, Held> = HashMap::new();
+    let mut buffer = vec![0; READ];
+    loop {
+        let waiting = channels.values().any(|held| held.told < held.up_to);
+        let released = async { gate.wait_for(|gate| gate.acks).await.is_ok() };
+        let length = tokio::select! {
+            length = reader.read(&mut buffer) => length?,
+            _ = released, if waiting => {
+                for (channel, held) in &mut channels {
+                    if held.told < held.up_to {
+                        held.told = held.up_to;
+                        writer.write_all(&ack(*channel, held.up_to)).await?;
+                    }
+                }
+                continue;
+            }
+        };
+        frames.add(&buffer[..length]);
+        while let Some((bytes, frame)) = frames.next() {
+            match frame.filter(|frame| frame.method == "basic.ack") {
+                Some(frame) => {
+                    let tag = frame.tag().context("an ack without a tag")?;
+                    let held = channels.entry(frame.channel).or_default();
+                    let more = held.add(tag, frame.flag("multiple"));
+                    if gate.borrow().acks {
+                        held.told = held.up_to;
+                        writer.write_all(&bytes).await?;
+                    } else {
+                        count.held.set(count.held.get() + more);
+                    }
+                }
+                None => writer.write_all(&bytes).await?,
+            }
+        }
+        if length == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The bytes of a `basic.ack` with `multiple`: a method frame of 13 bytes, class 60, method 80.
+fn ack(channel: u16, tag: u64) -> Vec<u8> {
+    let mut bytes = vec![1];
+    bytes.extend(channel.to_be_bytes());
+    bytes.extend(13_u32.to_be_bytes());
+    bytes.extend([0, 60, 0, 80]);
+    bytes.extend(tag.to_be_bytes());
+    bytes.extend([1, 0xCE]);
+    bytes
+}

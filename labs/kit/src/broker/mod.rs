@@ -24,12 +24,15 @@ mod start;
 use std::ffi::OsString;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use crate::paths::Paths;
-use api::{Api, encode};
+use amqp::Counts;
+use api::{Api, Listed, encode};
 use files::{Keeping, NodeDir, Source, State};
 
 pub use admin::{Candidate, NodeStatus, down, status, survey};
@@ -38,6 +41,10 @@ pub use compose::engine as docker_engine;
 pub use elsewhere::NodeElsewhere;
 pub use own::OwnNode;
 pub use series::{NEWEST, OLDEST, out_of_support};
+
+/// How often a queue that the broker has is looked for in its listing: for 10 s.
+const LISTINGS: usize = 500;
+const LIST_AGAIN: Duration = Duration::from_millis(20);
 
 /// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +145,30 @@ pub struct Queue {
 }
 
 impl Queue {
+    fn new(listed: Listed, counts: Option<Counts>) -> Self {
+        let mut arguments = listed.arguments;
+        if let Some(all) = arguments.as_object_mut()
+            && all
+                .get("x-queue-type")
+                .is_some_and(|kind| kind == "classic")
+        {
+            all.remove("x-queue-type");
+        }
+        let mut queue = Self {
+            ready: listed.messages_ready,
+            unacked: listed.messages_unacknowledged,
+            consumers: counts.map(|counts| counts.consumers),
+            durable: listed.durable,
+            auto_delete: listed.auto_delete,
+            exclusive: listed.exclusive.unwrap_or(false),
+            arguments,
+        };
+        if let Some(counts) = counts.filter(|_| queue.is_quorum()) {
+            queue.ready = counts.ready;
+        }
+        queue
+    }
+
     /// Whether it is a quorum queue.
     #[must_use]
     pub fn is_quorum(&self) -> bool {
@@ -342,39 +373,25 @@ impl Broker {
     /// # Errors
     /// When the broker does not answer.
     pub async fn queue(&self, vhost: &str, name: &str) -> Result<Option<Queue>> {
-        let listed = self.api.queues(vhost).await?;
-        let Some(mut queue) = listed.into_iter().find(|queue| queue.name == name) else {
-            return Ok(None);
-        };
-        let exclusive = queue.exclusive.unwrap_or(false);
-        let counts = if exclusive {
-            None
-        } else {
-            // Small frames: lapin makes its buffers 32 of them long, byte by byte in a debug
-            // build, and the usual 4 MB would take 50 ms a connection.
-            let url = format!("{}?frame_max=8192", self.address.url(vhost));
-            self.inspector.counts(&url, vhost, name).await?
-        };
-        if let Some(all) = queue.arguments.as_object_mut()
-            && all
-                .get("x-queue-type")
-                .is_some_and(|kind| kind == "classic")
-        {
-            all.remove("x-queue-type");
+        // Small frames: lapin makes its buffers 32 of them long, byte by byte in a debug
+        // build, and the usual 4 MB would take 50 ms a connection.
+        let url = format!("{}?frame_max=8192", self.address.url(vhost));
+        for _ in 0..LISTINGS {
+            let listed = self.api.queues(vhost).await?;
+            let listed = listed.into_iter().find(|queue| queue.name == name);
+            let counts = match &listed {
+                Some(queue) if queue.exclusive == Some(true) => None,
+                _ => self.inspector.counts(&url, vhost, name).await?,
+            };
+            match (listed, counts) {
+                (Some(listed), counts) => return Ok(Some(Queue::new(listed, counts))),
+                (None, None) => return Ok(None),
+                // RabbitMQ 4.0.5 and 4.3.6 serve a queue some moments before they list it, when
+                // they have just started.
+                (None, Some(_)) => sleep(LIST_AGAIN).await,
+            }
         }
-        let mut found = Queue {
-            ready: queue.messages_ready,
-            unacked: queue.messages_unacknowledged,
-            consumers: counts.map(|counts| counts.consumers),
-            durable: queue.durable,
-            auto_delete: queue.auto_delete,
-            exclusive,
-            arguments: queue.arguments,
-        };
-        if let Some(counts) = counts.filter(|_| found.is_quorum()) {
-            found.ready = counts.ready;
-        }
-        Ok(Some(found))
+        bail!("the management API does not list queue {name}, which the broker has")
     }
 
     /// The processes of a node that the lab runs by itself, its keeper and the node; none for

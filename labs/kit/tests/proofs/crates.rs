@@ -59,11 +59,15 @@ impl Crates {
     }
 
     /// Adds a program with these mutants of a chapter's solution, `all` of them or some, and
-    /// gives its package. Two names, so that one mutant is proved without all others, and
-    /// those stay built.
+    /// gives its package. The three kinds have names of their own, so that one mutant is
+    /// proved without the others, and what is built stays built.
     pub fn mutants(&mut self, chapter: &Chapter, mutants: &[Mutant], all: bool) -> Result<String> {
-        let some = if all { "" } else { "some-" };
-        let name = format!("{some}mutants-{}", chapter.number);
+        let number = &chapter.number;
+        let name = match mutants {
+            _ if all => format!("mutants-{number}"),
+            [one] => format!("mutant-{number}-{}", one.file),
+            _ => format!("some-mutants-{number}"),
+        };
         let dir = self.clear(&name)?;
         merged::write(&chapter.solution.join("src"), mutants, &dir.join("src"))?;
         let manifest = fs::read_to_string(chapter.solution.join("Cargo.toml"))?;

@@ -127,9 +127,14 @@ impl Run {
     /// core busy, and the proofs have the other.
     fn build(&self, products: &[Product], order: &[usize]) {
         for &place in order {
+            let product = &products[place];
             self.now().since = Instant::now();
-            let built = (products[place].build)().map_err(|error| format!("{error:#}"));
+            let built = (product.build)();
             let mut now = self.now();
+            let built = built.map_err(|error| {
+                now.screen.print(&format!("{error:#}"));
+                format!("{} could not be built; cargo says above why", product.name)
+            });
             now.is_built(place, built);
             self.changed.notify_all();
         }

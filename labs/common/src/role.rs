@@ -55,7 +55,7 @@ fn choose(roles: &[&'static str], wanted: Option<&str>) -> Result<&'static str, 
             Some(other) => format!("there is no role {other:?}"),
             None => "the first argument must be a role".to_owned(),
         };
-        format!("{problem}; the roles are: {}", roles.join(", "))
+        format!("{problem}; the roles are:\n  {}", roles.join("\n  "))
     })
 }
 
@@ -79,7 +79,9 @@ mod tests {
         assert_eq!(choose(ROLES, Some("history")), Ok("history"));
         let wrong = choose(ROLES, Some("histroy")).expect_err("misspelt");
         let none = choose(ROLES, None).expect_err("none given");
-        assert!(wrong.contains("\"histroy\"") && wrong.ends_with("history, video-streaming"));
-        assert!(none.ends_with("history, video-streaming"));
+        assert!(
+            wrong.contains("\"histroy\"") && wrong.ends_with(":\n  history\n  video-streaming")
+        );
+        assert!(none.ends_with(":\n  history\n  video-streaming"));
     }
 }

@@ -9,6 +9,7 @@ use kit::broker::{self, Candidate};
 use kit::chapter::Chapter;
 use kit::manifest::Scene;
 use kit::paths::Paths;
+use kit::run::wrap;
 
 use crate::cast;
 use crate::probe::{first_line, on_path};
@@ -216,7 +217,11 @@ fn row(mark: &str, name: &str, text: &str) {
         "✘" => BAD,
         _ => DIM,
     };
-    println!("  {style}{mark}{style:#} {name:<23} {text}");
+    let (mut mark, mut name) = (mark, name);
+    for line in wrap(text, 80 - 28) {
+        println!("  {style}{mark:1}{style:#} {name:<23} {line}");
+        (mark, name) = ("", "");
+    }
 }
 
 /// `1.95.0` as numbers that compare.

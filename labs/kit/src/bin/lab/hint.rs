@@ -59,7 +59,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         (Ok(()), false) => "again for the next".to_owned(),
         (Ok(()), true) => format!(
             "{}the solution: {TYPE}just diff {}{TYPE:#}",
-            if again { "the last, once more · " } else { "" },
+            if again { "(last hint) · " } else { "" },
             chapter.number,
         ),
     };

@@ -22,7 +22,7 @@ use crate::trouble::trouble;
 const NAME: &str = "broker.json";
 
 #[derive(Serialize, Deserialize)]
-struct Left {
+struct Written {
     host: String,
     port: u16,
     user: String,
@@ -30,12 +30,25 @@ struct Left {
     management: String,
 }
 
+/// The file, locked while this lives, and then removed.
+pub struct Left {
+    _locked: File,
+    path: PathBuf,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        // One that stays counts for nothing: nobody holds its lock.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// Leaves a broker that was given for others to join, while what is returned lives. All other
 /// brokers are found anyway. A second run of the same chapter leaves the first one's.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn leave(folder: &Path, broker: &Broker) -> Result<Option<File>> {
+pub fn leave(folder: &Path, broker: &Broker) -> Result<Option<Left>> {
     if broker.kind != Kind::Given {
         return Ok(None);
     }
@@ -54,7 +67,7 @@ pub fn leave(folder: &Path, broker: &Broker) -> Result<Option<File>> {
         password,
     } = broker.address.clone();
     let management = broker.management.clone();
-    let left = Left {
+    let written = Written {
         host,
         port,
         user,
@@ -62,9 +75,12 @@ pub fn leave(folder: &Path, broker: &Broker) -> Result<Option<File>> {
         management,
     };
     file.set_len(0).with_context(unwritable)?;
-    file.write_all(&serde_json::to_vec(&left)?)
+    file.write_all(&serde_json::to_vec(&written)?)
         .with_context(unwritable)?;
-    Ok(Some(file))
+    Ok(Some(Left {
+        _locked: file,
+        path,
+    }))
 }
 
 /// The folder of a chapter's run.
@@ -101,15 +117,15 @@ async fn join(folder: &Path) -> Result<Option<Broker>> {
     }
     let mut text = String::new();
     let read = file.read_to_string(&mut text).ok();
-    let Some(left) = read.and_then(|_| serde_json::from_str::<Left>(&text).ok()) else {
+    let Some(written) = read.and_then(|_| serde_json::from_str::<Written>(&text).ok()) else {
         return Ok(None);
     };
     let address = Address {
-        host: left.host,
-        port: left.port,
-        user: left.user,
-        password: left.password,
+        host: written.host,
+        port: written.port,
+        user: written.user,
+        password: written.password,
     };
-    let broker = Broker::at(address, &left.management).await;
+    let broker = Broker::at(address, &written.management).await;
     broker.map(Some).map_err(|no| trouble(no.why, no.mend))
 }

@@ -1,7 +1,6 @@
 //! `run NN ROLE`: one program of the chapter in the foreground, as in a terminal of its own,
 //! beside whatever else of the chapter runs.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +14,7 @@ use kit::broker::Broker;
 use kit::guard;
 use kit::manifest::Role;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 use crate::build::Built;
 use crate::cast::{self, GRACE, Part};
@@ -23,6 +22,7 @@ use crate::check::does_not_compile;
 use crate::run::{Play, TOUCH};
 use crate::stop::asked;
 use crate::term::{DIM, NOTE};
+use crate::trouble::trouble;
 
 impl Play<'_> {
     /// Builds, runs the program as `role` with `args` and gives its exit code.
@@ -53,13 +53,9 @@ impl Play<'_> {
         };
         let service = self.scene.like(role, args);
         // The program itself knows best which roles there are, also such as are only played
-        // by hand. One that it does not know is its to refuse, before a broker is started.
-        if service.is_none() && !lists(&program, role).await {
-            let part = Part {
-                arguments: words(role, args),
-                env: BTreeMap::new(),
-            };
-            return Ok(Some((started(&program, &part, role)?, None)));
+        // by hand. One that it does not know is refused before a broker is started.
+        if service.is_none() {
+            self.refuse_unless_listed(&program, role).await?;
         }
         let service = service.unwrap_or_else(|| Role::plain(role));
         let broker = match self.scene.broker {
@@ -79,33 +75,33 @@ impl Play<'_> {
             ports.insert(service.name.clone(), port);
         }
         let mut part = place.part(&service, &ports)?;
-        part.arguments = words(role, args);
-        Ok(Some((started(&program, &part, role)?, place.broker)))
+        part.arguments = std::iter::once(OsString::from(role))
+            .chain(args.iter().cloned())
+            .collect();
+        let guard = spawn(&program, &part)
+            .with_context(|| format!("cannot start {} {role}", program.display()))?;
+        Ok(Some((guard, place.broker)))
     }
-}
 
-/// The program's arguments: the role, then its own.
-fn words(role: &str, args: &[OsString]) -> Vec<OsString> {
-    let role = std::iter::once(OsString::from(role));
-    role.chain(args.iter().cloned()).collect()
-}
-
-/// Whether the program, started without a role, names this one among its roles.
-async fn lists(program: &Path, role: &str) -> bool {
-    let mut command = tokio::process::Command::new(program);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let Ok(Ok(output)) = tokio::time::timeout(GRACE, command.output()).await else {
-        return true; // it is no program of the usual kind: let it run
-    };
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let part_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    said.split(|c| !part_of_a_name(c)).any(|word| word == role)
-}
-
-/// Starts the program behind its guard.
-fn started(program: &Path, part: &Part, role: &str) -> Result<Child> {
-    spawn(program, part).with_context(|| format!("cannot start {} {role}", program.display()))
+    /// An error with the program's own list of roles, unless it names this one there.
+    async fn refuse_unless_listed(&self, program: &Path, role: &str) -> Result<()> {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let Ok(Ok(output)) = tokio::time::timeout(GRACE, command.output()).await else {
+            return Ok(()); // it doesn't list its roles: let it run
+        };
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if said.split(|c| !of_a_name(c)).any(|word| word == role) {
+            return Ok(());
+        }
+        let (number, said) = (&self.chapter.number, said.trim_end());
+        Err(trouble(
+            format!("chapter {number} has no role `{role}`"),
+            format!("name one of its roles; the program says:\n\n{said}"),
+        ))
+    }
 }
 
 /// Starts the program on this terminal, behind a guard that kills it when we are gone.

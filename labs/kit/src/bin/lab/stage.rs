@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anstream::{print, println};
@@ -14,7 +13,7 @@ use kit::manifest::{Role, fill};
 
 use crate::broker;
 use crate::cast::{self, Part};
-use crate::joined;
+use crate::joined::{self, Left};
 use crate::run::{Play, colour};
 use crate::term::{BOLD, DIM, NOTE, TYPE};
 
@@ -26,7 +25,7 @@ pub struct Stage {
     pub broker: Option<Broker>,
     pub parts: Vec<Part>,
     /// Lets others join while it is held.
-    _left: Option<File>,
+    _left: Option<Left>,
 }
 
 /// Where services run: what they find around them.

@@ -1,9 +1,11 @@
 //! Errors as a person reads them: one line what is wrong, one what to do.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anstream::eprintln;
+use kit::run::wrap;
 
 use crate::term::{BAD, BOLD};
 
@@ -37,9 +39,21 @@ pub fn trouble(what: impl Into<String>, mend: impl Into<String>) -> anyhow::Erro
 
 /// Tells a person of `error` and returns the exit code for it.
 pub fn tell(error: &anyhow::Error) -> ExitCode {
-    eprintln!("{BAD}error{BAD:#}: {error:#}");
+    eprintln!("{BAD}error{BAD:#}: {}", laid_out(&format!("{error:#}")));
     if let Some(trouble) = error.downcast_ref::<Trouble>() {
-        eprintln!("  {BOLD}do{BOLD:#}   {}", trouble.mend);
+        eprintln!("  {BOLD}do{BOLD:#}   {}", laid_out(&trouble.mend));
     }
     ExitCode::from(UNKNOWN)
+}
+
+/// The text in lines of a terminal's width, the further ones under the first. In a pipe it
+/// stays as it is, for whoever searches it.
+fn laid_out(text: &str) -> String {
+    const INDENT: usize = 7;
+    if !std::io::stderr().is_terminal() {
+        return text.to_owned();
+    }
+    let paragraphs = text.split('\n');
+    let lines = paragraphs.flat_map(|paragraph| wrap(paragraph, 80 - INDENT));
+    lines.collect::<Vec<_>>().join(&format!("\n{:INDENT$}", ""))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use amq_protocol::frame::{AMQPFrame, parse_frame};
+use amq_protocol::frame::AMQPFrame;
 use amq_protocol::protocol::{AMQPClass, connection::AMQPMethod};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use anyhow::{Context, Result};
@@ -46,17 +46,17 @@ async fn read_greeting(host: &str, port: u16) -> io::Result<Greeting> {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        match parse_frame(bytes.as_slice()) {
-            Ok((_, AMQPFrame::Method(_, AMQPClass::Connection(AMQPMethod::Start(start))))) => {
+        match wiretap::parse(&bytes) {
+            Some(AMQPFrame::Method(_, AMQPClass::Connection(AMQPMethod::Start(start)))) => {
                 return Ok(Greeting {
                     product: text(&start.server_properties, "product"),
                     version: text(&start.server_properties, "version"),
                     cluster_name: text(&start.server_properties, "cluster_name"),
                 });
             }
-            Ok(_) => return Err(io::Error::other("it speaks, but not AMQP 0-9-1")),
-            Err(_) if bytes.starts_with(b"\x01") && bytes.len() < 64 * 1024 => {}
-            Err(_) => return Err(io::Error::other("it answers, but not in AMQP 0-9-1")),
+            Some(_) => return Err(io::Error::other("it speaks, but not AMQP 0-9-1")),
+            None if bytes.starts_with(b"\x01") && bytes.len() < 64 * 1024 => {}
+            None => return Err(io::Error::other("it answers, but not in AMQP 0-9-1")),
         }
     }
 }

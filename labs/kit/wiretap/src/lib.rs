@@ -26,7 +26,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-pub use amqp::Decoder;
+pub use amqp::{Decoder, parse};
 pub use confirms::ConfirmRelay;
 pub use http::{Answer, HttpRelay};
 pub use journal::{Entry, Event, Frame, Journal, Message, Side};
@@ -207,8 +207,9 @@ impl Way {
         let mut end = None;
         while end.is_none() || !delayed.is_empty() {
             input.reserve(READ);
+            let room = end.is_none() && delayed.len() < UNDER_WAY;
             tokio::select! {
-                read = reader.read_buf(&mut input), if end.is_none() && delayed.len() < UNDER_WAY => {
+                read = reader.read_buf(&mut input), if room => {
                     let length = read?;
                     let Some(delay) = self.delay().await? else { break };
                     let whole = match length {

@@ -13,7 +13,6 @@ use std::ffi::OsString;
 use std::fs::{self, DirEntry, File};
 use std::io::{Seek, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,8 +33,25 @@ pub(crate) struct Pressure(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     watches: Mutex<Vec<Weak<Watch>>>,
-    /// What writes to the disk took beyond [`SLOW_WRITE`], in microseconds.
-    disk: AtomicU64,
+    disk: Mutex<Disk>,
+}
+
+/// How slow the disk is.
+#[derive(Debug, Default)]
+struct Disk {
+    /// What all writes took beyond [`SLOW_WRITE`] that have ended.
+    late: Duration,
+    /// Since when one is under way.
+    writing: Option<Instant>,
+}
+
+impl Disk {
+    fn late(&self, now: Instant) -> Duration {
+        let written = self
+            .writing
+            .map(|since| now.saturating_duration_since(since));
+        self.late + written.unwrap_or_default().saturating_sub(SLOW_WRITE)
+    }
 }
 
 /// What is known of the machine during one check.
@@ -79,11 +95,11 @@ impl Pressure {
     pub(crate) fn start(dir: &Path) -> Self {
         let shared = Arc::new(Shared::default());
         let weak = Arc::downgrade(&shared);
-        thread::spawn(move || look(&weak));
+        in_background("pressure", move || look(&weak));
         // A disk that cannot be written to is reported by whoever needs it.
         if let Ok(file) = File::create(dir.join("disk-probe")) {
             let weak = Arc::downgrade(&shared);
-            thread::spawn(move || write(&weak, file));
+            in_background("disk-probe", move || write(&weak, file));
         }
         Self(shared)
     }
@@ -138,6 +154,11 @@ impl Watch {
     }
 }
 
+/// Where no thread can be started nothing is known of the machine.
+fn in_background(name: &str, task: impl FnOnce() + Send + 'static) {
+    let _ = thread::Builder::new().name(name.to_owned()).spawn(task);
+}
+
 /// Nothing that is done under these locks can leave anything half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,21 +171,21 @@ fn write(shared: &Weak<Shared>, mut file: File) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        let began = Instant::now();
+        lock(&shared.disk).writing = Some(Instant::now());
         let written = file
             .rewind()
             .and_then(|()| file.write_all(b"how long does this take?"));
-        if written.and_then(|()| file.sync_all()).is_ok() {
-            let lost = began.elapsed().saturating_sub(SLOW_WRITE).as_micros();
-            let lost = u64::try_from(lost).unwrap_or(u64::MAX);
-            shared.disk.fetch_add(lost, Ordering::Relaxed);
-        }
+        // One that failed took its time, too.
+        let _ = written.and_then(|()| file.sync_all());
+        let mut disk = lock(&shared.disk);
+        disk.late = disk.late(Instant::now());
+        disk.writing = None;
     }
 }
 
 /// Looks at the machine, again and again, and tells all who watch.
 fn look(shared: &Weak<Shared>) {
-    let mut last = Look::now(&[], 0);
+    let mut last = Look::now(&[], &Mutex::default());
     loop {
         thread::sleep(TICK);
         let Some(shared) = shared.upgrade() else {
@@ -173,7 +194,7 @@ fn look(shared: &Weak<Shared>) {
         let mut watches = lock(&shared.watches);
         watches.retain(|watch| watch.strong_count() > 0);
         let watches: Vec<_> = watches.iter().filter_map(Weak::upgrade).collect();
-        let look = Look::now(&watches, shared.disk.load(Ordering::Relaxed));
+        let look = Look::now(&watches, &shared.disk);
         for watch in watches {
             let sample = last.until(&look, &lock(&watch.programs));
             lock(&watch.samples).push(sample);
@@ -189,7 +210,7 @@ struct Look {
     /// The processor time of all programs of the run, those that have ended among them.
     ours: Duration,
     machine: Option<Machine>,
-    disk: u64,
+    disk: Duration,
 }
 
 /// How long each thread of a program has waited for a processor, ever.
@@ -204,7 +225,7 @@ struct Machine {
 }
 
 impl Look {
-    fn now(watches: &[Arc<Watch>], disk: u64) -> Self {
+    fn now(watches: &[Arc<Watch>], disk: &Mutex<Disk>) -> Self {
         let at = Instant::now();
         let all = |of: fn(&Watch) -> &Mutex<Vec<i32>>| -> HashSet<i32> {
             let pids = watches.iter().flat_map(|watch| lock(of(watch)).clone());
@@ -221,7 +242,7 @@ impl Look {
             machine: fs::read_to_string("/proc/stat")
                 .ok()
                 .and_then(|text| machine(&text)),
-            disk,
+            disk: lock(disk).late(at),
         }
     }
 
@@ -244,7 +265,7 @@ impl Look {
             waited: waited.min(length),
             ours,
             others,
-            disk: Duration::from_micros(next.disk - self.disk),
+            disk: next.disk.saturating_sub(self.disk),
         }
     }
 

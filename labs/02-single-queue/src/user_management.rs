@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, ServiceConfig};
 use anyhow::Result;
-use common::{http, settings, shutdown};
+use common::{http, logging, settings, shutdown};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -53,7 +53,8 @@ async fn save(publisher: Data<Publisher>, body: Json<NewUser>) -> actix_web::Res
     let user_id = Uuid::new_v4();
     let saved = Saved { user_id, name };
     if let Err(error) = publisher.publish(user_id, &saved).await {
-        log::error!("user {user_id} is not published: {error:#}");
+        let why = logging::causes(&error);
+        log::error!("user {user_id} is not published: {why}");
         let text = "the user cannot be passed on just now; try again";
         return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
     }

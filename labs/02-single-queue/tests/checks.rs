@@ -14,7 +14,7 @@ use lapin::types::FieldTable;
 use rand::RngExt;
 use serde_json::json;
 
-use broker::{broker_restart, late_broker};
+use broker::{broker_restart, late_broker, silent_broker};
 use consumer::{
     ack_after_record, broken_message, consumer_down, killed_consumer, prefetch, sigterm,
 };
@@ -44,6 +44,8 @@ kit::main!(Checks {
         check!(queue_gone, HOLE 4, "a message that no queue takes is no success"),
         check!(returned, HOLE 4, "a returned message is never another viewer's success"),
         check!(late_broker, HOLE 1, "services started before the broker wait for it").early(),
+        check!(silent_broker, HOLE 1, "a call that is given up leaves no thread and no socket")
+            .patient(),
         check!(broker_restart, HOLE 7, "a restarted broker: both go on, nothing is lost").early(),
         check!(bad_request, HOLE 4, "a bad request publishes nothing"),
         check!(sigterm, HOLE 7, "SIGTERM: the message in hand is finished first"),
@@ -57,6 +59,15 @@ async fn recorded(lab: Lab) -> Outcome {
     let expected = "all 3 views recorded under the ids that their viewers were given";
     all_recorded(&lab, &history, expected, &ids).await?;
 
+    let said = lab.journal().methods("history", "connection.start-ok");
+    let name = said.first().map(|frame| &frame.args["connection_name"]);
+    fail(
+        "history's connection is called `history`",
+        format!("{name:?}"),
+    )
+    .because("the broker's list of connections otherwise shows ports only")
+    .hole(1)
+    .unless(name.is_some_and(|name| name == "history"))?;
     let published = lab.journal().methods("video-streaming", "basic.publish");
     for message in published.iter().filter_map(|frame| frame.message.as_ref()) {
         let kind = message.content_type.as_deref();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use common::command_line::{HIGHEST_RATE, rate};
-use common::{settings, shutdown};
+use common::{logging, settings, shutdown};
 use lapin::{BasicProperties, Channel};
 use messaging::{Outlet, hopeless};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -78,7 +78,8 @@ async fn deliver(outlet: &Outlet, mut jobs: Vec<Job>, shutdown: &CancellationTok
                 return Err(error.context(format!("{} job(s) not confirmed", jobs.len())));
             }
             Err(error) => {
-                log::warn!("{} job(s) have to be sent again: {error:#}", jobs.len());
+                let why = logging::causes(&error);
+                log::warn!("{} job(s) have to be sent again: {why}", jobs.len());
                 outlet.renew().await;
                 shutdown.run_until_cancelled(sleep(PAUSE)).await;
             }

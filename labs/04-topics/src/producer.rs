@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use common::command_line::rate;
-use common::{settings, shutdown};
+use common::{logging, settings, shutdown};
 use lapin::Channel;
 use lapin::types::ShortString;
 use messaging::{Outlet, hopeless};
@@ -125,7 +125,10 @@ impl Producer {
                 Err(error) if hopeless(&error) || self.shutdown.is_cancelled() => {
                     return Err(error.context(place::of(&self.url)));
                 }
-                Err(error) => log::warn!("message {}: {error:#}; sending it again", message.id),
+                Err(error) => {
+                    let why = logging::causes(&error);
+                    log::warn!("message {}: {why}; sending it again", message.id);
+                }
             }
             self.outlet.renew().await;
             self.shutdown.run_until_cancelled(sleep(PAUSE)).await;

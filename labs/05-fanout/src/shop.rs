@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, ServiceConfig};
 use anyhow::Result;
-use common::{http, settings, shutdown};
+use common::{http, logging, settings, shutdown};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;

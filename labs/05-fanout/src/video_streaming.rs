@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use anyhow::Result;
-use common::{http, settings, shutdown, video};
+use common::{http, logging, settings, shutdown, video};
 use uuid::Uuid;
 
 use crate::exchange::VIEWED;
@@ -34,7 +34,8 @@ async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
         video_path: video::PATH.to_owned(),
     };
     if let Err(error) = publisher.publish(id, &viewed).await {
-        log::error!("view {id} is not published: {error:#}");
+        let why = logging::causes(&error);
+        log::error!("view {id} is not published: {why}");
         let text = "no film just now: the view cannot be passed on; try again";
         return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
     }

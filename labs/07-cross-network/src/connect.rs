@@ -1,6 +1,7 @@
 //! One try to connect to the broker.
 
 use anyhow::{Context, Result};
+use common::logging;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPUri, AMQPUserInfo};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
@@ -15,6 +16,8 @@ pub async fn connect(broker: &Broker) -> Result<Connection> {
     Ok(connection)
 }
 
+/// With `connector::connect`, and not lapin's own `Connection::connect_uri`: that one, given up
+/// by a timeout, keeps a thread and a socket for ever.
 async fn attempt(broker: &Broker) -> Result<Connection> {
     // HOLE 2: the address from its fields, with a heartbeat; one timeout around it all.
     todo!("HOLE 2: connect, with a heartbeat and within the timeout")

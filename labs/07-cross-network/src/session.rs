@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use common::logging;
 use lapin::Connection;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,7 @@ pub async fn keep(
             Err(error) if hopeless(&error) => return Err(error),
             Err(error) => {
                 let pause = backoff.pause(Duration::ZERO);
-                log::warn!("{error:#}; trying again in {pause:.1?}");
+                log::warn!("{}; trying again in {pause:.1?}", logging::causes(&error));
                 sleep(pause).await;
             }
         }

@@ -15,8 +15,8 @@ use login::{as_told, least_privilege, missing, refused};
 use queue::{consumer_away, duplicate, effect_first, far_away, no_id, sigterm};
 use returned::returned;
 use trouble::{
-    broker_restart, closed_by_operator, late_broker, late_queue, new_trouble, silent_broker,
-    unknown_name,
+    broker_restart, closed_by_operator, full_vhost, given_up, late_broker, late_queue, new_trouble,
+    silent_broker, unknown_name,
 };
 
 kit::main!(Checks {
@@ -31,7 +31,9 @@ kit::main!(Checks {
         check!(as_told, HOLE 2, "it logs in as it is told, with any password, and sets the heartbeat"),
         check!(consumer_away, HOLE 2, "the consumer is down, the producer works: nothing is lost"),
         check!(silent_broker, HOLE 2, "a broker that takes the call and says nothing: hung up on"),
+        check!(given_up, HOLE 2, "a call that is given up leaves no thread and no socket").patient(),
         check!(refused, HOLE 3, "wrong password, no such vhost, no right: one login, then the end"),
+        check!(full_vhost, HOLE 3, "a vhost that has no room for it now: called again").patient(),
         check!(late_broker, HOLE 4, "a late broker is called more and more rarely, by each in its time")
             .patient(),
         check!(late_queue, HOLE 5, "a queue that is missing makes no storm of logins").patient(),

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings;
+use crate::{logging, settings};
 
 /// The largest JSON body that a service takes, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
@@ -112,7 +112,7 @@ pub fn error(status: StatusCode, text: impl Display) -> Error {
 
 /// Our own failure: the log gets the whole story, the client a 500 without our paths in it.
 pub fn internal(cause: anyhow::Error) -> Error {
-    log::error!("{cause:#}");
+    log::error!("{}", logging::causes(&cause));
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "this service failed; its log says more",

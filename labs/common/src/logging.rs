@@ -1,15 +1,19 @@
 //! Logging to standard error, one line an event: `12:04:11.123 INFO  history: text`.
 
 use std::io::Write;
+use std::sync::OnceLock;
 
+use anyhow::Error;
 use env_logger::Builder;
 use log::LevelFilter;
+
+static NAME: OnceLock<String> = OnceLock::new();
 
 /// Logs as `name` from now on, at level info or as `RUST_LOG` says
 /// (`RUST_LOG=info,lapin=debug` for what lapin has to tell). Times are UTC. A second
 /// call changes nothing.
 pub fn init(name: impl Into<String>) {
-    let name = name.into();
+    let name = NAME.get_or_init(|| name.into());
     let outcome = Builder::new()
         .filter_level(LevelFilter::Info)
         // Actix tells of each of its threads at level info; that says nothing of the service.
@@ -45,6 +49,28 @@ pub fn excerpt(body: &[u8]) -> String {
     }
 }
 
+/// What [`init`] was given, which tells this program from others: `worker ada`. A connection
+/// should have the same name, so that the broker's list of connections can be read.
+#[must_use]
+pub fn name() -> &'static str {
+    NAME.get().map_or("", String::as_str)
+}
+
+/// The error and its causes on one line, each said once. `{error:#}` of a broker's error says
+/// the same twice: lapin's errors hold the text of their causes.
+#[must_use]
+pub fn causes(error: &Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line += &format!(": {cause}");
+        }
+    }
+    line
+}
+
 /// `12:04:11.123` out of `2026-01-31T12:04:11.123Z`.
 fn clock(timestamp: &str) -> &str {
     timestamp
@@ -66,6 +92,15 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_that_was_quoted_is_not_told_again() {
+        let quoted = anyhow::anyhow!("no such vhost").context("refused: no such vhost");
+        assert_eq!(
+            causes(&quoted.context("cannot connect")),
+            "cannot connect: refused: no such vhost"
+        );
+    }
 
     #[test]
     fn only_the_time_of_day_is_shown() {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 /// The role that the first argument names, with logging set up in its name.
 ///
@@ -28,24 +28,10 @@ pub fn exit_code(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{}", in_one_line(&error));
+            log::error!("{}", crate::logging::causes(&error));
             ExitCode::FAILURE
         }
     }
-}
-
-/// The error and its causes, without those that the one before has quoted: lapin's errors hold
-/// the text of their causes.
-fn in_one_line(error: &Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.ends_with(&cause) {
-            line += &format!(": {cause}");
-        }
-    }
-    line
 }
 
 fn choose(roles: &[&'static str], wanted: Option<&str>) -> Result<&'static str, String> {
@@ -64,15 +50,6 @@ mod tests {
     use super::*;
 
     const ROLES: &[&str] = &["history", "video-streaming"];
-
-    #[test]
-    fn a_cause_that_was_quoted_is_not_told_again() {
-        let quoted = anyhow::anyhow!("no such vhost").context("refused: no such vhost");
-        assert_eq!(
-            in_one_line(&quoted.context("cannot connect")),
-            "cannot connect: refused: no such vhost"
-        );
-    }
 
     #[test]
     fn a_wrong_role_lists_the_roles() {

@@ -163,6 +163,17 @@ impl Process {
         }
     }
 
+    /// How many of its threads are called `name`; 0 where the system does not say, as on macOS.
+    #[must_use]
+    pub fn threads(&self, name: &str) -> usize {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+            return 0;
+        };
+        let names = threads.flatten().map(|one| one.path().join("comm"));
+        let names = names.filter_map(|path| std::fs::read_to_string(path).ok());
+        names.filter(|one| one.trim_end() == name).count()
+    }
+
     /// What it printed.
     #[must_use]
     pub fn output(&self) -> String {

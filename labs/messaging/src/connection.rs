@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use common::logging;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::{sleep, timeout};
@@ -30,7 +31,8 @@ pub async fn connect(url: &str) -> Result<Connection> {
     loop {
         match try_connect(&uri).await {
             Err(error) if !hopeless(&error) => {
-                log::warn!("no broker yet: {error:#}; trying again in {pause:?}");
+                let why = logging::causes(&error);
+                log::warn!("no broker yet: {why}; trying again in {pause:?}");
             }
             outcome => return outcome,
         }
@@ -40,8 +42,9 @@ pub async fn connect(url: &str) -> Result<Connection> {
 }
 
 async fn try_connect(uri: &AMQPUri) -> Result<Connection> {
-    let connecting = Connection::connect_uri(uri.clone(), ConnectionProperties::default());
-    let connection = timeout(PATIENCE, connecting)
+    let properties = ConnectionProperties::default().with_connection_name(logging::name().into());
+    // Not lapin's own `connect_uri`: given up, it would keep a thread and a socket.
+    let connection = timeout(PATIENCE, connector::connect(uri.clone(), properties))
         .await
         .with_context(|| format!("no answer within {PATIENCE:?}"))?
         .context("cannot connect")?;

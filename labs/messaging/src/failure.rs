@@ -10,6 +10,14 @@ const ACCESS_REFUSED: u16 = 403; // wrong password, or a right that this user do
 const PRECONDITION_FAILED: u16 = 406; // it is there already, and not as we declare it
 const NOT_ALLOWED: u16 = 530; // above all: no such vhost
 
+/// Words of RabbitMQ's (3.10 to 4.3) for a refusal that passes, although its code is one of
+/// those above. AMQP says also which method was refused; lapin 4.12 keeps code and text only.
+const PASSES: [&str; 3] = [
+    "delivery acknowledgement on channel", // 406: we acked too late; the message is requeued
+    "unknown delivery tag",                // 406: acked twice; on a new channel the tags begin anew
+    " limit ", // 530 and 406: as many connections, channels or queues as may be, for now
+];
+
 /// The broker's address cannot be read. Says nothing of it, as it has a password in it.
 #[derive(Debug)]
 pub(crate) struct Unreadable;
@@ -23,7 +31,8 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// Whether trying again cannot help: the broker has understood us, and said no. A network
-/// that fails, a broker that is down, a queue that somebody has deleted: all these pass.
+/// that fails, a broker that is down, a queue that somebody has deleted, a limit that is reached,
+/// an ack that came too late: all these pass.
 ///
 /// Looks for lapin's error among the causes, so add words with `context`, which keeps them.
 #[must_use]
@@ -35,10 +44,12 @@ pub fn hopeless(error: &Error) -> bool {
         .chain()
         .find_map(|cause| cause.downcast_ref::<lapin::Error>());
     match lapin.map(lapin::Error::kind) {
-        Some(ErrorKind::ProtocolError(error)) => matches!(
-            error.get_id(),
-            ACCESS_REFUSED | PRECONDITION_FAILED | NOT_ALLOWED
-        ),
+        Some(ErrorKind::ProtocolError(said)) => {
+            let code = said.get_id();
+            let text = said.get_message().as_str();
+            [ACCESS_REFUSED, PRECONDITION_FAILED, NOT_ALLOWED].contains(&code)
+                && !PASSES.iter().any(|words| text.contains(words))
+        }
         _ => false,
     }
 }
@@ -51,8 +62,44 @@ mod tests {
     use super::*;
 
     fn answered(kind: impl Into<lapin::protocol::AMQPErrorKind>) -> Error {
-        let answer = AMQPError::new(kind.into(), "said the broker".into());
+        said(kind, "said the broker")
+    }
+
+    fn said(kind: impl Into<lapin::protocol::AMQPErrorKind>, text: &str) -> Error {
+        let answer = AMQPError::new(kind.into(), text.into());
         lapin::Error::from(ErrorKind::ProtocolError(answer)).into()
+    }
+
+    /// What RabbitMQ 3.10.8 and 4.3.6 answered on 2026-11-25.
+    #[test]
+    fn the_same_code_may_pass_or_not() {
+        let not_allowed = |text: &str| hopeless(&said(AMQPHardError::NOTALLOWED, text));
+        for passes in [
+            "NOT_ALLOWED - access to vhost 'lim' refused for user 'guest': connection limit (0) is reached",
+            "NOT_ALLOWED - connection refused for user 'ada': user connection limit (0) is reached",
+            "NOT_ALLOWED - number of channels opened for user 'ada' has reached the maximum allowed user limit of (0)",
+        ] {
+            assert!(!not_allowed(passes), "{passes}");
+        }
+        assert!(not_allowed("NOT_ALLOWED - vhost nowhere not found"));
+        assert!(not_allowed(
+            "NOT_ALLOWED - access to vhost '/' refused for user 'ada'"
+        ));
+        let failed = |text: &str| hopeless(&said(AMQPSoftError::PRECONDITIONFAILED, text));
+        for passes in [
+            "PRECONDITION_FAILED - delivery acknowledgement on channel 8 timed out. Timeout value used: 2000 ms. This timeout value can be configured, see consumers doc guide to learn more",
+            "PRECONDITION_FAILED - unknown delivery tag 1",
+            "PRECONDITION_FAILED - cannot declare queue 'a': queue limit in vhost 'lim' (0) is reached",
+        ] {
+            assert!(!failed(passes), "{passes}");
+        }
+        for stays in [
+            "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'plain' in vhost '/': received 'false' but current is 'true'",
+            "PRECONDITION_FAILED - invalid arg 'x-delivery-limit' for queue 'bad' in vhost '/': \"expected integer, got longstr\"",
+            "PRECONDITION_FAILED - message size 17825792 is larger than configured max size 16777216",
+        ] {
+            assert!(failed(stays), "{stays}");
+        }
     }
 
     #[test]
@@ -67,6 +114,15 @@ mod tests {
         let in_context: Result<(), _> = Err(answered(AMQPHardError::NOTALLOWED));
         let in_context = in_context.context("cannot connect").context("no way");
         assert!(in_context.is_err_and(|error| hopeless(&error)));
+    }
+
+    #[test]
+    fn a_refusal_is_told_once() {
+        let text = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.";
+        let refused: Result<(), _> = Err(said(AMQPSoftError::ACCESSREFUSED, text));
+        let refused = refused.context("cannot connect").expect_err("refused");
+        let told = common::logging::causes(&refused);
+        assert_eq!(told.matches(text).count(), 1, "{told}");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use common::logging;
 use lapin::Connection;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,7 @@ pub async fn keep(
                 return Ok(());
             }
             Err(error) if hopeless(&error) => return Err(error),
-            Err(error) => log::warn!("{error:#}; beginning again"),
+            Err(error) => log::warn!("{}; beginning again", logging::causes(&error)),
         }
         shutdown.run_until_cancelled(sleep(PAUSE)).await;
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use common::logging;
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::{sleep, timeout};
 
@@ -23,7 +25,10 @@ pub async fn connect(url: &str) -> Connection {
     loop {
         match try_connect(url).await {
             Ok(connection) => return connection,
-            Err(error) => log::warn!("no broker yet: {error:#}; trying again in {pause:?}"),
+            Err(error) => {
+                let why = logging::causes(&error);
+                log::warn!("no broker yet: {why}; trying again in {pause:?}");
+            }
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -33,8 +38,14 @@ pub async fn connect(url: &str) -> Connection {
 
 /// One try. No error of it holds the URL, which has the password in it.
 async fn try_connect(url: &str) -> Result<Connection> {
-    let connecting = Connection::connect(url, ConnectionProperties::default());
-    let connection = timeout(PATIENCE, connecting)
+    // The parser's own words are left out: they may quote a part of the URL.
+    let uri: AMQPUri = url
+        .parse()
+        .map_err(|_| anyhow!("AMQP_URL cannot be read"))?;
+    // The broker's management page shows the name.
+    let properties = ConnectionProperties::default().with_connection_name(logging::name().into());
+    // Not lapin's own `Connection::connect`: given up, it would keep a thread and a socket.
+    let connection = timeout(PATIENCE, connector::connect(uri, properties))
         .await
         .with_context(|| format!("no answer within {PATIENCE:?}"))?
         .context("cannot connect")?;

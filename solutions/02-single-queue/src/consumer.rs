@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use common::logging;
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
@@ -53,7 +54,8 @@ pub async fn run(
         match consume(&connection, queue, shutdown, &handle).await {
             Ok(()) => connection.close(200, "stopping".into()).await?,
             Err(error) => {
-                log::warn!("no longer consuming `{queue}`: {error:#}; consuming again");
+                let why = logging::causes(&error);
+                log::warn!("no longer consuming `{queue}`: {why}; consuming again");
                 shutdown.run_until_cancelled(sleep(PAUSE)).await;
             }
         }

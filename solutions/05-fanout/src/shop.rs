@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, ServiceConfig};
 use anyhow::Result;
-use common::{http, settings, shutdown};
+use common::{http, logging, settings, shutdown};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -60,7 +60,8 @@ async fn sell(publisher: Data<Publisher>, order: Json<Order>) -> actix_web::Resu
     };
     let id = sale.sale_id;
     if let Err(error) = publisher.publish(id, &sale).await {
-        log::error!("sale {id} is not published: {error:#}");
+        let why = logging::causes(&error);
+        log::error!("sale {id} is not published: {why}");
         let text = format!("nothing is sold for certain; try again with \"saleId\": \"{id}\"");
         return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
     }

@@ -10,7 +10,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use anyhow::{Result, bail};
-use common::{http, settings, shutdown};
+use common::{http, logging, settings, shutdown};
 use serde_json::json;
 use tokio::try_join;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ async fn user(caller: Data<Caller>, id: Path<u32>) -> actix_web::Result<HttpResp
             (StatusCode::GATEWAY_TIMEOUT, text.to_owned())
         }
         Err(NoAnswer::Disconnected(error)) => {
-            log::error!("user {id}: {error:#}");
+            log::error!("user {id}: {}", logging::causes(&error));
             let text = "the user service cannot be reached just now; try again";
             (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
         }

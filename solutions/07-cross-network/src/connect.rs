@@ -1,6 +1,7 @@
 //! One try to connect to the broker.
 
 use anyhow::{Context, Result};
+use common::logging;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPUri, AMQPUserInfo};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
@@ -15,6 +16,8 @@ pub async fn connect(broker: &Broker) -> Result<Connection> {
     Ok(connection)
 }
 
+/// With `connector::connect`, and not lapin's own `Connection::connect_uri`: that one, given up
+/// by a timeout, keeps a thread and a socket for ever.
 async fn attempt(broker: &Broker) -> Result<Connection> {
     // HOLE 2: the address from its fields, with a heartbeat; one timeout around it all.
     let uri = AMQPUri {
@@ -33,8 +36,8 @@ async fn attempt(broker: &Broker) -> Result<Connection> {
         },
         ..AMQPUri::default()
     };
-    let connecting = Connection::connect_uri(uri, ConnectionProperties::default());
-    timeout(broker.connect_timeout, connecting)
+    let properties = ConnectionProperties::default().with_connection_name(logging::name().into());
+    timeout(broker.connect_timeout, connector::connect(uri, properties))
         .await
         .with_context(|| format!("no answer within {:?}", broker.connect_timeout))?
         .context("cannot connect")

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use common::logging;
 use lapin::Connection;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,7 @@ pub async fn keep(
             Err(error) => error,
         };
         let pause = backoff.pause(begun.elapsed());
-        log::warn!("{error:#}; trying again in {pause:.1?}");
+        log::warn!("{}; trying again in {pause:.1?}", logging::causes(&error));
         shutdown.run_until_cancelled(sleep(pause)).await;
     }
     Ok(())

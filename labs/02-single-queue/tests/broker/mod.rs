@@ -1,6 +1,6 @@
 //! What both sides must be able to take of the broker.
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, fail};
+use kit::check::{Lab, Outcome, PATIENCE, Seen, SilentBroker, fail};
 
 use super::flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, watch, watch_all};
 
@@ -42,6 +42,14 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     let expected = "a view is recorded once the broker is there";
     all_recorded(&lab, &history, expected, &[id]).await?;
     Ok(())
+}
+
+pub async fn silent_broker(lab: Lab) -> Outcome {
+    let silent = SilentBroker::listen().await?;
+    let history = lab.service("history").await?;
+    let history = history.with("AMQP_URL", silent.url());
+    history.start().await?;
+    silent.leaves_nothing(&lab, &history, 1).await
 }
 
 pub async fn broker_restart(lab: Lab) -> Outcome {

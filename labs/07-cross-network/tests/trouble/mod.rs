@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail};
+use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, fail};
 use kit::guard::Exit;
 use kit::wiretap::{Frame, Side};
 
@@ -25,6 +25,27 @@ pub async fn silent_broker(lab: Lab) -> Outcome {
     // A frozen broker's kernel goes on taking calls.
     called(&lab, &consumer, 3).await?;
     consumer.tap().restore();
+    lab.consumers(MESSAGES, 1).await
+}
+
+pub async fn given_up(lab: Lab) -> Outcome {
+    let silent = SilentBroker::listen().await?;
+    let consumer = consumer(&lab, "consumer", &[]).await?;
+    let consumer = consumer
+        .with("BROKER_PORT", silent.port())
+        .with("BROKER_CONNECT_TIMEOUT_MS", SHORT);
+    consumer.launch().await?;
+    silent.leaves_nothing(&lab, &consumer, 2).await
+}
+
+pub async fn full_vhost(lab: Lab) -> Outcome {
+    lab.topology(TOPOLOGY).await?;
+    lab.limit_connections(Some(0)).await?;
+    let consumer = consumer(&lab, "consumer", &[]).await?;
+    consumer.launch().await?;
+    // 530, as for a vhost that is not there: only the text tells the two apart.
+    called(&lab, &consumer, 2).await?;
+    lab.limit_connections(None).await?;
     lab.consumers(MESSAGES, 1).await
 }
 

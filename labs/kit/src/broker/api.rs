@@ -131,6 +131,16 @@ impl Api {
             .with_context(|| format!("cannot give user {user} rights in vhost {vhost}"))
     }
 
+    pub async fn limit_connections(&self, vhost: &str, most: Option<u32>) -> Result<()> {
+        let body = json!({ "value": most.map_or(-1, i64::from) }); // negative: no limit
+        self.put(
+            &format!("vhost-limits/{}/max-connections", encode(vhost)),
+            &body,
+        )
+        .await
+        .with_context(|| format!("cannot limit the connections to vhost {vhost}"))
+    }
+
     pub async fn import(&self, vhost: &str, definitions: &Value) -> Result<()> {
         let path = format!("definitions/{}", encode(vhost));
         self.give(Method::POST, &path, definitions)

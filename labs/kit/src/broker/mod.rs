@@ -334,6 +334,15 @@ impl Broker {
         self.api.permit(user, vhost, rights).await
     }
 
+    /// Limits how many connections a vhost takes; `None`: no limit. One too many is told 530,
+    /// NOT_ALLOWED.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn limit_connections(&self, vhost: &str, most: Option<u32>) -> Result<()> {
+        self.api.limit_connections(vhost, most).await
+    }
+
     /// Closes the connections to a vhost that are listed, which new ones are a moment after
     /// they were opened, and gives how many. Each is told 320, CONNECTION_FORCED.
     ///

@@ -239,6 +239,15 @@ impl Lab {
         Ok(closed)
     }
 
+    /// Limits how many connections this room's vhost takes; `None`: as many as there come.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not do it.
+    pub async fn limit_connections(&self, most: Option<u32>) -> Outcome {
+        let broker = self.need_broker()?;
+        Ok(broker.limit_connections(self.vhost(), most).await?)
+    }
+
     /// The rights that the program under check says its users need.
     ///
     /// # Errors

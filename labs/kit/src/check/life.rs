@@ -155,6 +155,16 @@ impl Service {
         })
     }
 
+    /// How many of its threads are called `name`; 0 where the system does not say, as on macOS.
+    ///
+    /// # Errors
+    /// A failure when it has ended by itself.
+    pub fn threads(&self, name: &str) -> Outcome<usize> {
+        self.0.lab.all_well()?;
+        let process = self.0.process.borrow();
+        Ok(process.as_ref().map_or(0, |process| process.threads(name)))
+    }
+
     /// Lets it go on.
     ///
     /// # Errors

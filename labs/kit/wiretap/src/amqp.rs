@@ -266,7 +266,10 @@ fn describe_connection(method: &connection::AMQPMethod) -> (&'static str, Value)
     use connection::AMQPMethod as M;
     match method {
         M::Start(_) => ("connection.start", json!({})),
-        M::StartOk(_) => ("connection.start-ok", json!({})),
+        M::StartOk(m) => (
+            "connection.start-ok",
+            json!({"connection_name": plain(&m.client_properties)["connection_name"]}),
+        ),
         M::Tune(m) => ("connection.tune", json!({"heartbeat": m.heartbeat})),
         M::TuneOk(m) => ("connection.tune-ok", json!({"heartbeat": m.heartbeat})),
         M::Open(m) => ("connection.open", json!({"vhost": m.virtual_host.as_str()})),

@@ -45,10 +45,10 @@ impl Publisher {
             self.put_back(channel).await;
             Ok(())
         };
-        let outcome = match timeout(PATIENCE, sending).await {
-            Ok(outcome) => outcome,
-            Err(_) => bail!("the broker has not confirmed message {id} within {PATIENCE:?}"),
-        };
+        let outcome = timeout(PATIENCE, sending)
+            .await
+            .with_context(|| format!("no confirm for message {id} within {PATIENCE:?}"))
+            .flatten();
         if outcome.is_err() {
             // Whatever is wrong, the next message gets a new connection and a new channel.
             *self.open.lock().await = None;
@@ -68,6 +68,7 @@ impl Publisher {
                 idle: Vec::new(),
             }),
         };
+        open.idle.retain(|channel| channel.status().connected());
         match open.idle.pop() {
             Some(channel) => Ok(channel),
             None => self.prepare(&open.connection).await,

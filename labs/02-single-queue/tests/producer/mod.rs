@@ -10,7 +10,6 @@ use lapin::types::FieldTable;
 use rand::RngExt;
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::flixtube::{VIEWED, all_recorded, consuming_history, told, watch};
 
@@ -183,10 +182,10 @@ async fn first_returned(
     .await?;
     declare_queue(lab).await?;
     (1..VIEWERS).for_each(|_| view());
-    let since = Instant::now();
+    let span = lab.span();
     let why = "the broker confirms each message";
     lab.eventually("20 views are published", why, async || {
-        let all = relay.held() == held + VIEWERS || since.elapsed() > TOGETHER;
+        let all = relay.held() == held + VIEWERS || span.exceeds(TOGETHER);
         Ok(Seen::when(all, || "some are missing".to_owned()))
     })
     .await?;

@@ -8,7 +8,6 @@ use kit::guard::Exit;
 use kit::wiretap::{ConfirmRelay, Frame, Side};
 use lapin::Channel;
 use lapin::types::FieldTable;
-use tokio::time::Instant;
 
 use super::net::{MESSAGES, PRODUCER, TOPOLOGY, called, party};
 
@@ -77,9 +76,9 @@ async fn all_due(lab: &Lab, producer: &Service) -> Outcome {
     producer.tap().black_hole(Side::Server);
     producer.begin().await?;
     called(lab, producer, 1).await?;
-    let since = Instant::now();
+    let span = lab.span();
     lab.eventually("all messages are due", "time passes", async || {
-        Ok(Seen::when(since.elapsed() > DUE, || "not yet".to_owned()))
+        Ok(Seen::when(span.exceeds(DUE), || "not yet".to_owned()))
     })
     .await?;
     producer.tap().restore();

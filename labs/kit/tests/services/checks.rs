@@ -23,7 +23,7 @@ const WORK: Duration = Duration::from_millis(250);
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The service: answers `GET /health`, dies of `GET /die`, comes to a hole at `GET /hole`,
-/// says `done` after `GET /work`, and never ends with `GET /spin`.
+/// says `done` after `GET /work`, and never after `GET /toil` or, on all cores, `GET /spin`.
 pub fn serve() -> ExitCode {
     let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -42,11 +42,14 @@ pub fn serve() -> ExitCode {
         if line.contains("/work") {
             std::thread::spawn(work);
         }
-        if line.contains("/spin") {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            for _ in 0..2 * cores {
-                std::thread::spawn(|| while ran() < Duration::MAX {});
-            }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let endless = match () {
+            () if line.contains("/toil") => 1,
+            () if line.contains("/spin") => 2 * cores,
+            () => 0,
+        };
+        for _ in 0..endless {
+            std::thread::spawn(|| while ran() < Duration::MAX {});
         }
         assert!(
             !line.contains("/hole"),
@@ -184,7 +187,7 @@ async fn works(lab: Lab) -> Outcome {
 }
 
 async fn never_works(lab: Lab) -> Outcome {
-    asked(&lab, "/work", "more than done").await
+    asked(&lab, "/toil", "done").await
 }
 
 async fn spins(lab: Lab) -> Outcome {

@@ -155,7 +155,7 @@ impl Run {
             let took = since.elapsed();
             match verdict {
                 Verdict::Proved => now.passed(name, took),
-                // A machine that was too busy for it may be idle later.
+                // A machine that was too busy for it may be idle at the end.
                 Verdict::Unknown(_) if !waiting.again => now.waiting.push_back(Waiting {
                     again: true,
                     ..waiting
@@ -166,18 +166,14 @@ impl Run {
         }
     }
 
-    /// The first proof for which all is built; waits for it, and gives none when none is left.
+    /// The first proof that can be tried; waits for one, and gives none when none is left.
     fn next(&self) -> Option<Waiting> {
         let mut now = self.now();
         loop {
             if now.waiting.is_empty() {
                 return None;
             }
-            let is_built = |&place: &usize| now.built[place].is_some();
-            let ready = now
-                .waiting
-                .iter()
-                .position(|waiting| waiting.proof.needs.iter().all(is_built));
+            let ready = now.waiting.iter().position(|waiting| now.is_ready(waiting));
             if let Some(waiting) = ready.and_then(|place| now.waiting.remove(place)) {
                 let name = waiting.proof.name.clone();
                 now.running.push((name, Instant::now()));
@@ -212,6 +208,18 @@ impl Run {
 }
 
 impl Now {
+    /// Whether all is built for a proof. One without a verdict is tried again at the very end,
+    /// alone: when this run itself keeps the machine least busy.
+    fn is_ready(&self, waiting: &Waiting) -> bool {
+        match waiting.again {
+            true => self.running.is_empty() && self.waiting.iter().all(|other| other.again),
+            false => {
+                let mut needs = waiting.proof.needs.iter();
+                needs.all(|&place| self.built[place].is_some())
+            }
+        }
+    }
+
     fn done(&self) -> usize {
         self.passed + self.failed.len()
     }

@@ -44,7 +44,7 @@ kit::main!(Checks {
         check!(queue_gone, HOLE 4, "a message that no queue takes is no success"),
         check!(returned, HOLE 4, "a returned message is never another viewer's success"),
         check!(late_broker, HOLE 1, "services started before the broker wait for it").early(),
-        check!(silent_broker, HOLE 1, "a call that is given up leaves no thread and no socket")
+        check!(silent_broker, HOLE 1, "a connection attempt that times out leaves nothing behind")
             .patient(),
         check!(broker_restart, HOLE 7, "a restarted broker: both go on, nothing is lost").early(),
         check!(bad_request, HOLE 4, "a bad request publishes nothing"),

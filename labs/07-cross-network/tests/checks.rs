@@ -31,7 +31,7 @@ kit::main!(Checks {
         check!(as_told, HOLE 2, "it logs in as it is told, with any password, and sets the heartbeat"),
         check!(consumer_away, HOLE 2, "the consumer is down, the producer works: nothing is lost"),
         check!(silent_broker, HOLE 2, "a broker that takes the call and says nothing: hung up on"),
-        check!(given_up, HOLE 2, "a call that is given up leaves no thread and no socket").patient(),
+        check!(given_up, HOLE 2, "a connection attempt that times out leaves nothing behind").patient(),
         check!(refused, HOLE 3, "wrong password, no such vhost, no right: one login, then the end"),
         check!(full_vhost, HOLE 3, "a vhost that has no room for it now: called again").patient(),
         check!(late_broker, HOLE 4, "a late broker is called more and more rarely, by each in its time")

@@ -96,7 +96,7 @@ impl Pressure {
         let shared = Arc::new(Shared::default());
         let weak = Arc::downgrade(&shared);
         in_background("pressure", move || look(&weak));
-        // A disk that cannot be written to is reported by whoever needs it.
+        // A disk that cannot be written to is reported where a check needs it.
         if let Ok(file) = File::create(dir.join("disk-probe")) {
             let weak = Arc::downgrade(&shared);
             in_background("disk-probe", move || write(&weak, file));
@@ -139,7 +139,7 @@ impl Watch {
             others += part * sample.others.as_secs_f64();
             disk += part * sample.disk.as_secs_f64();
         }
-        // Whoever looks waits for a processor, too, and may be late by seconds.
+        // The thread that looks waits for a processor, too, and may be late by seconds.
         let seen = samples.last().map_or(to, |last| last.to.max(from));
         let unseen = to.saturating_duration_since(seen).saturating_sub(2 * TICK);
         let share = if others > 0.0 {

@@ -68,11 +68,11 @@ impl SilentBroker {
         self.called(lab, service, tries + 1).await?;
         let name = service.name();
         let expected = format!(
-            "{name} has given up {tries} call(s) to a silent broker, and calls again: it has one \
-             connection and one thread for it"
+            "{name} has given up {tries} connection attempt(s) to a silent broker, and tries again: \
+             it has one connection and one thread for it"
         );
-        let why = "each call that a timeout ends keeps a thread and a socket; after an hour of \
-                   silence there are no more to be had, and it can neither reconnect nor record";
+        let why = "each attempt that a timeout ends keeps a thread and a socket; after an hour of \
+                   silence none is left, and the service can neither reconnect nor record";
         lab.eventually(&expected, why, async || {
             let (open, threads) = (self.calls.open.get(), service.threads(IO_LOOP)?);
             Ok(Seen::when(open <= 1 && threads <= 1, || {

@@ -192,7 +192,7 @@ fn an_unknown_role_is_refused_before_a_broker_is_looked_for() {
     ];
     for (chapter, role) in roles {
         let mut command = run(&[chapter, "--solution", "histroy", "--burst"]);
-        // Nobody listens on port 9 (discard): whoever looks for this broker says so.
+        // Nobody listens on port 9 (discard): a search for this broker fails.
         let said = said(command.env("AMQP_URL", "amqp://x:y@127.0.0.1:9/"));
         assert_eq!(said.code, Some(2));
         assert_eq!(said.out, "");

@@ -63,7 +63,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 /// A broker, with a word on what takes long.
 ///
 /// # Errors
-/// When there is none to be had: why, and what mends it.
+/// When no broker can be found: why, and what to do.
 pub async fn acquire(paths: &Paths) -> Result<Broker> {
     Broker::acquire(paths, &|slow| eprintln!("{DIM}·{DIM:#} {slow}"))
         .await

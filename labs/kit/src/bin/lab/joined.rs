@@ -92,7 +92,7 @@ pub fn folder(paths: &Paths, chapter: &Chapter, variant: Variant) -> PathBuf {
 /// name; else as every command gets it.
 ///
 /// # Errors
-/// When there is none to be had: why, and what mends it.
+/// When no broker can be found: why, and what to do.
 pub async fn acquire(paths: &Paths, chapter: &Chapter, variant: Variant) -> Result<Broker> {
     if std::env::var_os("AMQP_URL").is_none_or(|url| url.is_empty())
         && let Some(broker) = join(&folder(paths, chapter, variant)).await?

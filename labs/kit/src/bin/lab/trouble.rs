@@ -47,7 +47,7 @@ pub fn tell(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The text in lines of a terminal's width, the further ones under the first. In a pipe it
-/// stays as it is, for whoever searches it.
+/// stays on one line, so that grep finds it.
 fn laid_out(text: &str) -> String {
     const INDENT: usize = 7;
     if !std::io::stderr().is_terminal() {

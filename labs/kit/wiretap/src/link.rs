@@ -216,6 +216,8 @@ where
                 // The sender is gone only when the link is dropped.
                 changed = changes.changed() => if changed.is_err() { return },
                 client = accept(listener.as_ref()) => {
+                    // As it is now: the check may have changed it since the look above.
+                    let condition = *changes.borrow();
                     self.admit(client, condition, &mut connections, &changes);
                 }
                 Some(_) = connections.join_next() => {}

@@ -200,7 +200,9 @@ async fn stops_at_once(lab: &Lab, service: &Service, when: &str) -> Outcome {
         format!("SIGTERM {when}: exit code 0, at once"),
         format!("{exit}, after {:.1?}", span.elapsed()),
     )
-    .because("nothing is in hand: who waits for it waits for nothing, and kills it in the end");
+    .because(
+        "no message is unsettled: an operator who waits for the end waits in vain, then kills it",
+    );
     failure.clone().unless(exit == Exit::Code(0))?;
     span.at_most(Duration::from_millis(800), failure)
 }

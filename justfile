@@ -8,13 +8,20 @@ export CARGO_TARGET_DIR := absolute_path(env('CARGO_TARGET_DIR', 'target'))
 export LAB_PARENT := just_pid()
 
 lab := CARGO_TARGET_DIR / 'debug/lab'
+lecture := CARGO_TARGET_DIR / 'debug/lecture'
+bench := CARGO_TARGET_DIR / 'debug/bench'
 
 # Builds the `lab` command: silently, except the first time, which takes a minute. With
 # `common` in it the crates that all chapters share are built at once, on all cores.
-cargo := 'cargo build ' + (if path_exists(lab) == 'true' { '-q ' } else { '' }) + '-p kit -p common'
-build := cargo + ' || { echo "error: the lab itself could not be built; cargo says above why"' \
+cargo := 'cargo build ' + (if path_exists(lab) == 'true' { '-q ' } else { '' }) + '-p lab -p common'
+build := cargo + failed
+failed := ' || { echo "error: the lab itself could not be built; cargo says above why"' \
     + '; echo "  do   see to Rust (https://rustup.rs), room on the disk, a writable target/"' \
     + '; echo "       and: just doctor"; exit 2; } >&2'
+
+# Programs of their own, which no student waits for: built when they are first typed.
+build_lecture := 'cargo build ' + (if path_exists(lecture) == 'true' { '-q ' } else { '' }) + '-p lecture -p lab' + failed
+build_bench := 'cargo build ' + (if path_exists(bench) == 'true' { '-q ' } else { '' }) + '-p bench -p lab' + failed
 
 node := 'command -v node >/dev/null && command -v npm >/dev/null || { echo "error: the slides need Node.js 20 or later, with npm"' \
     + '; echo "  do   https://nodejs.org, or the packages nodejs and npm of your system"; exit 2; } >&2'
@@ -22,7 +29,7 @@ node := 'command -v node >/dev/null && command -v npm >/dev/null || { echo "erro
 # Without what the compiler keeps for the next change of checks, tests and solutions: a third of
 # the disk that `just test` takes. What it keeps of the labs' programs and of the kit stays.
 tidy := 'find "$CARGO_TARGET_DIR/debug/incremental" -mindepth 1 -maxdepth 1' \
-    + ' ! -name "lab*" ! -name "kit-*" ! -name "common-*" ! -name "messaging-*" -exec rm -r {} +'
+    + ' ! -name "lab*" ! -name "common-*" ! -name "messaging-*" -exec rm -r {} +'
 
 _default:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
@@ -126,19 +133,19 @@ present NN:
 [group('two machines')]
 [no-exit-message]
 demo *ARGS:
-    {{ build }}; exec {{ quote(lab) }} demo "$@"
+    {{ build_lecture }}; exec {{ quote(lecture) }} demo "$@"
 
 # Passwords for two real machines, into compose/.env
 [group('two machines')]
 [no-exit-message]
 credentials *ARGS:
-    {{ build }}; exec {{ quote(lab) }} credentials "$@"
+    {{ build_lecture }}; exec {{ quote(lecture) }} credentials "$@"
 
 # Two hosts on this machine: up, down, status, check
 [group('two machines')]
 [no-exit-message]
 hosts *ACTION:
-    {{ build }}; exec {{ quote(lab) }} hosts "$@"
+    {{ build_lecture }}; exec {{ quote(lecture) }} hosts "$@"
 
 # Everything that proves the lab right; also: test NAME
 [group('for maintainers')]
@@ -150,7 +157,7 @@ test *NAME:
 [group('for maintainers')]
 [no-exit-message]
 bench *WHAT:
-    {{ build }}; exec {{ quote(lab) }} bench "$@"
+    {{ build_bench }}; exec {{ quote(bench) }} "$@"
 
 # Format all sources
 [group('for maintainers')]

@@ -35,7 +35,7 @@ function ran(command, { mutant, exit = '0' }) {
 /** A mutant's program, as `02 no-ack` names it; the proof of that mutant builds it. */
 function program(mutant) {
   const [chapter, name] = mutant.split(' ')
-  const proof = ['test', '-q', '-p', 'kit', '--test', 'proofs', '--', '--exact', `${chapter} mutant ${name}`]
+  const proof = ['test', '-q', '-p', 'proof', '--test', 'proofs', '--', '--exact', `${chapter} mutant ${name}`]
   const proved = spawnSync('cargo', proof, { cwd: root, encoding: 'utf8' })
   if (proved.status !== 0) throw new Error(`mutant ${mutant}: ${proved.stdout}${proved.stderr}`)
   return join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), `debug/mutant-${chapter}-${name}`)

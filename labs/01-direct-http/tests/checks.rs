@@ -5,10 +5,10 @@ mod flixtube;
 use std::time::Duration;
 
 use actix_web::http::Method;
+use check::check;
+use check::wiretap::Answer;
+use check::{Checks, Failure, Lab, Outcome, Seen, fail};
 use flixtube::{FlixTube, History, complaints, watch};
-use kit::check;
-use kit::check::{Checks, Failure, Lab, Outcome, Seen, fail};
-use kit::wiretap::Answer;
 use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ const AMPLE: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_secs(4);
 const JSON: &str = "application/json";
 
-kit::main!(Checks {
+check::main!(Checks {
     broker: false,
     hole_for: |_| 1,
     all: vec![

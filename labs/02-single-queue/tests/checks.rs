@@ -6,8 +6,8 @@ mod flixtube;
 mod producer;
 
 use anyhow::Context;
-use kit::check;
-use kit::check::{Checks, Lab, Outcome, Seen, Topic, fail};
+use check::check;
+use check::{Checks, Lab, Outcome, Seen, Topic, fail};
 use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -21,7 +21,7 @@ use consumer::{
 use flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, views, watch_all};
 use producer::{bad_request, link_cut, queue_gone, returned};
 
-kit::main!(Checks {
+check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Durability => 2,

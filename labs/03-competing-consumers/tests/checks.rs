@@ -5,8 +5,8 @@ mod jobs;
 mod producer;
 mod sharing;
 
-use kit::check;
-use kit::check::{Checks, Topic};
+use check::check;
+use check::{Checks, Topic};
 
 use faults::{
     effect_before_ack, given_up, killed_in_batch, killed_worker, link_cut, parked_in_time, sigterm,
@@ -14,7 +14,7 @@ use faults::{
 use producer::{burst, producer_cut, returned, sent};
 use sharing::{batches, fair_dispatch, joins_and_leaves, prefetch, shared, speedup};
 
-kit::main!(Checks {
+check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Publish | Topic::Confirm | Topic::Routing | Topic::Durability => 1,

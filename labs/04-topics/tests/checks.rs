@@ -6,8 +6,8 @@ mod producer;
 mod topics;
 mod trouble;
 
-use kit::check;
-use kit::check::{Checks, Topic};
+use check::check;
+use check::{Checks, Topic};
 
 use producer::{alternate, long_key, producer_cut, sent, unroutable};
 use topics::{
@@ -15,7 +15,7 @@ use topics::{
 };
 use trouble::{no_permission, wrong_place, wrong_type};
 
-kit::main!(Checks {
+check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Publish | Topic::Confirm => 2,

@@ -6,15 +6,15 @@ mod events;
 mod producers;
 mod sales;
 
-use kit::check;
-use kit::check::{Checks, Topic};
+use check::check;
+use check::{Checks, Topic};
 
 use copies::{broadcast, catch_up, newcomer, other_clients, ready, replicas, views, wrong_type};
 use effects::{broker_restart, counts, killed, once, poison, poison_for_one, waits};
 use producers::{nobody_bound, view_cut};
 use sales::{bad_order, promise, shop_cut, shop_sigterm, sold_once};
 
-kit::main!(Checks {
+check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Publish | Topic::Confirm => 2,

@@ -5,8 +5,8 @@ mod client;
 mod server;
 mod trouble;
 
-use kit::check;
-use kit::check::{Checks, Topic};
+use check::check;
+use check::{Checks, Topic};
 
 use client::{
     deadline, direct, expired, known, late_answer, no_leak, one_queue, shuffled, stray_answers,
@@ -15,7 +15,7 @@ use client::{
 use server::{bad_requests, killed_server, lost_answer, nobody_waits, other_clients, shared};
 use trouble::{broker_restart, client_stops, late_broker, link_cut, server_stops};
 
-kit::main!(Checks {
+check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Durability => 1,

@@ -7,8 +7,8 @@ mod queue;
 mod returned;
 mod trouble;
 
-use kit::check;
-use kit::check::{Checks, Topic};
+use check::check;
+use check::{Checks, Topic};
 
 use cable::{cable_pulled, one_way, producers_cable};
 use login::{as_told, least_privilege, missing, refused};
@@ -19,7 +19,7 @@ use trouble::{
     silent_broker, unknown_name,
 };
 
-kit::main!(Checks {
+check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Publish | Topic::Routing | Topic::Durability => 2,

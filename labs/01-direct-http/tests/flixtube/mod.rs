@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kit::check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, fail};
-use kit::wiretap::{Event, HttpRelay, Side};
+use check::wiretap::{Event, HttpRelay, Side};
+use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, fail};
 use serde_json::Value;
 
 /// The role whose calls the relay journals.

@@ -1,6 +1,6 @@
 //! What both sides must be able to take of the broker.
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, SilentBroker, fail};
+use check::{Lab, Outcome, PATIENCE, Seen, SilentBroker, fail};
 
 use super::flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, watch, watch_all};
 

@@ -1,9 +1,9 @@
 //! What the consumer's side must be able to take.
 
 use anyhow::Context;
-use kit::check::{Lab, Outcome, Seen, Stop, fail, fate};
-use kit::guard::Exit;
-use kit::wiretap::Side;
+use check::Exit;
+use check::wiretap::Side;
+use check::{Lab, Outcome, Seen, Stop, fail, fate};
 use lapin::BasicProperties;
 use serde_json::json;
 

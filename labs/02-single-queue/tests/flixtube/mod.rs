@@ -1,6 +1,6 @@
 //! FlixTube over queues, as the checks use it.
 
-use kit::check::{Lab, Outcome, Response, Seen, Service, fail};
+use check::{Lab, Outcome, Response, Seen, Service, fail};
 use serde_json::{Value, json};
 
 /// The queue from `video-streaming` to `history`.

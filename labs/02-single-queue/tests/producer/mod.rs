@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use awc::http::Method;
-use kit::check::{Lab, Outcome, PATIENCE, Response, Seen, Service, fail, fate};
-use kit::wiretap::{ConfirmRelay, Frame, Side};
+use check::wiretap::{ConfirmRelay, Frame, Side};
+use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, fail, fate};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use rand::RngExt;

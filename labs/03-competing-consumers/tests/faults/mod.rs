@@ -1,8 +1,8 @@
 //! What workers must be able to take.
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, fail, fate, short};
-use kit::guard::Exit;
-use kit::wiretap::Side;
+use check::Exit;
+use check::wiretap::Side;
+use check::{Lab, Outcome, PATIENCE, Seen, Service, fail, fate, short};
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::types::AMQPValue;

@@ -1,6 +1,6 @@
 //! Jobs and workers, as the checks use them.
 
-use kit::check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
+use check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
 use lapin::BasicProperties;
 
 /// The queue that all workers share.

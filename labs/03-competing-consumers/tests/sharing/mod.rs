@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, Seen, Span, fail};
-use kit::wiretap::Side;
+use check::wiretap::Side;
+use check::{Lab, Outcome, Seen, Span, fail};
 
 use super::jobs::{
     MESSAGES, all_done, at_hole, done, hired, in_hand, job, send, share, some_done, worker,

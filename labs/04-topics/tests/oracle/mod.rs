@@ -1,6 +1,6 @@
 //! What a topic exchange should do, written down independently of any broker.
 
-use kit::check::{Outcome, Stop};
+use check::{Outcome, Stop};
 use rand::RngExt;
 use rand::rngs::StdRng;
 

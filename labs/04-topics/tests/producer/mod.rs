@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kit::check::{Lab, Outcome, Seen, fail};
-use kit::guard::Exit;
-use kit::wiretap::{Frame, Side};
+use check::Exit;
+use check::wiretap::{Frame, Side};
+use check::{Lab, Outcome, Seen, fail};
 use rand::RngExt;
 
 use super::logs::{LOGS, consumer, ends_well, gets_only, mailbox, producer, published, send};

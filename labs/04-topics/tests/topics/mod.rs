@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, Seen, fail};
-use kit::guard::Exit;
+use check::Exit;
+use check::{Lab, Outcome, Seen, fail};
 use lapin::BasicProperties;
 use rand::RngExt;
 

@@ -1,7 +1,7 @@
 //! What nobody can mend but a person: it has to be said, and said well.
 
 use anyhow::Context;
-use kit::check::{Lab, Login, Outcome, Rights, Service, fail};
+use check::{Lab, Login, Outcome, Rights, Service, fail};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;

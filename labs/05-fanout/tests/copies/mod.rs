@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, Seen, fail};
-use kit::guard::Exit;
+use check::Exit;
+use check::{Lab, Outcome, Seen, fail};
 use lapin::{BasicProperties, ExchangeKind};
 use rand::RngExt;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! What becomes of a copy, whatever happens to the others.
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, fail};
-use kit::wiretap::Side;
+use check::wiretap::Side;
+use check::{Lab, Outcome, PATIENCE, Seen, fail};
 use serde_json::json;
 
 use super::events::{

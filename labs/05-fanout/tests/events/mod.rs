@@ -3,8 +3,8 @@
 use std::ops::Deref;
 
 use anyhow::Context;
-use kit::check::{Lab, Outcome, Response, Seen, Service, Stop, fail};
-use kit::guard::Exit;
+use check::Exit;
+use check::{Lab, Outcome, Response, Seen, Service, Stop, fail};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, ExchangeKind};

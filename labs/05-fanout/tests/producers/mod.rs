@@ -1,7 +1,7 @@
 //! What `video-streaming` must be able to take.
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, fail, fate};
-use kit::wiretap::Side;
+use check::wiretap::Side;
+use check::{Lab, Outcome, PATIENCE, Seen, fail, fate};
 
 use super::events::{VIEWED, listening, told, watch};
 

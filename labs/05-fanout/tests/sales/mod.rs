@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use awc::http::Method;
-use kit::check::{Lab, Outcome, PATIENCE, Seen, fail};
-use kit::guard::Exit;
-use kit::wiretap::Side;
+use check::Exit;
+use check::wiretap::Side;
+use check::{Lab, Outcome, PATIENCE, Seen, fail};
 use serde_json::json;
 
 use super::events::{about, both, listening, new_id, order, sell, sold, told};

@@ -1,8 +1,8 @@
 //! Both ends of a call, as the checks play them.
 
 use anyhow::Context;
+use check::{Failure, Lab, Outcome, Response, Seen, Service, fail};
 use futures_lite::{StreamExt, future};
-use kit::check::{Failure, Lab, Outcome, Response, Seen, Service, fail};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};

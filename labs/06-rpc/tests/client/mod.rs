@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, Seen, Stop, fail};
-use kit::wiretap::Side;
+use check::wiretap::Side;
+use check::{Lab, Outcome, Seen, Stop, fail};
 use rand::seq::SliceRandom;
 
 use super::calls::{

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, Seen, Service, fail};
-use kit::wiretap::{Frame, Side};
+use check::wiretap::{Frame, Side};
+use check::{Lab, Outcome, Seen, Service, fail};
 use serde_json::json;
 
 use super::calls::{

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
-use kit::guard::Exit;
+use check::Exit;
+use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
 
 use super::calls::{
     PATIENT, Party, RPC_QUEUE, USERS, ask, client, client_with, drained, has_status, is_called,

@@ -1,7 +1,7 @@
 //! The network falls silent, and nobody is told.
 
-use kit::check::{Lab, Outcome, Seen};
-use kit::wiretap::Side;
+use check::wiretap::Side;
+use check::{Lab, Outcome, Seen};
 
 use super::net::{
     MESSAGES, SHORT, TOPOLOGY, arrived, both_notice, called, consumer, consuming, effects,

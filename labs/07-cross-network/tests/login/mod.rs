@@ -1,7 +1,7 @@
 //! Who logs in where, and what they may do then.
 
-use kit::check::{Grant, Grants, Lab, Login, Outcome, Rights, Seen, Service, fail};
-use kit::guard::Exit;
+use check::Exit;
+use check::{Grant, Grants, Lab, Login, Outcome, Rights, Seen, Service, fail};
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
     ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions,

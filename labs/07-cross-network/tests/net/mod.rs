@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Login, Outcome, Rights, Seen, Service, Span, Stop, fail};
-use kit::guard::Exit;
-use kit::wiretap::{Event, Side};
+use check::Exit;
+use check::wiretap::{Event, Side};
+use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, Stop, fail};
 
 /// The queue, the exchange and the key.
 pub const MESSAGES: &str = "messages";

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail, fate};
-use kit::guard::Exit;
-use kit::wiretap::Side;
+use check::Exit;
+use check::wiretap::Side;
+use check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail, fate};
 use lapin::BasicProperties;
 
 use super::net::{DEAD, MESSAGES, TOPOLOGY, arrived, cleared, consumer, consuming, effects, sent};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, Seen, Service, fail, fate};
-use kit::guard::Exit;
-use kit::wiretap::{ConfirmRelay, Frame, Side};
+use check::Exit;
+use check::wiretap::{ConfirmRelay, Frame, Side};
+use check::{Lab, Outcome, Seen, Service, fail, fate};
 use lapin::Channel;
 use lapin::types::FieldTable;
 

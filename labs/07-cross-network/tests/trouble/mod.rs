@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kit::check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, fail};
-use kit::guard::Exit;
-use kit::wiretap::{Frame, Side};
+use check::Exit;
+use check::wiretap::{Frame, Side};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, fail};
 
 use super::net::{
     MESSAGES, SHORT, TOPOLOGY, arrived, called, consumer, consuming, effects, ends_well, pauses,

@@ -7,12 +7,7 @@ mod confirms;
 mod http;
 pub mod journal;
 mod link;
-mod port;
 mod questions;
-#[cfg(test)]
-#[path = "../../src/scratch.rs"]
-#[allow(dead_code, reason = "the kit's tests use more of it")]
-mod scratch;
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -32,7 +27,6 @@ pub use http::{Answer, HttpRelay};
 pub use journal::{Entry, Event, Frame, Journal, Message, Side};
 pub use link::Link;
 use link::{Condition, Direction, record};
-pub use port::Port;
 
 /// How many reads may be under way in one direction of a delayed link: enough for it to stay
 /// full, few enough that a reader that stops reading is felt at the other end.

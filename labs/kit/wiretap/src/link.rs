@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::journal::{Event, Journal, Side};
-use super::port::Port;
+use process::Port;
 
 /// How soon a port that something else holds, or a failed accept, is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Event, Frame, Journal, Side};
-use crate::scratch::Scratch;
+use proof::Scratch;
 
 struct Story {
     journal: Journal,

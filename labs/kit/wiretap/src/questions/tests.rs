@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::super::journal::{Event, Frame, Journal, Message, Side};
-use crate::scratch::Scratch;
+use proof::Scratch;
 
 const ROLE: &str = "history";
 

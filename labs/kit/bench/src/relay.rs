@@ -1,0 +1,146 @@
+//! What the wiretap costs: one program through it and straight to the broker, in turn, in
+//! one run. The program is built for release and the relay as every check has it, so the
+//! relay has the hardest case.
+
+use std::process::ExitCode;
+
+use anstream::println;
+use anyhow::{Context, Result, ensure};
+use course::paths::Paths;
+use process::Exit;
+use wiretap::{Journal, Wiretap};
+
+use super::rig::{PATIENCE, Rig, VHOST};
+use super::{machine, say};
+use process::stop::{Ended, until_stopped};
+
+/// What the program does in a run, in this order, and how often.
+const WORK: [(&str, u32); 3] = [("call", 2_000), ("publish", 30_000), ("consume", 30_000)];
+
+/// Where a call goes through the relay: request to the broker, request to the server, reply
+/// to the broker, reply to the client.
+const CROSSINGS: f64 = 4.0;
+
+/// What was measured of one way, a figure a run.
+#[derive(Default)]
+struct Measured {
+    /// In microseconds.
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    /// Messages a second.
+    publish: Vec<f64>,
+    consume: Vec<f64>,
+}
+
+/// Measures both ways `runs` times in turn and prints the table.
+pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
+    let work = async {
+        let rig = Rig::open(paths, "bench", "bench").await?;
+        let measured = all(&rig, runs).await;
+        let broker = rig.broker().version.clone();
+        rig.close().await?;
+        Ok((measured?, broker))
+    };
+    match until_stopped(work)? {
+        Ended::Done(([direct, relayed], broker)) => {
+            println!("Medians of {runs} runs, {broker}, {}:\n", machine());
+            print(&direct, &relayed);
+            Ok(ExitCode::SUCCESS)
+        }
+        Ended::Stopped(code) => Ok(code),
+    }
+}
+
+async fn all(rig: &Rig, runs: u32) -> Result<[Measured; 2]> {
+    let [mut direct, mut relayed] = [Measured::default(), Measured::default()];
+    for run in 1..=runs {
+        for (way, through, measured) in [
+            ("direct", false, &mut direct),
+            ("through the relay", true, &mut relayed),
+        ] {
+            say(&format!("run {run} of {runs}: {way}"));
+            measure(rig, through, measured).await?;
+        }
+    }
+    Ok([direct, relayed])
+}
+
+async fn measure(rig: &Rig, through: bool, measured: &mut Measured) -> Result<()> {
+    for (work, count) in WORK {
+        // A journal each, as each check has one, and an empty one.
+        let journal = Journal::create(&rig.dir, "bench", work, 0)?;
+        let address = &rig.broker().address;
+        let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
+        let url = match through {
+            true => address.at("127.0.0.1", tap.port()).url(VHOST),
+            false => address.url(VHOST),
+        };
+        let count = count.to_string();
+        let load = ["load", work, "--count", &count];
+        let load = rig.start(&load, &[("AMQP_URL", url)]).await?;
+        let exit = load.end(PATIENCE).await?;
+        let told = load.output();
+        ensure!(
+            exit == Exit::Code(0),
+            "the program ended with {exit}: {told}"
+        );
+        let told = told.lines().last().unwrap_or_default();
+        let figures: Vec<f64> = told
+            .split(' ')
+            .map(|figure| {
+                figure
+                    .parse()
+                    .with_context(|| format!("it printed {told:?}"))
+            })
+            .collect::<Result<_>>()?;
+        match (work, figures.as_slice()) {
+            ("call", &[p50, p99]) => {
+                measured.p50.push(p50);
+                measured.p99.push(p99);
+            }
+            ("publish", &[rate]) => measured.publish.push(rate),
+            ("consume", &[rate]) => measured.consume.push(rate),
+            _ => anyhow::bail!("{work} printed {told:?}"),
+        }
+    }
+    Ok(())
+}
+
+fn print(direct: &Measured, relayed: &Measured) {
+    println!("| one program | direct | relayed | the relay | goal |");
+    println!("|---|---|---|---|---|");
+    for (what, direct, relayed, goal) in [
+        ("p50", &direct.p50, &relayed.p50, 50),
+        ("p99", &direct.p99, &relayed.p99, 150),
+    ] {
+        let (direct, relayed) = (median(direct), median(relayed));
+        let each = (relayed - direct) / CROSSINGS;
+        println!(
+            "| a call, {what}, µs | {direct:.0} | {relayed:.0} | \
+                +{each:.0} a crossing, of {CROSSINGS} | ≤ {goal} |"
+        );
+    }
+    for (what, direct, relayed) in [
+        (
+            "published a second, 256 in flight",
+            &direct.publish,
+            &relayed.publish,
+        ),
+        ("consumed a second", &direct.consume, &relayed.consume),
+    ] {
+        let (direct, relayed) = (median(direct), median(relayed));
+        let part = relayed / direct * 100.0;
+        println!("| {what} | {direct:.0} | {relayed:.0} | {part:.0} % | ≥ 85 % |");
+    }
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => figures[middle],
+        _ => (figures[middle - 1] + figures[middle]) / 2.0,
+    }
+}

@@ -1,0 +1,217 @@
+//! For people: what runs, what could run, and stopping it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::sleep;
+
+use super::files::{self, Keeping, NodeDir, Source, open_private};
+use super::{Address, Broker, compose, folder, given, install, out_of_support, start};
+use course::paths::Paths;
+
+/// A keeper kills a private node at once; Docker takes its time.
+const STOP: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Stops every node of this clone and removes its files except the logs. Returns how
+/// many were running.
+///
+/// # Errors
+/// When a keeper does not end or files cannot be removed.
+pub async fn down(paths: &Paths) -> Result<usize> {
+    let nodes = files::all(paths);
+    let mut running = Vec::new();
+    for node in &nodes {
+        if !matches!(node.keeping()?, Keeping::Free) {
+            tell_keeper(node, Signal::SIGTERM).await?;
+            running.push(node);
+        }
+    }
+    for node in &running {
+        if !ended(node, STOP).await? {
+            // Its lifeline takes the node along.
+            tell_keeper(node, Signal::SIGKILL).await?;
+            if !ended(node, STOP).await? {
+                bail!("the keeper of {} does not end", node.dir.display());
+            }
+        }
+    }
+    for node in &nodes {
+        // Not under the feet of a keeper that another command has started just now.
+        let lock = open_private(&node.keeper_lock(), false)?;
+        if lock.try_lock().is_ok() {
+            folder::clean_up(node).await?;
+        }
+    }
+    Ok(running.len())
+}
+
+async fn tell_keeper(node: &NodeDir, signal: Signal) -> Result<()> {
+    // A keeper has the lock an instant before it has written its pid.
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while !matches!(node.keeping()?, Keeping::Free) {
+        if let Some((pid, _)) = node.keeper() {
+            return kill(Pid::from_raw(pid), signal)
+                .with_context(|| format!("cannot signal the keeper of {}", node.dir.display()));
+        }
+        if Instant::now() > deadline {
+            bail!("{} is locked by an unknown process", node.dir.display());
+        }
+        sleep(POLL).await;
+    }
+    Ok(())
+}
+
+async fn ended(node: &NodeDir, patience: Duration) -> Result<bool> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if matches!(node.keeping()?, Keeping::Free) {
+            return Ok(true);
+        }
+        sleep(POLL).await;
+    }
+    Ok(false)
+}
+
+/// One node of this clone that runs or is about to.
+#[derive(Debug, Clone)]
+pub struct NodeStatus {
+    /// 0 is the shared node; the others are for checks that kill theirs.
+    pub slot: usize,
+    /// The node as a broker; none while it boots or does not answer.
+    pub broker: Option<Broker>,
+    /// The keeper's process.
+    pub keeper_pid: Option<i32>,
+    /// The node's own process; none in a container.
+    pub node_pid: Option<i32>,
+    /// Since some command used it last.
+    pub unused_for: Duration,
+    /// The folder with its logs.
+    pub log: PathBuf,
+}
+
+/// The nodes of this clone that have a keeper, by slot.
+pub async fn status(paths: &Paths) -> Vec<NodeStatus> {
+    let mut nodes = Vec::new();
+    for node in files::all(paths) {
+        let state = match node.keeping() {
+            Ok(Keeping::Up(state)) => Some(state),
+            Ok(Keeping::Busy) => None,
+            Ok(Keeping::Free) | Err(_) => continue,
+        };
+        let broker = match &state {
+            Some(state) if start::is_up(state).await => Some(Broker::of_state(state, node.clone())),
+            _ => None,
+        };
+        nodes.push(NodeStatus {
+            slot: node.slot,
+            broker,
+            keeper_pid: node.keeper().map(|(pid, _)| pid),
+            node_pid: state.and_then(|state| state.vm_pid),
+            unused_for: node.unused_for().unwrap_or_default(),
+            log: node.log(),
+        });
+    }
+    nodes
+}
+
+/// One of the places that a broker may come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// `AMQP_URL`, `a node started earlier`, `Docker Compose`, `installed RabbitMQ`.
+    pub name: &'static str,
+    /// Whether it could be used.
+    pub available: bool,
+    /// What was found, in a few words, without any password.
+    pub detail: String,
+    /// What [`out_of_support`] tells of it, where its version is known.
+    pub support: Option<String>,
+    /// Whether it is the one that would be used.
+    pub chosen: bool,
+}
+
+/// What [`Broker::acquire`] would find, in its order. Starts nothing.
+pub async fn survey(paths: &Paths) -> Vec<Candidate> {
+    let mut found = vec![given().await, earlier(paths).await];
+    found.push(match compose::engine(&start::compose_file(paths)).await {
+        Ok(version) => candidate("Docker Compose", true, format!("Docker engine {version}")),
+        Err(why) => candidate("Docker Compose", false, why),
+    });
+    found.push(match install::find() {
+        Ok(install) => {
+            let detail = format!("{} {}", install.script.display(), install.version);
+            let found = candidate("installed RabbitMQ", true, detail.trim().to_owned());
+            found.of_version(&install.version)
+        }
+        Err(why) => candidate("installed RabbitMQ", false, why),
+    });
+    // A set AMQP_URL is used or fails: nothing is put in its place behind one's back.
+    let chosen = if given_url().is_some() {
+        found.first_mut().filter(|candidate| candidate.available)
+    } else {
+        found.iter_mut().find(|candidate| candidate.available)
+    };
+    if let Some(candidate) = chosen {
+        candidate.chosen = true;
+    }
+    found
+}
+
+impl Candidate {
+    fn of_version(mut self, version: &str) -> Self {
+        self.support = out_of_support(version);
+        self
+    }
+}
+
+fn candidate(name: &'static str, available: bool, detail: String) -> Candidate {
+    Candidate {
+        name,
+        available,
+        detail,
+        support: None,
+        chosen: false,
+    }
+}
+
+/// `AMQP_URL` where it is set to anything.
+pub(super) fn given_url() -> Option<String> {
+    std::env::var("AMQP_URL").ok().filter(|url| !url.is_empty())
+}
+
+async fn given() -> Candidate {
+    let name = "AMQP_URL";
+    let Some(url) = given_url() else {
+        return candidate(name, false, "not set".into());
+    };
+    match given::broker(&url).await {
+        Ok(Broker {
+            address: Address { host, port, .. },
+            version,
+            ..
+        }) => candidate(name, true, format!("{version} at {host}:{port}")).of_version(&version),
+        Err(e) => candidate(name, false, e.why),
+    }
+}
+
+async fn earlier(paths: &Paths) -> Candidate {
+    let name = "a node started earlier";
+    let node = NodeDir::new(paths, 0);
+    match node.keeping() {
+        Ok(Keeping::Up(state)) if start::is_up(&state).await => {
+            let origin = match state.source {
+                Source::Private => "private node",
+                Source::Compose => "Docker Compose",
+            };
+            let (version, port) = (&state.version, state.port);
+            let detail = format!("RabbitMQ {version} at 127.0.0.1:{port}, {origin}");
+            candidate(name, true, detail).of_version(version)
+        }
+        Ok(Keeping::Up(_) | Keeping::Busy) => candidate(name, true, "starting".into()),
+        Ok(Keeping::Free) => candidate(name, false, "none runs".into()),
+        Err(e) => candidate(name, false, e.to_string()),
+    }
+}

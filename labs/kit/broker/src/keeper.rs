@@ -1,0 +1,288 @@
+//! The keeper: a process of its own that holds one node for all the commands of a clone.
+//!
+//! It starts the node, tells where it is, brings it back when it dies, and stops it on
+//! SIGTERM, after half an hour without use, or when its folder is removed. When the
+//! keeper itself dies, the node goes with it.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use super::NoBroker;
+use super::amqp;
+use super::compose::{Project, Settings};
+use super::files::{NodeDir, Source, State};
+use super::folder;
+use super::launch::{self, Identity, Ports};
+use super::orders::Orders;
+
+/// The hidden first argument of the keeper's process.
+pub(super) const ARGUMENT: &str = "__broker-keeper";
+
+/// A node that dies this often before it was ever up is given up.
+const QUICK_DEATHS: u32 = 3;
+/// How often a node that boots is asked whether it is up.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The arguments of a keeper, as [`arguments`] makes them and [`main`] reads them.
+pub(super) fn arguments(node: &NodeDir, source: Source, file: &Path) -> [OsString; 3] {
+    let source = match source {
+        Source::Private => "private",
+        Source::Compose => "compose",
+    };
+    [source.into(), node.dir.clone().into(), file.into()]
+}
+
+/// A line in the keeper's log. Unlike `eprintln!` it does not panic on a full disk.
+macro_rules! note {
+    ($($words:tt)*) => {
+        let _ = writeln!(io::stderr(), $($words)*);
+    };
+}
+
+/// Becomes the keeper. Why it failed goes to stdout, a pipe to whoever started it (a
+/// second line, where there is one, says what mends it); all else to its log.
+pub(super) fn main(args: &[OsString]) -> ! {
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no async runtime")
+        .and_then(|runtime| runtime.block_on(keep(args)));
+    if let Err(e) = &result {
+        note!("gave up: {e:#}");
+        let report = match e.downcast_ref::<NoBroker>() {
+            Some(NoBroker { why, mend }) => format!("{why}\n{mend}"),
+            None => format!("{e:#}"),
+        };
+        // Nobody may be left to read it.
+        let _ = io::stdout().write_all(report.as_bytes());
+    }
+    std::process::exit(i32::from(result.is_err()))
+}
+
+async fn keep(args: &[OsString]) -> Result<()> {
+    let [source, dir, file] = args else {
+        bail!("the keeper is started by the lab itself, not by hand");
+    };
+    let node = NodeDir::at(PathBuf::from(dir)).context("not the folder of a node")?;
+    let source = match source.to_str() {
+        Some("compose") => Source::Compose,
+        _ => Source::Private,
+    };
+    // Away from the terminal: its Ctrl-C and its hang-up are for the command, not for us.
+    // An error means that we lead a session of our own already.
+    let _ = nix::unistd::setsid();
+    let mut orders = Orders::listen()?;
+    if source == Source::Private {
+        folder::check_disk(&node.dir).await?;
+    }
+    let Some(_lock) = folder::lock(&node, source).await? else {
+        return Ok(()); // Another keeper was quicker; whoever started us waits for it.
+    };
+    folder::clean_up(&node).await?;
+    let mut keeper = Keeper::new(node, source, PathBuf::from(file))?;
+    let result = keeper.run(&mut orders).await;
+    if source == Source::Compose {
+        // A private node ends with its keeper, a container does not.
+        Project::of(&keeper.node).down().await;
+    }
+    let cleaned = keeper.node.clean();
+    result.and(cleaned.context("cannot remove the node's files"))
+}
+
+/// How a try to run the node ended.
+enum End {
+    Died { status: ExitStatus, was_up: bool },
+    Stopped(String),
+}
+
+struct Keeper {
+    node: NodeDir,
+    file: PathBuf,
+    identity: Identity,
+    ports: Ports,
+    state: State,
+}
+
+impl Keeper {
+    fn new(node: NodeDir, source: Source, file: PathBuf) -> Result<Self> {
+        let identity = Identity::fresh(&node);
+        let mut state = State::new(node.slot, source);
+        state.user.clone_from(&identity.user);
+        state.password.clone_from(&identity.password);
+        state.node_name.clone_from(&identity.node_name);
+        state.keeper_pid = i32::try_from(std::process::id())?;
+        Ok(Self {
+            ports: Ports::free()?,
+            node,
+            file,
+            identity,
+            state,
+        })
+    }
+
+    async fn run(&mut self, orders: &mut Orders) -> Result<()> {
+        let mut quick = 0;
+        loop {
+            let started = Instant::now();
+            match self.once(orders).await? {
+                End::Stopped(why) => {
+                    note!("stopped: {why}");
+                    return Ok(());
+                }
+                End::Died { status, was_up } => {
+                    let after = started.elapsed().as_secs_f32();
+                    note!("the node died after {after:.1} s: {status}");
+                    quick = if was_up { 0 } else { quick + 1 };
+                }
+            }
+            if quick == QUICK_DEATHS {
+                bail!(
+                    "the node died {QUICK_DEATHS} times while starting; its last words: {}",
+                    self.last_words()
+                );
+            }
+            if self.state.boots == 0 {
+                // Nobody knows the ports yet, and one of them may be the reason.
+                self.ports = Ports::free()?;
+                if self.state.source == Source::Compose {
+                    // With other ports Compose would make another container, and leave
+                    // the volume of this one behind for ever.
+                    Project::of(&self.node).down().await;
+                }
+            }
+        }
+    }
+
+    /// Starts the node and stays with it until it dies or has to stop.
+    async fn once(&mut self, orders: &mut Orders) -> Result<End> {
+        let started = Instant::now();
+        let node = self.node.clone();
+        orders.may_idle = false;
+        // An image may be a while in coming.
+        let mut child = tokio::select! {
+            child = self.start() => child?,
+            why = orders.stop(&node) => return Ok(End::Stopped(why)),
+        };
+        // Waiting for a child closes its stdin first, unless it was taken out.
+        let _lifeline = child.stdin.take();
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let up = tokio::select! {
+            up = self.wait_until_up() => up?,
+            status = child.wait() => return Ok(End::Died { status: status?, was_up: false }),
+            why = orders.stop(&node) => {
+                self.stop(child).await?;
+                return Ok(End::Stopped(why));
+            }
+        };
+        self.publish(pid, up)?;
+        // Whoever waited for it uses it from now on. A lost folder shows at the next tick.
+        let _ = node.touch();
+        orders.may_idle = true;
+        let took = started.elapsed().as_secs_f32();
+        note!("up after {took:.2} s on port {}", self.ports.amqp);
+        tokio::select! {
+            status = child.wait() => Ok(End::Died { status: status?, was_up: true }),
+            why = orders.stop(&node) => {
+                self.stop(child).await?;
+                Ok(End::Stopped(why))
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<Child> {
+        match self.state.source {
+            Source::Private => {
+                launch::write_files(&self.node, &self.identity, self.ports)
+                    .with_context(|| format!("cannot write to {}", self.node.dir.display()))?;
+                launch::start(
+                    &self.node,
+                    Command::new(&self.file),
+                    &self.identity,
+                    self.ports,
+                )
+                .with_context(|| format!("cannot start {}", self.file.display()))
+            }
+            Source::Compose => {
+                let project = Project::of(&self.node);
+                let settings = Settings {
+                    file: &self.file,
+                    identity: &self.identity,
+                    ports: self.ports,
+                };
+                if self.state.boots == 0 {
+                    project.pull(&settings).await?;
+                }
+                project.up(&settings)
+            }
+        }
+    }
+
+    /// Waits until our node, and no other, accepts AMQP and its management API listens.
+    async fn wait_until_up(&self) -> Result<amqp::Greeting> {
+        let patience = match self.state.source {
+            Source::Private => Duration::from_secs(90),
+            Source::Compose => Duration::from_secs(180),
+        };
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            let port = self.ports.amqp;
+            if let Ok(greeting) = amqp::greeting("127.0.0.1", port, Duration::from_secs(2)).await
+                && self.identity.is_of(&greeting.cluster_name)
+                && TcpStream::connect(("127.0.0.1", self.ports.management))
+                    .await
+                    .is_ok()
+            {
+                return Ok(greeting);
+            }
+            sleep(POLL).await;
+        }
+        bail!(
+            "the node did not answer within {} s; its last words: {}",
+            patience.as_secs(),
+            self.last_words()
+        )
+    }
+
+    fn publish(&mut self, vm_pid: Option<i32>, greeting: amqp::Greeting) -> Result<()> {
+        let state = &mut self.state;
+        state.port = self.ports.amqp;
+        state.management_port = self.ports.management;
+        state.cluster_name = greeting.cluster_name;
+        state.version = greeting.version;
+        state.boots += 1;
+        if state.source == Source::Private {
+            state.vm_pid = vm_pid;
+        }
+        self.node
+            .write_state(state)
+            .context("cannot write state.json")
+    }
+
+    async fn stop(&self, mut child: Child) -> Result<()> {
+        // Nobody shall find a node that is going.
+        let removed = self.node.remove_state();
+        // All its data is thrown away, so there is nothing to be gentle for.
+        child.kill().await.context("cannot stop the node")?;
+        removed.context("cannot remove state.json")
+    }
+
+    /// The last line that the node printed, for people: on one line and not too long.
+    fn last_words(&self) -> String {
+        let bytes = std::fs::read(self.node.console_log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty());
+        line.unwrap_or("(none)").chars().take(200).collect()
+    }
+}

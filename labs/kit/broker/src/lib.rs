@@ -1,0 +1,435 @@
+//! A real RabbitMQ for the checks, wherever one can be had: the one named by `AMQP_URL`,
+//! a node that the lab started earlier, Docker Compose, or an installed
+//! `rabbitmq-server` run as a private node under `target/`.
+//!
+//! It knows no chapter and no check. All of it runs on actix's runtime (`actix_web::rt::System`), as the management API is
+//! called with `awc`.
+
+pub mod access;
+mod admin;
+mod amqp;
+mod api;
+mod compose;
+mod elsewhere;
+mod files;
+mod folder;
+mod given;
+mod install;
+mod keeper;
+mod launch;
+mod orders;
+mod own;
+mod series;
+mod start;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use amqp::Counts;
+use api::{Api, Listed, encode};
+use course::paths::Paths;
+use files::{Keeping, NodeDir, Source, State};
+
+pub use admin::{Candidate, NodeStatus, down, status, survey};
+pub use api::Binding;
+pub use compose::engine as docker_engine;
+pub use elsewhere::NodeElsewhere;
+pub use own::OwnNode;
+pub use series::{NEWEST, OLDEST, out_of_support};
+
+/// How often a queue that the broker has is looked for in its listing: for 10 s.
+const LISTINGS: usize = 500;
+const LIST_AGAIN: Duration = Duration::from_millis(20);
+
+/// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why} (to mend it: {mend})")]
+pub struct NoBroker {
+    /// What was looked for and what was found, in one line, without any password.
+    pub why: String,
+    /// The one command (or the like) that mends it.
+    pub mend: String,
+}
+
+/// Where a broker listens and who may log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name or IP address.
+    pub host: String,
+    /// The AMQP port.
+    pub port: u16,
+    /// The user that the lab and its services log in as.
+    pub user: String,
+    /// That user's password. Never shown by `Debug`.
+    pub password: String,
+}
+
+impl Address {
+    /// The `amqp://` URL of one vhost, with everything percent-encoded.
+    #[must_use]
+    pub fn url(&self, vhost: &str) -> String {
+        format!(
+            "amqp://{}:{}@{}:{}/{}",
+            encode(&self.user),
+            encode(&self.password),
+            given::bracketed(&self.host),
+            self.port,
+            encode(vhost)
+        )
+    }
+}
+
+impl Address {
+    /// The same broker and credentials behind another door: a relay's.
+    #[must_use]
+    pub fn at(&self, host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            ..self.clone()
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host, port, user, ..
+        } = self;
+        write!(f, "amqp://{user}:***@{host}:{port}")
+    }
+}
+
+/// How a broker was come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Named by `AMQP_URL`: not ours to stop.
+    Given,
+    /// An installed RabbitMQ, run by the lab. Slot 0 is shared, the others are not.
+    Private {
+        /// Which of the clone's nodes it is.
+        slot: usize,
+    },
+    /// Docker Compose, run by the lab.
+    Compose {
+        /// Which of the clone's nodes it is.
+        slot: usize,
+    },
+}
+
+/// What a queue holds at the moment of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Messages waiting for a consumer.
+    pub ready: u64,
+    /// Messages delivered and not yet acknowledged. Of a quorum queue the broker tells them up
+    /// to 5 s late; the checks count them on the wire.
+    pub unacked: u64,
+    /// Consumers; none where the broker does not tell, as for a queue that is exclusive
+    /// to another connection.
+    pub consumers: Option<u64>,
+    /// Whether it survives a restart of the broker.
+    pub durable: bool,
+    /// Whether it goes with its last consumer.
+    pub auto_delete: bool,
+    /// Whether it belongs to one connection.
+    pub exclusive: bool,
+    /// The arguments it was declared with, an object. Without `x-queue-type: classic`:
+    /// RabbitMQ 4 writes that into a declaration that has no arguments.
+    pub arguments: Value,
+}
+
+impl Queue {
+    fn new(listed: Listed, counts: Option<Counts>) -> Self {
+        let mut arguments = listed.arguments;
+        if let Some(all) = arguments.as_object_mut()
+            && all
+                .get("x-queue-type")
+                .is_some_and(|kind| kind == "classic")
+        {
+            all.remove("x-queue-type");
+        }
+        let mut queue = Self {
+            ready: listed.messages_ready,
+            unacked: listed.messages_unacknowledged,
+            consumers: counts.map(|counts| counts.consumers),
+            durable: listed.durable,
+            auto_delete: listed.auto_delete,
+            exclusive: listed.exclusive.unwrap_or(false),
+            arguments,
+        };
+        if let Some(counts) = counts.filter(|_| queue.is_quorum()) {
+            queue.ready = counts.ready;
+        }
+        queue
+    }
+
+    /// Whether it is a quorum queue.
+    #[must_use]
+    pub fn is_quorum(&self) -> bool {
+        self.arguments["x-queue-type"] == "quorum"
+    }
+}
+
+/// A running broker.
+#[derive(Clone)]
+pub struct Broker {
+    /// Where it listens, with the credentials.
+    pub address: Address,
+    /// How it was come by.
+    pub kind: Kind,
+    /// What it calls itself, as `RabbitMQ 3.10.8`.
+    pub version: String,
+    /// The address of its management API and web page, as `http://127.0.0.1:15672`.
+    pub management: String,
+    api: Api,
+    inspector: Rc<amqp::Inspector>,
+    node: Option<NodeDir>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}", self.label(), self.address)
+    }
+}
+
+impl Broker {
+    /// A running broker, from the first source that has one. `progress` gets a line when
+    /// something slow begins.
+    ///
+    /// # Errors
+    /// When no source has one, `AMQP_URL` is set and cannot be used, or `LAB_RABBITMQ_SERIES` is
+    /// set and the broker is of another series.
+    pub async fn acquire(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Self, NoBroker> {
+        match admin::given_url() {
+            Some(url) => series::insist(given::broker(&url).await?),
+            None => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
+        }
+    }
+
+    /// The broker at `address`, whose management API is at `management`, an address such as
+    /// `http://127.0.0.1:15672`. Its user must be an administrator.
+    ///
+    /// # Errors
+    /// When either does not answer, or the user may not do what the lab does.
+    pub async fn at(address: Address, management: &str) -> Result<Self, NoBroker> {
+        given::reached(address, management.to_owned()).await
+    }
+
+    async fn of_slot(
+        node: NodeDir,
+        paths: &Paths,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self, NoBroker> {
+        let state = start::node(&node, paths, progress).await?;
+        series::insist(Self::of_state(&state, node))
+    }
+
+    fn of_state(state: &State, node: NodeDir) -> Self {
+        let address = Address {
+            host: "127.0.0.1".into(),
+            port: state.port,
+            user: state.user.clone(),
+            password: state.password.clone(),
+        };
+        let slot = node.slot;
+        let kind = match state.source {
+            Source::Private => Kind::Private { slot },
+            Source::Compose => Kind::Compose { slot },
+        };
+        let version = format!("RabbitMQ {}", state.version);
+        let management = format!("http://127.0.0.1:{}", state.management_port);
+        let api = Api::new(&management, &address.user, &address.password);
+        Self::new(address, kind, version, management, api, Some(node))
+    }
+
+    fn new(
+        address: Address,
+        kind: Kind,
+        version: String,
+        management: String,
+        api: Api,
+        node: Option<NodeDir>,
+    ) -> Self {
+        Self {
+            address,
+            kind,
+            version,
+            management,
+            api,
+            inspector: Rc::default(),
+            node,
+        }
+    }
+
+    /// For a heading: `RabbitMQ 3.10.8, private node`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let origin = match self.kind {
+            Kind::Given => "from AMQP_URL",
+            Kind::Private { .. } => "private node",
+            Kind::Compose { .. } => "Docker Compose",
+        };
+        format!("{}, {origin}", self.version)
+    }
+
+    /// Makes a vhost in which our user may do everything.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn create_vhost(&self, name: &str) -> Result<()> {
+        self.touch();
+        self.api.create_vhost(name).await
+    }
+
+    /// Deletes a vhost with all in it, and closes its connections. None of that name is
+    /// no error.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn delete_vhost(&self, name: &str) -> Result<()> {
+        self.touch();
+        self.inspector.leave(name).await;
+        self.api.delete_vhost(name).await
+    }
+
+    /// The bindings of a queue, but for the one to the default exchange.
+    ///
+    /// # Errors
+    /// When the management API does not answer, or there is no such queue.
+    pub async fn bindings(&self, vhost: &str, queue: &str) -> Result<Vec<Binding>> {
+        let mut bindings = self.api.bindings(vhost, queue).await?;
+        bindings.retain(|binding| !binding.source.is_empty());
+        Ok(bindings)
+    }
+
+    /// Makes in a vhost what `definitions` describe, in RabbitMQ's own format: exchanges,
+    /// queues, bindings, policies. What is there already stays. A vhost that their entries
+    /// name is not looked at.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn import(&self, vhost: &str, definitions: &Value) -> Result<()> {
+        self.api.import(vhost, definitions).await
+    }
+
+    /// Makes a user who may log in and do nothing yet.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn create_user(&self, name: &str, password: &str) -> Result<()> {
+        self.api.create_user(name, password).await
+    }
+
+    /// Lets a user configure, write and read in a vhost what these regular expressions match.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn permit(&self, user: &str, vhost: &str, rights: [&str; 3]) -> Result<()> {
+        self.api.permit(user, vhost, rights).await
+    }
+
+    /// Limits how many connections a vhost takes; `None`: no limit. One too many is told 530,
+    /// NOT_ALLOWED.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn limit_connections(&self, vhost: &str, most: Option<u32>) -> Result<()> {
+        self.api.limit_connections(vhost, most).await
+    }
+
+    /// Closes the connections to a vhost that are listed, which new ones are a moment after
+    /// they were opened, and gives how many. Each is told 320, CONNECTION_FORCED.
+    ///
+    /// # Errors
+    /// When the management API does not answer.
+    pub async fn close_connections(&self, vhost: &str) -> Result<usize> {
+        self.api.close_connections(vhost).await
+    }
+
+    /// Deletes a user.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn delete_user(&self, name: &str) -> Result<()> {
+        self.api.delete_user(name).await
+    }
+
+    /// Deletes the vhosts and users that begin with `prefix` and that `abandoned` says nobody
+    /// uses: what runs that were killed have left behind. What cannot be deleted stays.
+    pub async fn sweep(&self, prefix: &str, abandoned: impl Fn(&str) -> bool) {
+        for name in self.api.vhosts().await.unwrap_or_default() {
+            if name.starts_with(prefix) && abandoned(&name) {
+                let _ = self.api.delete_vhost(&name).await;
+            }
+        }
+        for name in self.api.users().await.unwrap_or_default() {
+            if name.starts_with(prefix) && abandoned(&name) {
+                let _ = self.api.delete_user(&name).await;
+            }
+        }
+    }
+
+    /// A queue as it is now: ready and unacknowledged messages are read from the queue
+    /// itself, consumers and what is ready in a quorum queue by a passive declare. None when
+    /// there is no such queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn queue(&self, vhost: &str, name: &str) -> Result<Option<Queue>> {
+        // Small frames: lapin makes its buffers 32 of them long, byte by byte in a debug
+        // build, and the usual 4 MB would take 50 ms a connection.
+        let url = format!("{}?frame_max=8192", self.address.url(vhost));
+        for _ in 0..LISTINGS {
+            let listed = self.api.queues(vhost).await?;
+            let listed = listed.into_iter().find(|queue| queue.name == name);
+            let counts = match &listed {
+                Some(queue) if queue.exclusive == Some(true) => None,
+                _ => self.inspector.counts(&url, vhost, name).await?,
+            };
+            match (listed, counts) {
+                (Some(listed), counts) => return Ok(Some(Queue::new(listed, counts))),
+                (None, None) => return Ok(None),
+                // RabbitMQ 4.0.5 and 4.3.6 serve a queue some moments before they list it, when
+                // they have just started.
+                (None, Some(_)) => sleep(LIST_AGAIN).await,
+            }
+        }
+        bail!("the management API does not list queue {name}, which the broker has")
+    }
+
+    /// The processes of a node that the lab runs by itself, its keeper and the node; none for
+    /// one in a container, or elsewhere.
+    #[must_use]
+    pub fn processes(&self) -> Option<[i32; 2]> {
+        match self.node.as_ref()?.keeping().ok()? {
+            Keeping::Up(state) => Some([state.keeper_pid, state.vm_pid?]),
+            Keeping::Busy | Keeping::Free => None,
+        }
+    }
+
+    /// Marks a node of ours as used now; it stops after half an hour without use.
+    pub fn touch(&self) {
+        if let Some(node) = &self.node {
+            // A folder that is gone takes its node with it: the next call tells.
+            let _ = node.touch();
+        }
+    }
+}
+
+/// Becomes the keeper of a node, or a guard, and never returns when this process was started
+/// as one; else returns at once. Call it first thing in `main`.
+pub fn dispatch() {
+    process::dispatch();
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|name| name == keeper::ARGUMENT) {
+        let args: Vec<OsString> = args.collect();
+        keeper::main(&args);
+    }
+}

@@ -1,0 +1,205 @@
+//! A node that one check has to itself, and may kill, freeze and thaw.
+
+use std::cell::Cell;
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::compose::Project;
+use super::files::{Keeping, NodeDir, State, open_private};
+use super::{Broker, NoBroker, start};
+use course::paths::Paths;
+
+/// Slots 1 to this one; a node takes 160 MB, so more at once would not fit a laptop.
+const SLOTS: usize = 8;
+const POLL: Duration = Duration::from_millis(2);
+/// A vhost that lives for a moment, see [`OwnNode::settle`].
+const SETTLE: &str = "lab.settle";
+/// For a killed node to be back, or to be gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A second node, for this check alone. The slot is locked while this value lives; the
+/// node stays for the next command. `AMQP_URL` does not matter here, since the broker
+/// named there is not ours to kill.
+pub struct OwnNode {
+    broker: Broker,
+    node: NodeDir,
+    compose: Project,
+    /// The boot that was killed last: only a later one counts as up.
+    killed: Cell<u32>,
+    _lock: File,
+}
+
+impl OwnNode {
+    /// Takes the first free slot, one with a running node before others.
+    ///
+    /// # Errors
+    /// When no node can be started, or all slots are taken.
+    pub async fn acquire(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Self, NoBroker> {
+        let (node, lock) = free_slot(paths)?;
+        // A check that was killed may have left its node frozen.
+        signal(&node, Signal::SIGCONT);
+        let broker = Broker::of_slot(node.clone(), paths, progress).await?;
+        let own = Self {
+            broker,
+            compose: Project::of(&node),
+            node,
+            killed: Cell::new(0),
+            _lock: lock,
+        };
+        own.forget_last_user().await.map_err(|e| NoBroker {
+            why: format!(
+                "the node in slot {} is in no good state: {e:#}",
+                own.node.slot
+            ),
+            mend: "just broker down".into(),
+        })?;
+        Ok(own)
+    }
+
+    /// The node as a broker: its address and credentials outlive a kill.
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Kills the node as `kill -9` would, and waits until its port refuses. Its keeper
+    /// starts it again at once.
+    ///
+    /// # Errors
+    /// When it is not up, or still there after 30 s.
+    pub async fn kill(&self) -> Result<()> {
+        let state = self.state()?;
+        self.killed.set(state.boots);
+        self.settle().await?;
+        match state.vm_pid {
+            Some(pid) => {
+                kill(Pid::from_raw(pid), Signal::SIGKILL).context("cannot kill the node")?
+            }
+            None => self.compose.kill().await?,
+        }
+        let gone = async {
+            while TcpStream::connect(("127.0.0.1", state.port)).await.is_ok() {
+                // A keeper so quick that we never saw the port closed has proved the death.
+                if self.state().is_ok_and(|now| now.boots > state.boots) {
+                    break;
+                }
+                sleep(POLL).await;
+            }
+        };
+        timeout(PATIENCE, gone)
+            .await
+            .context("the killed node still answers")
+    }
+
+    /// Waits until the node accepts AMQP, again if it was killed.
+    ///
+    /// # Errors
+    /// When its keeper gave up, or 30 s have passed.
+    pub async fn up(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match self.node.keeping()? {
+                Keeping::Up(state) if state.boots > self.killed.get() => {
+                    if start::is_up(&state).await {
+                        return Ok(());
+                    }
+                }
+                Keeping::Up(_) | Keeping::Busy => {}
+                Keeping::Free => bail!("the node is gone; see {}", self.log()),
+            }
+            sleep(POLL).await;
+        }
+        bail!("the node did not come back within 30 s; see {}", self.log())
+    }
+
+    /// Stops the node's process without ending it: it still accepts TCP and says nothing.
+    /// Not possible for a node in a container.
+    pub fn freeze(&self) -> bool {
+        signal(&self.node, Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen node go on. Done on drop, too.
+    pub fn thaw(&self) -> bool {
+        signal(&self.node, Signal::SIGCONT)
+    }
+
+    /// Has the node write its metadata to disk. Seen on 4.0.5, in one kill of eight: a
+    /// durable queue declared milliseconds before does not come back, and its confirmed
+    /// messages with it. What is declared after it, as all that a vhost is made of, takes
+    /// it to the disk.
+    async fn settle(&self) -> Result<()> {
+        self.broker.api.create_vhost(SETTLE).await?;
+        self.broker.api.delete_vhost(SETTLE).await
+    }
+
+    fn state(&self) -> Result<State> {
+        match self.node.keeping()? {
+            Keeping::Up(state) => Ok(*state),
+            Keeping::Busy | Keeping::Free => bail!("the node is not up; see {}", self.log()),
+        }
+    }
+
+    fn log(&self) -> String {
+        self.node.keeper_log().display().to_string()
+    }
+
+    /// Removes the vhosts of a check that was killed before it could.
+    async fn forget_last_user(&self) -> Result<()> {
+        for vhost in self.broker.api.vhosts().await? {
+            if vhost != "/" {
+                self.broker.delete_vhost(&vhost).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OwnNode {
+    fn drop(&mut self) {
+        self.thaw();
+    }
+}
+
+/// Signals the node's process, if it is one that its keeper still holds: any other pid
+/// may be somebody else's by now.
+fn signal(node: &NodeDir, signal: Signal) -> bool {
+    match node.keeping() {
+        Ok(Keeping::Up(state)) => state
+            .vm_pid
+            .is_some_and(|pid| kill(Pid::from_raw(pid), signal).is_ok()),
+        _ => false,
+    }
+}
+
+fn free_slot(paths: &Paths) -> Result<(NodeDir, File), NoBroker> {
+    let mut nodes: Vec<NodeDir> = (1..=SLOTS).map(|slot| NodeDir::new(paths, slot)).collect();
+    // Stable: running nodes first, then by slot.
+    nodes.sort_by_key(|node| !matches!(node.keeping(), Ok(Keeping::Up(_))));
+    for node in nodes {
+        let unusable = |e| start::unusable(&paths.short(&node.dir), &e);
+        node.create().map_err(unusable)?;
+        let lock = open_private(&node.own_lock(), false).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => return Ok((node, lock)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(unusable(e)),
+        }
+    }
+    Err(NoBroker {
+        why: format!("all {SLOTS} nodes that checks may kill are in use by other checks"),
+        mend: "wait for the other runs to end, then try again".into(),
+    })
+}
+
+impl fmt::Debug for OwnNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "own node, {:?}", self.broker)
+    }
+}

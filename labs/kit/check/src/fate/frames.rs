@@ -1,0 +1,132 @@
+//! The frames of a journal, and what follows from their order.
+
+use std::collections::BTreeMap;
+
+use super::short;
+use wiretap::{Entry, Event, Frame};
+
+/// A frame, where it stands in the journal, and when it was seen.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) index: usize,
+    pub(super) t: f64,
+    pub(super) frame: &'a Frame,
+}
+
+/// The frames among these entries, in order.
+pub(super) fn frames(entries: &[Entry]) -> Vec<At<'_>> {
+    let numbered = entries.iter().enumerate();
+    let frames = numbered.filter_map(|(index, entry)| match &entry.event {
+        Event::Amqp(frame) => Some(At {
+            index,
+            t: entry.t,
+            frame,
+        }),
+        _ => None,
+    });
+    frames.collect()
+}
+
+/// What settled this delivery.
+pub(super) fn settlement<'a>(frames: &[At<'a>], delivery: At<'_>) -> Option<At<'a>> {
+    let later = frames.iter().skip_while(|at| at.index <= delivery.index);
+    let mut open = later.take_while(|at| !at.frame.reopens(delivery.frame));
+    open.find(|at| at.frame.settles(delivery.frame)).copied()
+}
+
+/// Who has how many messages of the same queue in hand; of `consumer` alone, if one is named.
+pub(super) fn holders(
+    entries: &[Entry],
+    frames: &[At<'_>],
+    publish: At<'_>,
+    consumer: Option<&str>,
+) -> Option<String> {
+    let mut held = BTreeMap::new();
+    for consume in frames.iter().filter(|at| {
+        at.frame.method == "basic.consume"
+            && consumer.is_none_or(|name| at.frame.service == name)
+            && same_queue(frames, publish.frame, at.frame)
+    }) {
+        let open = frames
+            .iter()
+            .filter(|at| at.frame.same_channel(consume.frame) && is_unacked(entries, frames, **at));
+        *held.entry(consume.frame.service.as_str()).or_insert(0) += open.count();
+    }
+    held.retain(|_, count| *count > 0);
+    let told = held
+        .iter()
+        .map(|(service, count)| format!("{count} with {service}"));
+    (!held.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether this is a delivery that the service has not settled yet, and still can.
+pub(super) fn is_unacked(entries: &[Entry], frames: &[At<'_>], at: At<'_>) -> bool {
+    at.frame.method == "basic.deliver"
+        && settlement(frames, at).is_none()
+        && !ended(&entries[at.index..], at.frame)
+}
+
+/// Whether what was published so comes to this subscription: it is of the queue that the
+/// message was sent to by name, or got others that were sent in the same way.
+fn same_queue(frames: &[At<'_>], publish: &Frame, consume: &Frame) -> bool {
+    let way = |frame: &Frame| {
+        (
+            frame.args["exchange"].clone(),
+            frame.args["routing_key"].clone(),
+        )
+    };
+    direct_to(publish).is_some_and(|queue| consume.args["queue"] == queue)
+        || frames.iter().any(|at| {
+            at.frame.method == "basic.deliver"
+                && at.frame.same_channel(consume)
+                && way(at.frame) == way(publish)
+        })
+}
+
+/// Whether the connection of `frame` ended in these entries.
+pub(super) fn ended(entries: &[Entry], frame: &Frame) -> bool {
+    entries.iter().any(|entry| {
+        matches!(&entry.event, Event::Link { service, connection: Some(number), what }
+            if *service == frame.service && *number == frame.connection
+                && (what == "closed" || what.starts_with("lost")))
+    })
+}
+
+/// The queue to which this was published by its name: over the default exchange.
+pub(super) fn direct_to(publish: &Frame) -> Option<&str> {
+    let default = publish.args["exchange"].as_str().is_none_or(str::is_empty);
+    publish.args["routing_key"].as_str().filter(|_| default)
+}
+
+/// When the message was published, and where to.
+pub(super) fn sent(publish: &At<'_>) -> String {
+    let id = short(publish.frame.message_id().unwrap_or("?"));
+    let word = |name: &str| publish.frame.args[name].as_str().unwrap_or("?");
+    let to = match direct_to(publish.frame) {
+        Some(queue) => format!("`{queue}`"),
+        None => format!(
+            "exchange `{}` with key `{}`",
+            word("exchange"),
+            word("routing_key")
+        ),
+    };
+    format!("{id} was published to {to} at {:.3} s", publish.t)
+}
+
+/// The tag under which the broker confirms this publish: in confirm mode both sides count the
+/// publishes of a channel from 1. `None` without confirm mode.
+pub(super) fn confirm_number(frames: &[At<'_>], publish: At<'_>) -> Option<u64> {
+    let mut number = None;
+    for at in frames.iter().take_while(|at| at.index <= publish.index) {
+        if at.frame.reopens(publish.frame) {
+            number = None;
+        } else if at.frame.same_channel(publish.frame) {
+            match at.frame.method {
+                "confirm.select" => number = number.or(Some(0)),
+                "basic.publish" => number = number.map(|count| count + 1),
+                _ => {}
+            }
+        }
+    }
+    number
+}

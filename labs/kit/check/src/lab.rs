@@ -1,0 +1,236 @@
+//! The room in which one check runs: a vhost, a folder, a journal, seeded chance, and the
+//! services that it has started.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::pressure::{Pressure, Watch};
+use super::{Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, told};
+use broker::{Broker, OwnNode};
+use course::paths::Paths;
+use process::service::Launch;
+use wiretap::{Journal, Wiretap};
+
+/// How long a state is waited for: far longer than it takes, so that a busy machine does
+/// not fail anybody, and short enough that a student does not wander off.
+pub const DEADLINE: Duration = Duration::from_secs(8);
+/// How long is waited for what takes a broker's start or a service's back-off.
+pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// The room in which one check runs. Clones are the same room.
+#[derive(Debug, Clone)]
+pub struct Lab(pub(super) Rc<Room>);
+
+/// What a room is made from.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) paths: Paths,
+    /// Where the program's sources are, to tell the line of a hole.
+    pub(crate) program: PathBuf,
+    pub(crate) dir: PathBuf,
+    pub(crate) chapter: String,
+    pub(crate) check: String,
+    pub(crate) seed: u64,
+    pub(crate) broker: Option<Rc<Broker>>,
+    pub(crate) pressure: Pressure,
+    pub(crate) hole_for: fn(Topic) -> u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) plan: Plan,
+    journal: Journal,
+    pub(super) vhost: String,
+    pub(super) own: OnceCell<OwnNode>,
+    /// What the machine takes away from the programs of this check.
+    pub(super) watch: Arc<Watch>,
+    chance: RefCell<StdRng>,
+    pub(super) services: RefCell<Vec<Service>>,
+    logins: RefCell<Vec<Login>>,
+}
+
+impl Lab {
+    /// Makes the folder, the journal and the vhost.
+    pub(crate) async fn open(plan: Plan) -> Result<Self> {
+        let dir = &plan.dir;
+        if dir.exists() {
+            std::fs::remove_dir_all(dir)
+                .with_context(|| format!("cannot clear {}", dir.display()))?;
+        }
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let journal = Journal::create(dir, &plan.chapter, &plan.check, plan.seed)?;
+        let vhost = format!("lab.{}.{}", std::process::id(), plan.check);
+        if let Some(broker) = &plan.broker {
+            broker.create_vhost(&vhost).await?;
+        }
+        // The same seed gives each check the same data, whichever checks run beside it.
+        let salt = plan.check.bytes().fold(0_u64, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        let chance = RefCell::new(StdRng::seed_from_u64(plan.seed ^ salt));
+        let watch = plan.pressure.watch();
+        let lab = Self(Rc::new(Room {
+            plan,
+            journal,
+            vhost,
+            own: OnceCell::new(),
+            watch,
+            chance,
+            services: RefCell::default(),
+            logins: RefCell::default(),
+        }));
+        if let Some(broker) = &lab.0.plan.broker {
+            lab.watch_broker(broker);
+        }
+        Ok(lab)
+    }
+
+    /// Kills what still runs and removes the vhosts.
+    pub(crate) async fn close(&self) {
+        self.journal().note(self.whole().told());
+        for service in self.0.services.take() {
+            service.drop_process();
+        }
+        for login in self.0.logins.take() {
+            if let Ok(broker) = self.need_broker() {
+                let _ = broker.delete_user(&login.user).await;
+            }
+        }
+        // A vhost that stays is swept away when the next run starts.
+        if let Some(broker) = &self.0.plan.broker {
+            let _ = broker.delete_vhost(&self.0.vhost).await;
+        }
+        if let Some(own) = self.0.own.get() {
+            let _ = own.broker().delete_vhost(&self.0.vhost).await;
+        }
+        // The verdict points to it.
+        self.0.journal.write();
+    }
+
+    /// The folder for the files of this run of the check.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.plan.dir
+    }
+
+    /// The journal of this run of the check.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Chance that comes out the same when the seed is given again.
+    pub fn random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.0.chance.borrow_mut())
+    }
+
+    /// A service that is not started yet: set its environment with [`Service::with`].
+    ///
+    /// # Errors
+    /// Unknown when no port is free.
+    pub async fn service(&self, role: &str) -> Outcome<Service> {
+        self.instance(role, &[role]).await
+    }
+
+    /// One of several that play the same role, or one that takes arguments, not started yet.
+    /// It is `name` in the journal; `arguments` begin with the role.
+    ///
+    /// # Errors
+    /// Unknown when no port is free.
+    pub async fn instance(&self, name: &str, arguments: &[&str]) -> Outcome<Service> {
+        let port = Port::claim()?;
+        let dir = self.dir();
+        let mut environment = BTreeMap::from([
+            ("PORT".to_owned(), port.number().to_string()),
+            ("RUST_LOG".to_owned(), "info".to_owned()),
+            ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
+            (
+                "DATABASE".to_owned(),
+                dir.join(format!("{name}.sqlite")).display().to_string(),
+            ),
+        ]);
+        let tap = match self.broker() {
+            Some(broker) => {
+                let address = &broker.address;
+                let tap = Wiretap::open(name, &address.host, address.port, self.journal()).await?;
+                let url = self.url_behind(&tap, None, self.vhost());
+                environment.insert("AMQP_URL".to_owned(), url);
+                Some(tap)
+            }
+            None => None,
+        };
+        let launch = Launch {
+            program: self.0.plan.program.clone(),
+            name: name.to_owned(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            environment,
+            log: dir.join(format!("{name}.log")),
+        };
+        let service = Service::new(self.clone(), port, tap, launch);
+        self.0.services.borrow_mut().push(service.clone());
+        Ok(service)
+    }
+
+    /// A service that is started and answers.
+    ///
+    /// # Errors
+    /// A failure when it does not come up.
+    pub async fn start(&self, role: &str) -> Outcome<Service> {
+        let service = self.service(role).await?;
+        service.start().await?;
+        Ok(service)
+    }
+
+    /// The failure of a check that misses the message with this id, with what the journal
+    /// tells of it. `seen` is what there is instead.
+    #[must_use]
+    pub fn missing(&self, expected: &str, seen: &str, id: &str) -> Failure {
+        if self.broker().is_none() {
+            let why = "what was sent, and what came back, is all the sender can go by";
+            return fail(expected, format!("{seen}; {}", told(self.journal(), id))).because(why);
+        }
+        self.found(&fate(self.journal(), id), expected, seen)
+    }
+
+    /// The failure of a check that misses, at `consumer`, its copy of the message with this id.
+    #[must_use]
+    pub fn missing_at(&self, consumer: &str, expected: &str, seen: &str, id: &str) -> Failure {
+        self.found(&fate_at(self.journal(), id, consumer), expected, seen)
+    }
+
+    fn found(&self, finding: &Finding, expected: &str, seen: &str) -> Failure {
+        let hole = (self.0.plan.hole_for)(finding.topic);
+        finding.failure(expected, seen, hole)
+    }
+
+    /// The URL of `vhost` behind a wiretap, for `login` or for the lab's own user.
+    pub(super) fn url_behind(&self, tap: &Wiretap, login: Option<&Login>, vhost: &str) -> String {
+        let Some(broker) = self.broker() else {
+            return String::new();
+        };
+        let mut address = broker.address.at("127.0.0.1", tap.port());
+        if let Some(login) = login {
+            address.user.clone_from(&login.user);
+            address.password.clone_from(&login.password);
+        }
+        address.url(vhost)
+    }
+
+    pub(super) fn remember(&self, login: &Login) {
+        self.0.logins.borrow_mut().push(login.clone());
+    }
+
+    /// The name of this room's vhost.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.0.vhost
+    }
+}

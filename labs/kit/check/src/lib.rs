@@ -1,0 +1,132 @@
+//! What a chapter's checks are written with: [`Lab`], [`Service`], what is expected of them,
+//! what became of a message, and the run that reports it all.
+//!
+//! It knows no chapter. Start reading at [`Lab`]; `run` is the `main` of every
+//! `tests/checks.rs`.
+
+mod arrive;
+mod ask;
+mod database;
+mod fate;
+mod http;
+mod lab;
+mod life;
+mod outcome;
+mod pressure;
+pub mod run;
+mod service;
+mod silent;
+mod span;
+mod told;
+mod vhost;
+mod wait;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use broker::access::{Grant, Grants, Login};
+pub use database::{Locked, Row, rows};
+pub use fate::{Finding, Topic, fate, fate_at, short};
+pub use http::Response;
+pub(crate) use lab::Plan;
+pub use lab::{DEADLINE, Lab, PATIENCE};
+pub use outcome::{Failure, Outcome, Seen, Stop, fail};
+pub(crate) use pressure::Pressure;
+pub use process::{Exit, Port};
+pub use service::Service;
+pub use silent::SilentBroker;
+pub use span::Span;
+pub use told::told;
+pub use vhost::Rights;
+pub use wiretap;
+
+type Body = Box<dyn Fn(Lab) -> Pin<Box<dyn Future<Output = Outcome>>>>;
+
+/// One check: its name on the command line, the sentence it prints, and what it does.
+pub struct Check {
+    /// What `--only` takes and its folder is called: `killed-consumer`.
+    pub name: String,
+    /// What holds when it passes: `a killed consumer loses nothing`.
+    pub says: &'static str,
+    /// The hole to look at when it fails and nothing points to another one.
+    pub hole: u32,
+    /// Whether it starts before the others, because it takes the longest.
+    pub(crate) early: bool,
+    /// Whether it takes none of the places for checks that run at once.
+    pub(crate) patient: bool,
+    /// Whether a run passes without it, as it is about an optional hole.
+    pub(crate) optional: bool,
+    pub(crate) body: Body,
+}
+
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Check").field("name", &self.name).finish()
+    }
+}
+
+impl Check {
+    /// A check that runs `body`. The name is the function's, with hyphens.
+    pub fn new<F>(
+        name: &str,
+        says: &'static str,
+        hole: u32,
+        body: impl Fn(Lab) -> F + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Outcome> + 'static,
+    {
+        Self {
+            name: name.replace('_', "-"),
+            says,
+            hole,
+            early: false,
+            patient: false,
+            optional: false,
+            body: Box::new(move |lab| Box::pin(body(lab))),
+        }
+    }
+
+    /// Starts this check before the others, wherever it stands in the report: for the one
+    /// that decides how long a run takes.
+    #[must_use]
+    pub fn early(mut self) -> Self {
+        self.early = true;
+        self
+    }
+
+    /// Starts this check before the others, and beside as many of them as ever: for one that
+    /// does next to nothing but wait, as for a heartbeat that does not come.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self.early()
+    }
+
+    /// Makes this check one about an optional hole: it is run and shown, and while it fails
+    /// it counts for nothing.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+}
+
+/// Names a check after its function: `check!(killed_consumer, HOLE 4, "a killed consumer …")`.
+#[macro_export]
+macro_rules! check {
+    ($body:ident, HOLE $hole:literal, $says:literal) => {
+        $crate::Check::new(stringify!($body), $says, $hole, $body)
+    };
+}
+
+/// One chapter's checks, and what they need to know of it.
+#[derive(Debug)]
+pub struct Checks {
+    /// Whether its services talk to a broker.
+    pub broker: bool,
+    /// The hole in which the student deals with a topic.
+    pub hole_for: fn(Topic) -> u32,
+    /// In the order in which they are reported.
+    pub all: Vec<Check>,
+}

@@ -1,0 +1,249 @@
+//! Runs a chapter's checks: the `main` of every `tests/checks.rs`.
+
+mod arguments;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use futures_lite::FutureExt;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+pub use arguments::Arguments;
+pub use report::{Report, Status, Verdict};
+
+use crate::{Check, Checks, Lab, Outcome, Plan, Pressure, Stop};
+use broker::Broker;
+use course::paths::Paths;
+use process::parent;
+
+/// How many checks run at once, beside the patient ones. Each waits far more than it works.
+const AT_ONCE: usize = 6;
+
+/// What the macro [`main!`](crate::main) knows at compile time of the package under check.
+#[derive(Debug, Clone, Copy)]
+pub struct Package {
+    /// `lab-02` or `solution-02`.
+    pub name: &'static str,
+    /// Its folder.
+    pub folder: &'static str,
+    /// Its program.
+    pub program: &'static str,
+}
+
+/// The `main` of a `tests/checks.rs`: runs the checks of these [`Checks`](crate::Checks)
+/// against the program of the package that it is compiled for.
+#[macro_export]
+macro_rules! main {
+    ($checks:expr) => {
+        fn main() -> std::process::ExitCode {
+            $crate::run::main(
+                $crate::run::Package {
+                    name: env!("CARGO_PKG_NAME"),
+                    folder: env!("CARGO_MANIFEST_DIR"),
+                    program: env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME"))),
+                },
+                $checks,
+            )
+        }
+    };
+}
+
+/// Runs the checks and gives the exit code: 0 all pass, 1 one fails, 2 nothing can be said.
+#[must_use]
+pub fn main(package: Package, checks: Checks) -> ExitCode {
+    broker::dispatch();
+    let arguments = Arguments::typed(package.name);
+    if arguments.list {
+        arguments.print_list(&checks.all);
+        return ExitCode::SUCCESS;
+    }
+    let status = actix_web::rt::System::new().block_on(async {
+        // When `just` or `lab` is killed, this run ends too, and the guards see to the rest.
+        let follow = async {
+            parent::parent_gone().await;
+            Ok(Status::Unknown)
+        };
+        run(package, checks, &arguments).or(follow).await
+    });
+    let status = status.unwrap_or_else(|error| {
+        anstream::eprintln!("{error:#}");
+        Status::Unknown
+    });
+    ExitCode::from(status.code())
+}
+
+async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<Status> {
+    let paths = Paths::find()?;
+    let (kind, number) = package
+        .name
+        .split_once('-')
+        .unwrap_or(("lab", package.name));
+    let wanted = arguments.wanted(checks.all)?;
+    let dir = match std::env::var_os("LAB_RUN_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None if kind == "lab" => paths.data().join(number),
+        None => paths.data().join(package.name),
+    };
+    let _lock = lock(&dir, &paths)?;
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| rand::random_range(1..10_000));
+    let mut report = Report::new(&paths, package, number, kind, seed);
+    let broker = if checks.broker && !wanted.is_empty() {
+        match find_broker(&paths, &mut report).await {
+            Ok(broker) => Some(Rc::new(broker)),
+            Err(reason) => {
+                report.no_broker(&wanted, &reason);
+                return report.finish(&dir, arguments.json.as_deref());
+            }
+        }
+    } else {
+        None
+    };
+    report.header(broker.as_deref());
+    let runs = Runs {
+        pressure: Pressure::start(&dir),
+        paths,
+        dir: dir.clone(),
+        program: std::env::var_os("LAB_PROGRAM").map_or_else(|| package.program.into(), Into::into),
+        number: number.to_owned(),
+        seed,
+        broker,
+        hole_for: checks.hole_for,
+    };
+    runs.all(wanted, &mut report).await?;
+    report.finish(&dir, arguments.json.as_deref())
+}
+
+async fn find_broker(paths: &Paths, report: &mut Report) -> Result<Broker, broker::NoBroker> {
+    let broker = Broker::acquire(paths, &|line| report.progress(line)).await?;
+    broker
+        .sweep("lab.", |name| !belongs_to_a_living_run(name))
+        .await;
+    Ok(broker)
+}
+
+/// A vhost is called `lab.<process id>.<check>`, a user the like.
+fn belongs_to_a_living_run(name: &str) -> bool {
+    let pid = name.split('.').nth(1).and_then(|pid| pid.parse().ok());
+    pid.is_some_and(parent::is_alive)
+}
+
+/// Makes the folder and holds it for this run alone.
+fn lock(dir: &std::path::Path, paths: &Paths) -> Result<std::fs::File> {
+    let shown = paths.short(dir);
+    std::fs::create_dir_all(dir).with_context(|| {
+        format!("cannot write to {shown}: the lab keeps its traces there; make room or give write access")
+    })?;
+    let file = std::fs::File::create(dir.join("lock"))
+        .with_context(|| format!("cannot write to {shown}: make room or give write access"))?;
+    file.try_lock().map_err(|_| {
+        anyhow::anyhow!(
+            "another run of these checks is going on in {shown}: wait for it or stop it"
+        )
+    })?;
+    Ok(file)
+}
+
+/// What the runs of all checks share.
+struct Runs {
+    paths: Paths,
+    dir: PathBuf,
+    program: PathBuf,
+    number: String,
+    seed: u64,
+    broker: Option<Rc<Broker>>,
+    pressure: Pressure,
+    hole_for: fn(crate::Topic) -> u32,
+}
+
+impl Runs {
+    /// Runs the checks beside each other and reports each as soon as those before it are known.
+    async fn all(&self, checks: Vec<Check>, report: &mut Report) -> Result<()> {
+        let places = Rc::new(Semaphore::new(AT_ONCE));
+        let mut under_way = JoinSet::new();
+        let mut waiting: Vec<Option<Verdict>> = Vec::new();
+        waiting.resize_with(checks.len(), || None);
+        let mut order: Vec<_> = checks.into_iter().enumerate().collect();
+        order.sort_by_key(|(_, check)| !check.early);
+        for (index, check) in order {
+            let plan = self.plan(&check);
+            let places = places.clone();
+            under_way.spawn_local(async move {
+                let _place = match check.patient {
+                    true => None,
+                    false => Some(places.acquire().await),
+                };
+                (index, one(plan, check).await)
+            });
+        }
+        let mut shown = 0;
+        while let Some(done) = under_way.join_next().await {
+            let (index, verdict) =
+                done.context("a check cannot be followed: that is the lab's mistake")?;
+            waiting[index] = Some(verdict);
+            while let Some(verdict) = waiting.get_mut(shown).and_then(Option::take) {
+                report.show(verdict);
+                shown += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, check: &Check) -> Plan {
+        Plan {
+            paths: self.paths.clone(),
+            program: self.program.clone(),
+            dir: self.dir.join(&check.name),
+            chapter: self.number.clone(),
+            check: check.name.clone(),
+            seed: self.seed,
+            broker: self.broker.clone(),
+            pressure: self.pressure.clone(),
+            hole_for: self.hole_for,
+        }
+    }
+}
+
+/// Runs one check in a room of its own.
+async fn one(plan: Plan, check: Check) -> Verdict {
+    let trace = plan.dir.join("journal.jsonl");
+    let began = Instant::now();
+    let outcome = match Lab::open(plan).await {
+        Ok(lab) => {
+            // In a task of its own: one that panics leaves the others their verdicts.
+            let mut task = JoinSet::new();
+            task.spawn_local((check.body)(lab.clone()));
+            let outcome = match task.join_next().await {
+                Some(Ok(outcome)) => blame(&lab, outcome),
+                Some(Err(error)) => Err(Stop::Unknown(format!("the lab's mistake: {error}"))),
+                None => Err(Stop::Unknown("the check was not run".to_owned())),
+            };
+            lab.close().await;
+            outcome
+        }
+        Err(error) => Err(Stop::from(error)),
+    };
+    Verdict {
+        name: check.name,
+        says: check.says,
+        hole: check.hole,
+        optional: check.optional,
+        seconds: began.elapsed().as_secs_f64(),
+        outcome,
+        trace,
+    }
+}
+
+/// An open hole or a dead service explains any other failure, and so does a busy machine.
+fn blame(lab: &Lab, outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(Stop::Failed(_)) => lab.all_well().and(lab.whole().judge(outcome)),
+        other => other,
+    }
+}

@@ -1,0 +1,407 @@
+//! What a run tells: lines for a person, the same as JSON for a program.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::Package;
+use crate::{Check, Failure, Outcome, Stop};
+use broker::{Broker, NoBroker, out_of_support};
+use course::chapter::{Chapter, Variant};
+use course::holes;
+use course::paths::Paths;
+use terminal::{WIDTH, width, wrap};
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const ODD: Style = AnsiColor::Yellow.on_default().bold();
+const STRONG: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+
+/// What a run or a check comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// All that was expected was seen.
+    Pass,
+    /// Nothing can be said: the broker was lost, or the machine stood in the way.
+    Unknown,
+    /// The services did something wrong.
+    Fail,
+}
+
+impl Status {
+    /// The exit code: 0, 2 or 1.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Unknown => 2,
+        }
+    }
+}
+
+/// How one check ended.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The check's name.
+    pub name: String,
+    /// Its sentence.
+    pub says: &'static str,
+    /// The hole to look at when the failure names none.
+    pub hole: u32,
+    /// Whether it counts for nothing when it fails.
+    pub optional: bool,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The journal of its run.
+    pub trace: PathBuf,
+}
+
+/// The same, as it stands in `report.json`.
+#[derive(Debug, Clone, Serialize)]
+struct Line {
+    check: String,
+    says: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    optional: bool,
+    status: Status,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Detail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    trace: String,
+}
+
+impl Line {
+    /// Whether it counts for the run: a check of an optional hole that fails does not.
+    fn counts(&self) -> bool {
+        !(self.optional && self.status == Status::Fail)
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Detail {
+    expected: String,
+    observed: String,
+    why: String,
+    hole: u32,
+    again: String,
+}
+
+/// Where to go on.
+#[derive(Debug, Clone, Serialize)]
+struct Next {
+    hole: u32,
+    file: String,
+    line: usize,
+}
+
+/// `report.json`: version 1 of the schema.
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    report: u32,
+    chapter: &'a str,
+    variant: &'a str,
+    broker: Option<&'a str>,
+    seed: u64,
+    status: Status,
+    passed: usize,
+    checks: &'a [Line],
+    next: Option<&'a Next>,
+}
+
+/// Tells a run as it goes, and sums it up.
+#[derive(Debug)]
+pub struct Report {
+    paths: Paths,
+    heading: String,
+    number: String,
+    /// `lab` or `solution`.
+    variant: String,
+    sources: PathBuf,
+    seed: u64,
+    broker: Option<String>,
+    lines: Vec<Line>,
+}
+
+impl Report {
+    pub(super) fn new(
+        paths: &Paths,
+        package: Package,
+        number: &str,
+        variant: &str,
+        seed: u64,
+    ) -> Self {
+        let folder = Path::new(package.folder);
+        let chapter = Chapter::of_folder(&paths.root, folder).ok();
+        let heading = chapter
+            .as_ref()
+            .map_or_else(|| number.to_owned(), Chapter::heading);
+        // The student works in the lab, also when it is the solution that is checked.
+        let sources = chapter.map_or_else(|| folder.to_owned(), |c| c.folder(Variant::Lab).into());
+        Self {
+            paths: paths.clone(),
+            heading,
+            number: number.to_owned(),
+            variant: variant.to_owned(),
+            sources: sources.join("src"),
+            seed,
+            broker: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Something slow begins.
+    pub(super) fn progress(&self, line: &str) {
+        anstream::eprintln!("{FAINT}{line}{FAINT:#}");
+    }
+
+    pub(super) fn header(&mut self, broker: Option<&Broker>) {
+        let mut name = self.variant.clone();
+        name[..1].make_ascii_uppercase();
+        let left = format!("{name} {}", self.heading);
+        self.broker = broker.map(Broker::label);
+        let right = match &self.broker {
+            Some(broker) => format!("{broker} · seed {}", self.seed),
+            None => format!("seed {}", self.seed),
+        };
+        let gap = WIDTH.saturating_sub(width(&left) + width(&right)).max(2);
+        anstream::println!("{STRONG}{left}{STRONG:#}{:gap$}{FAINT}{right}{FAINT:#}", "");
+        if let Some(told) = broker.and_then(|broker| out_of_support(&broker.version)) {
+            anstream::println!("  {FAINT}{told}{FAINT:#}");
+        }
+    }
+
+    /// All checks are unknown, for want of a broker.
+    pub(super) fn no_broker(&mut self, checks: &[Check], reason: &NoBroker) {
+        self.header(None);
+        for check in checks {
+            let left = format!("  {ODD}?{ODD:#} {}", check.says);
+            let gap = 66_usize.saturating_sub(4 + width(check.says)).max(2);
+            anstream::println!("{left}{:gap$}not run", "");
+            self.lines.push(Line {
+                check: check.name.clone(),
+                says: check.says.to_owned(),
+                optional: check.optional,
+                status: Status::Unknown,
+                seconds: 0.0,
+                failure: None,
+                reason: Some(reason.to_string()),
+                trace: String::new(),
+            });
+        }
+        part("reason", &reason.why);
+        part("do", &reason.mend);
+    }
+
+    pub(super) fn show(&mut self, verdict: Verdict) {
+        let trace = self.paths.short(&verdict.trace);
+        let (status, failure, reason) = match verdict.outcome {
+            Ok(()) => (Status::Pass, None, None),
+            Err(Stop::Unknown(reason)) => (Status::Unknown, None, Some(reason)),
+            Err(Stop::Failed(failure)) => {
+                let detail = self.detail(*failure, verdict.hole, &verdict.name);
+                (Status::Fail, Some(detail), None)
+            }
+        };
+        let line = Line {
+            check: verdict.name,
+            says: verdict.says.to_owned(),
+            optional: verdict.optional,
+            status,
+            seconds: (verdict.seconds * 100.0).round() / 100.0,
+            failure,
+            reason,
+            trace,
+        };
+        self.print(&line);
+        self.lines.push(line);
+    }
+
+    /// The command that runs one check again, with the same data.
+    fn again(&self, check: &str) -> String {
+        let (variant, number, seed) = (&self.variant, &self.number, self.seed);
+        format!("just {variant} {number} --only {check} --seed {seed}")
+    }
+
+    fn detail(&self, failure: Failure, hole: u32, check: &str) -> Detail {
+        Detail {
+            expected: failure.expected,
+            observed: failure.observed,
+            why: failure.why,
+            hole: failure.hole.unwrap_or(hole),
+            again: self.again(check),
+        }
+    }
+
+    fn print(&self, line: &Line) {
+        let (style, mark) = match line.status {
+            Status::Pass => (GOOD, '✔'),
+            Status::Fail if line.optional => (FAINT, '·'),
+            Status::Fail => (BAD, '✘'),
+            Status::Unknown => (ODD, '?'),
+        };
+        let optional = if line.counts() { "" } else { "optional · " };
+        let time = format!("{optional}{:.1} s", line.seconds);
+        let gap = WIDTH
+            .saturating_sub(4 + width(&line.says) + width(&time))
+            .max(2);
+        anstream::println!(
+            "  {style}{mark}{style:#} {}{:gap$}{FAINT}{time}{FAINT:#}",
+            line.says,
+            ""
+        );
+        if let Some(reason) = &line.reason {
+            part("reason", reason);
+            part("trace", &line.trace);
+            part("again", self.again(&line.check));
+        }
+        if let Some(detail) = &line.failure {
+            // One open hole stops many checks, and need not be explained for each.
+            if let Some(earlier) = self.explained_by(detail) {
+                let first = earlier.observed.lines().next().unwrap_or_default();
+                part("observed", format!("as above: {first}"));
+                return;
+            }
+            part("expected", &detail.expected);
+            part("observed", &detail.observed);
+            part("why", &detail.why);
+            part("trace", &line.trace);
+            part("again", &detail.again);
+            part("hint", format!("just hint {} {}", self.number, detail.hole));
+        }
+    }
+
+    /// The first hole in the sources that holds nothing but `todo!`. Another program than
+    /// theirs says nothing about them.
+    fn open_hole(&self) -> Option<u32> {
+        if self.variant != "lab" || std::env::var_os("LAB_PROGRAM").is_some() {
+            return None;
+        }
+        let places = holes::in_tree(&self.sources).ok()?;
+        let open = places.into_iter().filter(|place| {
+            let source = std::fs::read_to_string(&place.file).unwrap_or_default();
+            let todo = format!("todo!(\"HOLE {}", place.hole.number);
+            source.contains(&todo)
+        });
+        open.map(|place| place.hole.number).min()
+    }
+
+    /// The failure printed before that says the same.
+    fn explained_by(&self, detail: &Detail) -> Option<&Detail> {
+        let earlier = self.lines.iter().filter_map(|line| line.failure.as_ref());
+        let same = |other: &&Detail| other.observed == detail.observed && other.why == detail.why;
+        earlier.into_iter().find(same)
+    }
+
+    /// Prints the sum and writes the JSON.
+    pub(super) fn finish(&self, dir: &Path, json: Option<&Path>) -> Result<Status> {
+        let passed = self.count(Status::Pass);
+        let status = self.status();
+        let next = self.next();
+        let style = match status {
+            Status::Pass => GOOD,
+            Status::Fail => BAD,
+            Status::Unknown => ODD,
+        };
+        for line in self.sum(status, passed, next.as_ref()) {
+            anstream::println!("  {style}{line}{style:#}");
+        }
+        let written = Written {
+            report: 1,
+            chapter: &self.number,
+            variant: &self.variant,
+            broker: self.broker.as_deref(),
+            seed: self.seed,
+            status,
+            passed,
+            checks: &self.lines,
+            next: next.as_ref(),
+        };
+        let text = serde_json::to_string_pretty(&written)? + "\n";
+        for path in [Some(dir.join("report.json").as_path()), json]
+            .into_iter()
+            .flatten()
+        {
+            std::fs::write(path, &text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(status)
+    }
+
+    /// The count and the way on: on one line where there is room.
+    fn sum(&self, status: Status, passed: usize, next: Option<&Next>) -> Vec<String> {
+        let all = self.counted().count();
+        let mut sum = match self.lines.len() {
+            0 => "no check of that name".to_owned(),
+            _ => format!("{passed} of {all} checks pass"),
+        };
+        let unknown = self.count(Status::Unknown);
+        if unknown > 0 {
+            sum += &format!(", {unknown} unknown");
+        }
+        let way = match next {
+            Some(next) => format!("next: HOLE {}, {}:{}", next.hole, next.file, next.line),
+            None if status == Status::Pass && self.variant == "lab" => {
+                format!("compare with ours: just diff {}", self.number)
+            }
+            None => return vec![sum],
+        };
+        let line = format!("{sum} · {way}");
+        if width(&line) <= WIDTH - 2 {
+            vec![line]
+        } else {
+            vec![sum, way]
+        }
+    }
+
+    /// The checks that count: all but those of optional holes that fail.
+    fn counted(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.counts())
+    }
+
+    /// What the checks that count come to. Without any check nothing can be said.
+    fn status(&self) -> Status {
+        if self.lines.is_empty() {
+            return Status::Unknown;
+        }
+        let worst = self.counted().map(|line| line.status).max();
+        worst.unwrap_or(Status::Pass)
+    }
+
+    fn count(&self, status: Status) -> usize {
+        self.counted().filter(|line| line.status == status).count()
+    }
+
+    /// The first hole that a failure points to or, before that, one that is still open.
+    fn next(&self) -> Option<Next> {
+        let failures = self.counted().filter_map(|line| line.failure.as_ref());
+        let blamed = failures.map(|detail| detail.hole).min()?;
+        let hole = self.open_hole().map_or(blamed, |open| open.min(blamed));
+        let (file, line) = holes::locate(&self.sources, hole).ok().flatten()?;
+        Some(Next {
+            hole,
+            file: self.paths.short(&file),
+            line,
+        })
+    }
+}
+
+/// One labelled part of a check's story, wrapped.
+fn part(label: &str, text: impl Display) {
+    let mut label = label;
+    for paragraph in text.to_string().lines() {
+        for line in wrap(paragraph.trim_end(), WIDTH - 16) {
+            anstream::println!("      {FAINT}{label:<9}{FAINT:#} {line}");
+            label = "";
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One process under check: a shell script, so that it does exactly what is written here.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use process::Exit;
+use process::service::{Change, Launch, Process};
+
+use proof::{PATIENCE, Scratch, soon, until};
+
+/// Does nothing for longer than any test takes, and leaves nothing behind if it must be killed.
+pub const IDLE: &str = "exec sleep 60";
+
+/// A folder, scripts to run, and what is told of them.
+pub struct Room {
+    pub scratch: Scratch,
+    changes: Rc<RefCell<Vec<Change>>>,
+}
+
+impl Room {
+    pub fn open() -> Result<Self> {
+        Ok(Self {
+            scratch: Scratch::new("process"),
+            changes: Rc::default(),
+        })
+    }
+
+    pub fn launch(&self, script: &str) -> Result<Launch> {
+        let path = self.scratch.path().join("script.sh");
+        fs::write(&path, script)?;
+        Ok(Launch {
+            program: "/bin/sh".into(),
+            name: "script".to_owned(),
+            arguments: vec![path.display().to_string()],
+            environment: BTreeMap::new(),
+            log: self.scratch.path().join("service.log"),
+        })
+    }
+
+    async fn start(&self, script: &str) -> Result<Process> {
+        let launch = self.launch(script)?;
+        let changes = self.changes.clone();
+        let tell = move |change| changes.borrow_mut().push(change);
+        soon("it starts", Process::start(&launch, tell)).await?
+    }
+
+    fn told(&self, wanted: Change) -> bool {
+        self.changes.borrow().contains(&wanted)
+    }
+}
+
+/// What `ps` calls the state of a process; empty when there is none. A zombie is none: its
+/// parent has just not looked yet.
+pub fn state(pid: i32) -> String {
+    let output = Command::new("ps")
+        .args(["-o", "stat=", "-p", &pid.to_string()])
+        .output();
+    let state = String::from_utf8_lossy(&output.unwrap().stdout)
+        .trim()
+        .to_owned();
+    if state.starts_with('Z') {
+        return String::new();
+    }
+    state
+}
+
+pub fn alive(pid: i32) -> bool {
+    !state(pid).is_empty()
+}
+
+/// The process ids that scripts have written to a file, once there are `count`.
+pub async fn pids(file: &Path, count: usize) -> Result<Vec<i32>> {
+    let read = || -> Vec<i32> {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let whole = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        whole.filter_map(|line| line.trim().parse().ok()).collect()
+    };
+    until("the processes are there", || read().len() >= count).await?;
+    Ok(read())
+}
+
+pub async fn exit_codes() -> Result<()> {
+    for (script, exit) in [
+        ("exit 0", Exit::Code(0)),
+        ("exit 101", Exit::Code(101)),
+        ("kill -ABRT $$", Exit::Signal(6)),
+    ] {
+        let room = Room::open()?;
+        let process = room.start(script).await?;
+        ensure!(process.end(PATIENCE).await? == exit, "{script}");
+        ensure!(process.ended() == Some(exit));
+        ensure!(room.told(Change::Started) && room.told(Change::Ended(exit)));
+    }
+    ensure!(Exit::Signal(6).to_string() == "SIGABRT");
+    Ok(())
+}
+
+pub async fn memory() -> Result<()> {
+    let room = Room::open()?;
+    let process = room.start("sleep 60; exit 0").await?;
+    let bytes = process.memory().await?;
+    // A shell takes more than a page, and less than a database.
+    ensure!((50_000..200_000_000).contains(&bytes), "{bytes}");
+    process.kill().await?;
+    ensure!(process.memory().await.is_err());
+    Ok(())
+}
+
+pub async fn killed() -> Result<()> {
+    let room = Room::open()?;
+    let process = room
+        .start("trap '' TERM; echo $$; while :; do sleep 60; done")
+        .await?;
+    let pid = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+    ensure!(process.ended().is_none());
+    let still = process.end(Duration::from_millis(20)).await;
+    ensure!(still.is_err(), "{still:?}");
+    ensure!(process.kill().await? == Exit::Signal(9));
+    ensure!(!alive(pid));
+    // A second time there is nothing to do.
+    ensure!(process.kill().await? == Exit::Signal(9));
+    ensure!(room.told(Change::Killed) && room.told(Change::Ended(Exit::Signal(9))));
+    Ok(())
+}
+
+pub async fn frozen() -> Result<()> {
+    let room = Room::open()?;
+    let process = room.start(&format!("echo $$; {IDLE}")).await?;
+    let pid = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+    process.freeze()?;
+    until("it is stopped", || state(pid).starts_with('T')).await?;
+    process.thaw()?;
+    until("it goes on", || !state(pid).starts_with('T')).await?;
+    process.freeze()?;
+    until("it is stopped again", || state(pid).starts_with('T')).await?;
+    ensure!(process.kill().await? == Exit::Signal(9));
+    Ok(())
+}
+
+pub async fn terminated() -> Result<()> {
+    let room = Room::open()?;
+    let process = room
+        .start("trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.02; done")
+        .await?;
+    until("it is ready", || process.output().contains("ready")).await?;
+    process.terminate()?;
+    ensure!(process.end(PATIENCE).await? == Exit::Code(3));
+    let output = process.output();
+    ensure!(output.ends_with("bye\n"), "{output}");
+    Ok(())
+}
+
+pub async fn output() -> Result<()> {
+    let room = Room::open()?;
+    let mut launch = room.launch("echo out $WORD; echo err >&2; printf '\\377 no newline'")?;
+    launch.environment = BTreeMap::from([("WORD".into(), "häßlich $HOME".into())]);
+    for _ in 0..2 {
+        let process = Process::start(&launch, |_| ()).await?;
+        process.end(PATIENCE).await?;
+    }
+    let once = "out häßlich $HOME\nerr\n\u{fffd} no newline";
+    let output = process::service::read_log(&launch.log);
+    ensure!(output == once.repeat(2), "{output}");
+    ensure!(process::service::read_log(Path::new("/nowhere")).is_empty());
+    Ok(())
+}
+
+pub async fn cannot_be_started() -> Result<()> {
+    let room = Room::open()?;
+    let text = room.scratch.path().join("text");
+    fs::write(&text, "no program")?;
+    for (program, words) in [
+        (
+            PathBuf::from("/nowhere/program"),
+            "cannot start /nowhere/program: No such file",
+        ),
+        (text.clone(), "Permission denied"),
+    ] {
+        let mut launch = room.launch(IDLE)?;
+        launch.program = program;
+        let error = Process::start(&launch, |_| ()).await;
+        let error = format!("{:#}", error.err().context("it was started")?);
+        ensure!(
+            error.contains(words) && error.lines().count() == 1,
+            "{error}"
+        );
+    }
+    let mut launch = room.launch(IDLE)?;
+    launch.log = "/nowhere/service.log".into();
+    let error = Process::start(&launch, |_| ()).await;
+    let error = format!("{:#}", error.err().context("it was started")?);
+    ensure!(
+        error.contains("cannot write /nowhere/service.log"),
+        "{error}"
+    );
+    Ok(())
+}
+
+/// A clone may lie in a folder whose name is no UTF-8.
+pub async fn strange_path() -> Result<()> {
+    let room = Room::open()?;
+    let folder = room.scratch.path().join(OsStr::from_bytes(b"sp ace \xff"));
+    fs::create_dir(&folder)?;
+    let program = folder.join("prog\n'ram");
+    std::os::unix::fs::symlink("/bin/sh", &program)?;
+    let mut launch = room.launch("exit 5")?;
+    launch.program = program;
+    let process = Process::start(&launch, |_| ()).await?;
+    ensure!(process.end(PATIENCE).await? == Exit::Code(5));
+    Ok(())
+}
+
+pub async fn dropped() -> Result<()> {
+    let room = Room::open()?;
+    let process = room.start(&format!("echo $$; {IDLE}")).await?;
+    let pid = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+    drop(process);
+    until("it is gone", || !alive(pid)).await?;
+    until("it is told", || room.told(Change::Ended(Exit::Signal(9)))).await
+}
+
+/// What a service has started goes with it, however it ends.
+pub async fn takes_its_children() -> Result<()> {
+    for ending in ["exit 0", "while :; do sleep 60; done"] {
+        let room = Room::open()?;
+        let script = format!("sleep 60 >/dev/null 2>&1 & echo $!; {ending}");
+        let process = room.start(&script).await?;
+        let child = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+        if ending == "exit 0" {
+            process.end(PATIENCE).await?;
+        } else {
+            process.kill().await?;
+        }
+        until("its child is gone", || !alive(child)).await?;
+    }
+    Ok(())
+}
+
+/// A fault is no fault of the kit's when the service has just died by itself.
+pub async fn ended_before_told() -> Result<()> {
+    let room = Room::open()?;
+    let process = room.start("exit 4").await?;
+    process.end(PATIENCE).await?;
+    ensure!(process.kill().await? == Exit::Code(4));
+    for told in [process.freeze(), process.thaw(), process.terminate()] {
+        let error = format!("{:#}", told.err().context("nobody was told")?);
+        ensure!(error.contains("has ended (exit code 4)"), "{error}");
+    }
+    // Dead, and its guard has not said so yet: killing it comes to the same.
+    for _ in 0..20 {
+        let process = room.start("exit 4").await?;
+        tokio::task::yield_now().await;
+        process.kill().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The `lab` command: what stands behind the recipes of the justfile that students type.
+//!
+//! One file a command. It may use everything below it but the lecture and the bench, which
+//! are programs of their own. Start reading at [`start`].
+
+mod broker;
+mod check;
+mod diff;
+mod doctor;
+mod hint;
+mod reset;
+mod run;
+mod saves;
+mod setup;
+mod up;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use course::chapter::Variant;
+use course::paths::Paths;
+
+/// The lab's commands. `just` lists them with a line of help each.
+#[derive(Debug, Parser)]
+#[command(bin_name = "just", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check your lab
+    Lab(check::Args),
+    /// Check the solution, with the same checks
+    Solution(check::Args),
+    /// Print the next hint for a hole
+    Hint(hint::Args),
+    /// Show your lab beside the solution
+    Diff(diff::Args),
+    /// Check your lab again at each save
+    Watch(watch::Args),
+    /// Put your lab's files back as handed out
+    Reset(reset::Args),
+    /// Start the chapter's services, or one program of it, to play with
+    Run(run::Args),
+    /// Start the chapter's services in containers, or one program of it beside them
+    Up(up::Args),
+    /// Take the chapter's containers away
+    Down(up::DownArgs),
+    /// Show what the chapter's containers print
+    Logs(up::LogsArgs),
+    /// Build an image and push it to a registry
+    Push(up::PushArgs),
+    /// Start or stop the lab's broker, or say what runs
+    Broker(broker::Args),
+    /// Say what is installed, which broker would be used, what to do
+    Doctor,
+    /// Get a broker, fetch and build everything
+    Setup,
+}
+
+fn main() -> ExitCode {
+    // This program is also its own helpers: the broker's keeper, a service's guard.
+    ::broker::dispatch();
+    let cli = Cli::parse();
+    start(cli.command).unwrap_or_else(|error| terminal::tell(&error))
+}
+
+fn start(command: Command) -> Result<ExitCode> {
+    let paths = Paths::find()?;
+    match command {
+        Command::Lab(args) => check::run(&paths, Variant::Lab, &args),
+        Command::Solution(args) => check::run(&paths, Variant::Solution, &args),
+        Command::Hint(args) => hint::run(&paths, &args),
+        Command::Diff(args) => diff::run(&paths, &args),
+        Command::Watch(args) => watch::run(&paths, &args),
+        Command::Reset(args) => reset::run(&paths, &args),
+        Command::Run(args) => run::run(&paths, &args),
+        Command::Up(args) => up::run(&paths, &args),
+        Command::Down(args) => up::down(&paths, &args),
+        Command::Logs(args) => up::logs(&paths, &args),
+        Command::Push(args) => up::push(&paths, &args),
+        Command::Broker(args) => broker::run(&paths, &args),
+        Command::Doctor => doctor::run(&paths),
+        Command::Setup => setup::run(&paths),
+    }
+}

@@ -1,0 +1,116 @@
+//! `down NN` takes the chapter's containers away, and all that came with them; `logs NN`
+//! shows what they print.
+
+use std::os::unix::process::CommandExt;
+use std::process::{ExitCode, Stdio};
+
+use anstream::println;
+use anyhow::{Context, Result, bail};
+use course::chapter::{Chapter, Variant};
+use course::paths::Paths;
+
+use super::ports::AMQP;
+use command::Which;
+use command::engine::{self, Project};
+use process::stop::{Ended, until_stopped};
+use terminal::trouble;
+use terminal::{GOOD, interactive};
+
+#[derive(Debug, clap::Args)]
+pub struct DownArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Only the solution's containers; else yours, too
+    #[arg(long)]
+    solution: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The solution's containers, where yours run, too
+    #[arg(long)]
+    solution: bool,
+    /// Only these services, as `history` or `broker`; else all but the broker
+    services: Vec<String>,
+}
+
+pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
+    let chapter = args.which.resolve(paths)?;
+    let ended = until_stopped(async {
+        engine::present(paths, "start Docker; without it no container runs, either").await?;
+        let mut found = false;
+        for variant in [Variant::Lab, Variant::Solution] {
+            if args.solution && variant == Variant::Lab {
+                continue;
+            }
+            let project = Project::of(paths, &chapter, variant);
+            if !project.traces().await? {
+                continue;
+            }
+            found = true;
+            project.remove().await?;
+            println!(
+                "{GOOD}✔{GOOD:#} {}: no container, network or volume is left",
+                project.name
+            );
+        }
+        if !found {
+            println!("Nothing of chapter {} is in containers.", chapter.number);
+        }
+        Ok(ExitCode::SUCCESS)
+    })?;
+    Ok(ended.code())
+}
+
+pub fn logs(paths: &Paths, args: &LogsArgs) -> Result<ExitCode> {
+    let chapter = args.which.resolve(paths)?;
+    let running = until_stopped(async {
+        engine::present(paths, super::GET).await?;
+        running(paths, &chapter, args.solution).await
+    })?;
+    let (project, services) = match running {
+        Ended::Stopped(code) => return Ok(code),
+        Ended::Done(running) => running,
+    };
+    let mut logs = project.command();
+    logs.stdin(Stdio::inherit());
+    match interactive() {
+        true => logs.args(["logs", "--tail", "200", "--follow"]),
+        false => logs.args(["--ansi", "never", "logs", "--tail", "200"]),
+    };
+    logs.args(if args.services.is_empty() {
+        &services
+    } else {
+        &args.services
+    });
+    let error = logs.into_std().exec();
+    Err(error).context("cannot start docker")
+}
+
+/// The project to listen to, yours unless only the solution's is there; and its services
+/// without the broker, which has a lot to say.
+async fn running(
+    paths: &Paths,
+    chapter: &Chapter,
+    solution: bool,
+) -> Result<(Project, Vec<String>)> {
+    for variant in [Variant::Lab, Variant::Solution] {
+        if solution && variant == Variant::Lab {
+            continue;
+        }
+        let project = Project::of(paths, chapter, variant);
+        let containers = project.containers().await?;
+        if !containers.is_empty() {
+            let names = containers.into_iter().map(|one| one.service);
+            let names = names.filter(|name| name != AMQP.0).collect();
+            return Ok((project, names));
+        }
+    }
+    let (number, flag) = (&chapter.number, if solution { " --solution" } else { "" });
+    bail!(trouble(
+        format!("nothing of chapter {number} is in containers"),
+        format!("just up {number}{flag}"),
+    ))
+}

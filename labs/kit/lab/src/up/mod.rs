@@ -1,0 +1,270 @@
+//! `up NN`: the chapter's services in containers, as `compose/NN-name.yml` has them; or one
+//! program of it in a container beside them. With `down NN`, `logs NN` and `push REGISTRY`.
+
+mod announce;
+mod down;
+mod ports;
+mod push;
+mod solo;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstream::{eprintln, println};
+use anyhow::{Context, Result, bail};
+use course::chapter::{Chapter, Variant};
+use course::manifest::Scene;
+use course::paths::Paths;
+
+pub use down::{DownArgs, LogsArgs, down, logs};
+pub use push::{PushArgs, push};
+
+use crate::saves::Saves;
+use command::Which;
+use command::cargo::does_not_compile;
+use command::credentials;
+use process::stop::{Ended, until_stopped};
+use terminal::{BAD, DIM, GOOD, TYPE};
+use terminal::{tell, trouble};
+
+use command::engine::{self, Project, explain};
+use command::image::{Image, QUICK};
+use ports::Ports;
+
+/// What to do about an engine that is not there.
+const GET: &str = "start Docker, or install it with Compose 2.22 or later";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// The solution's services instead of yours
+    #[arg(long)]
+    solution: bool,
+    /// Build and start them again at each save; Ctrl-C ends that, and they go on
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: look at the files each second, for where saves are not told, as on a
+    /// drive of Windows or of another machine
+    #[arg(long, requires = "watch")]
+    poll: bool,
+    /// Run only this program of the chapter, on this terminal, beside the others
+    role: Option<String>,
+    /// The program's own arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
+    let chapter = args.which.resolve(paths)?;
+    if args.role.is_some() && args.watch {
+        bail!("--watch goes with all of the chapter's services, not with one program");
+    }
+    let boxes = Boxes::of(paths, chapter, variant(args.solution))?;
+    if let Some(role) = &args.role {
+        return boxes.solo(role, &args.args);
+    }
+    let watch = args.watch.then_some(args.poll);
+    let ended = until_stopped(async {
+        engine::present(paths, &boxes.natively()).await?;
+        boxes.up(watch).await
+    })?;
+    Ok(match ended {
+        // Ctrl-C is how watching is meant to end.
+        Ended::Stopped(code) if args.watch && code == ExitCode::from(130) => {
+            eprintln!();
+            boxes.note(&format!("no longer watching; {}", boxes.how_to_end()));
+            ExitCode::SUCCESS
+        }
+        ended => ended.code(),
+    })
+}
+
+fn variant(solution: bool) -> Variant {
+    if solution {
+        Variant::Solution
+    } else {
+        Variant::Lab
+    }
+}
+
+/// A chapter's services, to be had in containers.
+struct Boxes<'a> {
+    paths: &'a Paths,
+    chapter: Chapter,
+    variant: Variant,
+    scene: Scene,
+    project: Project,
+    /// Its file, in `compose/`.
+    file: PathBuf,
+}
+
+impl<'a> Boxes<'a> {
+    fn of(paths: &'a Paths, chapter: Chapter, variant: Variant) -> Result<Self> {
+        let file = PathBuf::from(format!("{}.yml", chapter.name));
+        let folder = paths.root.join("compose");
+        if !folder.join(&file).is_file() {
+            bail!(no_file(&folder, &chapter));
+        }
+        Ok(Self {
+            scene: Scene::of(&paths.root, &chapter)?,
+            project: Project::of(paths, &chapter, variant),
+            paths,
+            chapter,
+            variant,
+            file,
+        })
+    }
+
+    /// What to type where there is no engine.
+    fn natively(&self) -> String {
+        format!(
+            "just run {}{}, which needs none; or {GET}",
+            self.chapter.number,
+            self.flag()
+        )
+    }
+
+    /// ` --solution`, where that is what is meant.
+    fn flag(&self) -> &'static str {
+        match self.variant {
+            Variant::Lab => "",
+            Variant::Solution => " --solution",
+        }
+    }
+
+    fn how_to_end(&self) -> String {
+        format!(
+            "the containers go on until just down {}",
+            self.chapter.number
+        )
+    }
+
+    /// Builds, starts and tells of it; with `watch` again at each save, for ever. `watch`
+    /// says whether to look at the files by the clock.
+    async fn up(&self, watch: Option<bool>) -> Result<ExitCode> {
+        let folder = self.chapter.folder(self.variant);
+        let saves = watch.map(|poll| match poll {
+            true => Saves::polled(folder),
+            false => Saves::of(folder),
+        });
+        let mut told = false;
+        let Some(mut saves) = saves.transpose()? else {
+            let code = self.make(&mut told).await?;
+            println!("{DIM}{}{DIM:#}", self.how_to_end());
+            return Ok(code);
+        };
+        let mut outcome = self.make(&mut told).await;
+        loop {
+            if let Err(error) = outcome {
+                tell(&error);
+            }
+            self.note("waiting for a save; Ctrl-C ends that");
+            saves.changed().await;
+            outcome = loop {
+                saves.settle().await;
+                self.note("saved: building again");
+                tokio::select! {
+                    biased;
+                    // What is being built is out of date.
+                    () = saves.changed() => {}
+                    outcome = self.make(&mut told) => break outcome,
+                }
+            };
+        }
+    }
+
+    /// Builds, starts and waits for all services; and says what is where, unless that is told.
+    async fn make(&self, told: &mut bool) -> Result<ExitCode> {
+        credentials::ensure(self.paths, &[credentials::BROKER_PASSWORD])?;
+        if self.project.build(QUICK).await? == Image::CompileError {
+            does_not_compile(&self.chapter, self.variant, None);
+            return Ok(ExitCode::FAILURE);
+        }
+        let ports = self.start().await?;
+        if !std::mem::replace(told, true) {
+            self.announce(&ports);
+        }
+        self.wait(&ports).await
+    }
+
+    /// Has Compose make it so: it leaves alone what is as it should be.
+    async fn start(&self) -> Result<Ports> {
+        let ports = self.ports().await?;
+        if self.scene.broker {
+            self.note("starting the containers; the broker takes a few seconds");
+        }
+        let started = self
+            .project
+            .command_with(&self.file)
+            .args(["--ansi", "never", "up", "--detach", "--no-build"])
+            // A broker made anew, for another password, must not find the data of the old.
+            .arg("--renew-anon-volumes")
+            .envs(&ports.variables)
+            .output()
+            .await
+            .context("cannot start docker")?;
+        if !started.status.success() {
+            let words = String::from_utf8_lossy(&started.stderr);
+            let what = format!("chapter {} does not start", self.chapter.number);
+            bail!(explain(&what, &words));
+        }
+        Ok(ports)
+    }
+
+    /// Waits until every service is there, or says which is not, and its last words.
+    async fn wait(&self, ports: &Ports) -> Result<ExitCode> {
+        let Some(service) = self.settled(ports).await? else {
+            println!("{GOOD}✔{GOOD:#} all services are up");
+            return Ok(ExitCode::SUCCESS);
+        };
+        let words = self.last_words(&service).await?;
+        eprintln!("{BAD}✘{BAD:#} {service} does not stay up; its last words:");
+        for line in words.lines() {
+            eprintln!("    {line}");
+        }
+        let (number, flag) = (&self.chapter.number, self.flag());
+        eprintln!("  more: {TYPE}just logs {number}{flag} {service}{TYPE:#}");
+        Ok(ExitCode::FAILURE)
+    }
+
+    async fn last_words(&self, service: &str) -> Result<String> {
+        let logs = [
+            "logs",
+            "--no-log-prefix",
+            "--no-color",
+            "--tail",
+            "6",
+            service,
+        ];
+        let logs = self.project.command().args(logs).output().await;
+        let logs = logs.context("cannot start docker")?;
+        Ok(String::from_utf8_lossy(&logs.stdout).into_owned())
+    }
+
+    fn note(&self, text: &str) {
+        eprintln!("{DIM}·{DIM:#} {text}");
+    }
+}
+
+/// For a chapter that runs on more machines than one: there is a file for each.
+fn no_file(folder: &std::path::Path, chapter: &Chapter) -> anyhow::Error {
+    let files = course::holes::files(folder).unwrap_or_default();
+    let start = format!("{}-", chapter.number);
+    let names = files.iter().filter_map(|file| file.to_str());
+    let names = names.filter(|name| name.starts_with(&start) && name.ends_with(".yml"));
+    let names: Vec<String> = names.map(|name| format!("compose/{name}")).collect();
+    let number = &chapter.number;
+    if names.is_empty() {
+        let mend = format!("just run {number}");
+        return trouble(format!("chapter {number} has no compose file"), mend);
+    }
+    trouble(
+        format!(
+            "chapter {number} runs on more machines than one: {}",
+            names.join(", ")
+        ),
+        "just demo --local shows it on this one; labs/07-cross-network/TWO-VMS.md tells of real ones",
+    )
+}

@@ -1,0 +1,83 @@
+//! `push REGISTRY`: the images of chapter 07, as two machines need them, to a registry.
+
+use std::process::{ExitCode, Stdio};
+
+use anstream::println;
+use anyhow::{Context, Result, bail};
+use course::chapter::{Chapter, Variant};
+use course::paths::Paths;
+use tokio::process::Command;
+
+use super::variant;
+use command::cargo::does_not_compile;
+use command::credentials;
+use command::engine::{self, Project, gist};
+use command::image::Image;
+use process::stop::until_stopped;
+use terminal::trouble;
+use terminal::{GOOD, TYPE};
+
+/// The chapter whose services run on machines that do not build them.
+const CHAPTER: &str = "07";
+/// Cargo's profile for what is shipped.
+const RELEASE: &str = "release";
+
+#[derive(Debug, clap::Args)]
+pub struct PushArgs {
+    /// The registry, and the path in it, as registry.example.org/me
+    registry: String,
+    /// The solution's image instead of yours
+    #[arg(long)]
+    solution: bool,
+    /// Another chapter's image
+    #[arg(long, value_name = "NN", default_value = CHAPTER)]
+    chapter: String,
+}
+
+pub fn push(paths: &Paths, args: &PushArgs) -> Result<ExitCode> {
+    let chapter = Chapter::resolve(&paths.root, &args.chapter)?;
+    let variant = variant(args.solution);
+    let pushed = until_stopped(async {
+        engine::present(paths, super::GET).await?;
+        credentials::ensure(paths, &[credentials::BROKER_PASSWORD])?;
+        push_one(paths, args, &chapter, variant).await
+    })?;
+    Ok(pushed.code())
+}
+
+async fn push_one(
+    paths: &Paths,
+    args: &PushArgs,
+    chapter: &Chapter,
+    variant: Variant,
+) -> Result<ExitCode> {
+    let project = Project::of(paths, chapter, variant);
+    if project.build(RELEASE).await? == Image::CompileError {
+        does_not_compile(chapter, variant, None);
+        return Ok(ExitCode::FAILURE);
+    }
+    let there = format!("{}/{}", args.registry.trim_end_matches('/'), project.name);
+    docker(&["tag", &project.name, &there]).await?;
+    docker(&["push", &there]).await?;
+    println!("{GOOD}✔{GOOD:#} pushed; there: {TYPE}docker pull {there}{TYPE:#}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn docker(args: &[&str]) -> Result<()> {
+    let child = Command::new("docker")
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start docker")?;
+    let out = child.wait_with_output().await.context("docker went away")?;
+    if !out.status.success() {
+        let words = String::from_utf8_lossy(&out.stderr).into_owned();
+        bail!(trouble(
+            format!("docker {}: {}", args.join(" "), gist(&words)),
+            "see to the registry's name, and to: docker login REGISTRY",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! `up NN ROLE`: one program of the chapter in a container of its own, beside the others, on
+//! this terminal. It is gone when it ends.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::{ExitCode, Stdio};
+
+use anstream::eprintln;
+use anyhow::{Context, Result, bail};
+use course::manifest::Role;
+use tokio::process::Command;
+
+use super::Boxes;
+use command::cargo::does_not_compile;
+use command::credentials;
+use command::engine;
+use command::image::{Image, QUICK};
+use process::cast;
+use process::stop::{Ended, until_stopped};
+use terminal::DIM;
+
+impl Boxes<'_> {
+    /// Builds, runs the program as `role` with `args`, and gives its exit code.
+    pub fn solo(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
+        let name = format!("{}-{role}-run-{}", self.project.name, std::process::id());
+        let ended = until_stopped(async {
+            engine::present(self.paths, &self.natively()).await?;
+            credentials::ensure(self.paths, &[credentials::BROKER_PASSWORD])?;
+            if self.project.build(QUICK).await? == Image::CompileError {
+                does_not_compile(&self.chapter, self.variant, None);
+                return Ok(ExitCode::FAILURE);
+            }
+            let mut run = self.command_for(role, args, &name).await?;
+            let mut run = run.spawn().context("cannot start docker")?;
+            // On a terminal Ctrl-C is the program's own, which ends by it, and this with it.
+            let status = run.wait().await.context("docker went away")?;
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+        });
+        if let Ok(Ended::Stopped(_)) = &ended {
+            // Compose, asked to end, leaves the container running.
+            for words in [&["stop"][..], &["rm", "--force"]] {
+                let mut docker = std::process::Command::new("docker");
+                // It may be gone by itself, or not have come to be: nothing to say of that.
+                let _ = docker.args(words).arg(&name).output();
+            }
+        }
+        ended.map(Ended::code)
+    }
+
+    async fn command_for(&self, role: &str, args: &[OsString], name: &str) -> Result<Command> {
+        // The program itself knows best which roles there are; an unknown one is its to refuse.
+        let service = self.scene.like(role, args);
+        let service = service.unwrap_or_else(|| Role::plain(role));
+        let named = |one: &&Role| one.name == service.name;
+        let services = &self.scene.services;
+        let Some(like) = services.iter().find(named).or(services.first()) else {
+            bail!("chapter {} names no services", self.chapter.number);
+        };
+        let ports = self.ports().await?;
+        let mut run = self.project.command_with(&self.file);
+        run.args(["--progress", "quiet", "run", "--rm", "--name", name])
+            .envs(&ports.variables);
+        if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+            run.arg("--no-TTY");
+        }
+        if service.database != like.database {
+            run.arg("--env")
+                .arg(format!("DATABASE=/data/{}.sqlite", service.database));
+        }
+        if let Some(inside) = service.port {
+            let port = cast::ports(&self.wished())?[&service.name];
+            eprintln!("{DIM}· {role} gets http://127.0.0.1:{port}{DIM:#}");
+            run.arg("--publish")
+                .arg(format!("127.0.0.1:{port}:{inside}"));
+        }
+        run.arg(&like.name)
+            .arg(role)
+            .args(args)
+            .stdin(Stdio::inherit());
+        Ok(run)
+    }
+}

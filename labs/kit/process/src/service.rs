@@ -1,0 +1,269 @@
+//! A service under check: the student's program as a real process, with a role, a port, a
+//! log of its own, and faults that can be done to it. Several may play one role, under
+//! names of their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+
+use crate::guard::{self, Exit, Report};
+
+/// What to start: program, arguments and environment.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program under check.
+    pub program: PathBuf,
+    /// What the journal and the check call it.
+    pub name: String,
+    /// The role, then whatever that role takes.
+    pub arguments: Vec<String>,
+    /// The environment, added to this process's own.
+    pub environment: BTreeMap<String, String>,
+    /// Where what it prints goes, appended.
+    pub log: PathBuf,
+}
+
+/// What happens to a process, by the lab's doing or by its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It runs.
+    Started,
+    /// It is killed.
+    Killed,
+    /// It is kept from running.
+    Frozen,
+    /// It may run again.
+    Thawed,
+    /// It is asked to stop.
+    Terminated,
+    /// It has ended.
+    Ended(Exit),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("started"),
+            Self::Killed => f.write_str("killed (SIGKILL)"),
+            Self::Frozen => f.write_str("frozen (SIGSTOP)"),
+            Self::Thawed => f.write_str("thawed (SIGCONT)"),
+            Self::Terminated => f.write_str("asked to stop (SIGTERM)"),
+            Self::Ended(exit) => write!(f, "ended: {exit}"),
+        }
+    }
+}
+
+/// A started process. Dropping it kills the process.
+pub struct Process {
+    name: String,
+    log: PathBuf,
+    pid: Pid,
+    ended: watch::Receiver<Option<Exit>>,
+    tell: Rc<dyn Fn(Change)>,
+    // The guard kills the process when this is closed.
+    _lifeline: ChildStdin,
+}
+
+impl Process {
+    /// Starts `launch` behind a guard and waits until the process exists.
+    ///
+    /// # Errors
+    /// When guard or program cannot be started.
+    pub async fn start(launch: &Launch, tell: impl Fn(Change) + 'static) -> Result<Self> {
+        let tell: Rc<dyn Fn(Change)> = Rc::new(tell);
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&launch.log)
+            .with_context(|| format!("cannot write {}", launch.log.display()))?;
+        let mut guard = Command::new(crate::this_program()?)
+            .arg(guard::ARGUMENT)
+            .arg(&launch.program)
+            .args(&launch.arguments)
+            .envs(&launch.environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("cannot start the guard of a service")?;
+        let lifeline = guard.stdin.take().context("the guard has no stdin")?;
+        let (pid, ended) = follow(guard, launch, tell.clone()).await?;
+        tell(Change::Started);
+        Ok(Self {
+            name: launch.name.clone(),
+            log: launch.log.clone(),
+            pid,
+            ended,
+            tell,
+            _lifeline: lifeline,
+        })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<Exit> {
+        *self.ended.borrow()
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the kernel does not let it be killed.
+    pub async fn kill(&self) -> Result<Exit> {
+        (self.tell)(Change::Killed);
+        self.signal(Signal::SIGKILL)?;
+        self.end(Duration::from_secs(5)).await
+    }
+
+    /// Stops it from running, as a long pause or a hung machine does (SIGSTOP).
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn freeze(&self) -> Result<()> {
+        (self.tell)(Change::Frozen);
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn thaw(&self) -> Result<()> {
+        (self.tell)(Change::Thawed);
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Asks it to stop, as every orchestrator does (SIGTERM).
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn terminate(&self) -> Result<()> {
+        (self.tell)(Change::Terminated);
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it has not after `deadline`.
+    pub async fn end(&self, deadline: Duration) -> Result<Exit> {
+        let mut ended = self.ended.clone();
+        let wait = ended.wait_for(Option::is_some);
+        match tokio::time::timeout(deadline, wait).await {
+            Ok(Ok(exit)) => exit.context("ended without an exit"),
+            Ok(Err(_)) => bail!("the guard of {} is gone", self.name),
+            Err(_) => bail!("{} still runs after {deadline:?}", self.name),
+        }
+    }
+
+    /// How much of the machine's memory it takes (its resident set), in bytes.
+    ///
+    /// # Errors
+    /// When it has ended, or the system does not say.
+    pub fn memory(&self) -> impl Future<Output = Result<u64>> + use<> {
+        // `ps` is there on Linux and macOS alike, and gives kibibytes on both.
+        let pid = self.pid.to_string();
+        let mut ps = Command::new("ps");
+        ps.args(["-o", "rss=", "-p", &pid]).stdin(Stdio::null());
+        async move {
+            let output = ps.output().await.context("cannot run `ps`")?;
+            let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            let kibibytes = text.parse::<u64>();
+            let kibibytes = kibibytes.with_context(|| format!("`ps` said {text:?} of {pid}"))?;
+            Ok(kibibytes * 1024)
+        }
+    }
+
+    /// How many of its threads are called `name`; 0 where the system does not say, as on macOS.
+    #[must_use]
+    pub fn threads(&self, name: &str) -> usize {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+            return 0;
+        };
+        let names = threads.flatten().map(|one| one.path().join("comm"));
+        let names = names.filter_map(|path| std::fs::read_to_string(path).ok());
+        names.filter(|one| one.trim_end() == name).count()
+    }
+
+    /// What it printed.
+    #[must_use]
+    pub fn output(&self) -> String {
+        read_log(&self.log)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let kill = signal == Signal::SIGKILL;
+        match self.ended() {
+            Some(_) if kill => return Ok(()),
+            // Its process id may be somebody else's by now.
+            Some(exit) => bail!("{} has ended ({exit})", self.name),
+            None => {}
+        }
+        match killpg(self.pid, signal) {
+            // Dead by itself, and its guard is about to say so.
+            Err(Errno::ESRCH) if kill => Ok(()),
+            sent => sent.with_context(|| format!("cannot send {signal} to {}", self.name)),
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({}, {})", self.name, self.pid)
+    }
+}
+
+/// What a log file holds; nothing when it is not there.
+#[must_use]
+pub fn read_log(path: &Path) -> String {
+    std::fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+/// Waits until the guard says that the program runs, then follows it to its end.
+async fn follow(
+    mut guard: Child,
+    launch: &Launch,
+    tell: Rc<dyn Fn(Change)>,
+) -> Result<(Pid, watch::Receiver<Option<Exit>>)> {
+    let output = guard.stdout.take().context("the guard has no stdout")?;
+    let mut lines = BufReader::new(output).lines();
+    let pid = match lines.next_line().await?.as_deref().and_then(Report::parse) {
+        Some(Report::Running(pid)) => Pid::from_raw(pid),
+        Some(Report::Failed(why)) => bail!(why),
+        other => bail!("the guard of {} said {other:?}", launch.name),
+    };
+    let (sender, ended) = watch::channel(None);
+    // Ends with the guard, which ends when the process that holds its lifeline drops it.
+    tokio::task::spawn_local(async move {
+        let line = lines.next_line().await.ok().flatten();
+        let exit = match line.as_deref().and_then(Report::parse) {
+            Some(Report::Ended(exit)) => exit,
+            _ => Exit::Signal(Signal::SIGKILL as i32),
+        };
+        tell(Change::Ended(exit));
+        let _ = sender.send(Some(exit));
+        let _ = guard.wait().await;
+    });
+    Ok((pid, ended))
+}

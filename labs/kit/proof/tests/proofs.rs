@@ -1,0 +1,77 @@
+//! Proves the chapters: each solution passes every check, each pristine lab (as committed)
+//! fails at its first hole with a verdict, and each mutant fails the check and on the words
+//! that it names. One proof each: `cargo test -p proof --test proofs -- 02`.
+//!
+//! `plan` says what is proved and what must be built for it; `run` builds and proves.
+
+#[path = "proofs/cargo.rs"]
+mod cargo;
+#[path = "proofs/checks.rs"]
+mod checks;
+#[path = "proofs/crates.rs"]
+mod crates;
+#[path = "proofs/history.rs"]
+mod history;
+#[path = "proofs/merged.rs"]
+mod merged;
+#[path = "proofs/mutant.rs"]
+mod mutant;
+#[path = "proofs/plan.rs"]
+mod plan;
+#[path = "proofs/run.rs"]
+mod run;
+#[path = "proofs/screen.rs"]
+mod screen;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use course::paths::Paths;
+use libtest_mimic::{Arguments, Trial};
+use process::parent;
+
+use history::History;
+use plan::Plan;
+
+/// Each proof runs services and waits far more than it computes.
+const AT_ONCE: usize = 3;
+
+fn main() -> ExitCode {
+    broker::dispatch();
+    // `just` leaves its process id: what it started ends with it.
+    std::thread::spawn(|| {
+        actix_web::rt::System::new().block_on(parent::parent_gone());
+        std::process::exit(143);
+    });
+    prove(&Arguments::from_args()).unwrap_or_else(|error| {
+        eprintln!("the proofs cannot be set up: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn prove(arguments: &Arguments) -> Result<ExitCode> {
+    let paths = Paths::find()?;
+    let wanted = |name: &str| wanted(arguments, name);
+    let plan = Plan::new(&paths, wanted)?;
+    if arguments.list {
+        let listed = plan
+            .proofs
+            .iter()
+            .map(|proof| Trial::test(&*proof.name, || Ok(())));
+        return Ok(libtest_mimic::run(arguments, listed.collect()).exit_code());
+    }
+    let history = History::read(&paths.data().join("proofs/history.json"));
+    let at_once = arguments.test_threads.unwrap_or(AT_ONCE);
+    Ok(run::run(plan, history, at_once))
+}
+
+/// Whether the command line asks for this proof, in libtest's words.
+fn wanted(arguments: &Arguments, name: &str) -> bool {
+    let meant = |word: &String| match arguments.exact {
+        true => name == word,
+        false => name.contains(word.as_str()),
+    };
+    !arguments.ignored
+        && arguments.filter.as_ref().is_none_or(meant)
+        && !arguments.skip.iter().any(meant)
+}

@@ -1,0 +1,40 @@
+//! Cargo, in the clone's root and target folder. It gives way to the proofs that run beside
+//! it, and ends when this program ends, however that ends.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use course::paths::Paths;
+use process::guard;
+
+/// Runs cargo; gives what it writes to standard output.
+///
+/// # Errors
+/// When it fails: the error is what cargo says.
+pub fn cargo(paths: &Paths, arguments: &[&str]) -> Result<String> {
+    let mut guard = Command::new(process::this_program()?)
+        .args([guard::IN_FRONT, "nice", "-n", "10", env!("CARGO")])
+        .args(arguments)
+        .arg("--quiet")
+        .current_dir(&paths.root)
+        .env("CARGO_TARGET_DIR", &paths.target)
+        // The guard kills cargo when this pipe ends; Ctrl-C must not kill the guard first.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cargo cannot be started")?;
+    // `wait_with_output` closes the pipe, so it is held here meanwhile.
+    let lifeline = guard.stdin.take();
+    let output = guard.wait_with_output()?;
+    drop(lifeline);
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "cargo {} failed:\n{said}",
+        arguments.join(" ")
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}

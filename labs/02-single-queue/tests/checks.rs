@@ -7,6 +7,7 @@ mod producer;
 
 use anyhow::Context;
 use check::check;
+use check::wiretap::Method;
 use check::{Checks, Lab, Outcome, Seen, Topic, fail};
 use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
@@ -59,7 +60,7 @@ async fn recorded(lab: Lab) -> Outcome {
     let expected = "all 3 views recorded under the ids that their viewers were given";
     all_recorded(&lab, &history, expected, &ids).await?;
 
-    let said = lab.journal().methods("history", "connection.start-ok");
+    let said = lab.journal().methods("history", Method::ConnectionStartOk);
     let name = said.first().map(|frame| &frame.args["connection_name"]);
     fail(
         "history's connection is called `history`",
@@ -68,7 +69,9 @@ async fn recorded(lab: Lab) -> Outcome {
     .because("the broker's list of connections otherwise shows ports only")
     .hole(1)
     .unless(name.is_some_and(|name| name == "history"))?;
-    let published = lab.journal().methods("video-streaming", "basic.publish");
+    let published = lab
+        .journal()
+        .methods("video-streaming", Method::BasicPublish);
     for message in published.iter().filter_map(|frame| frame.message.as_ref()) {
         let kind = message.content_type.as_deref();
         fail(

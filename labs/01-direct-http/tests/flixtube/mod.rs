@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use check::wiretap::{Event, HttpRelay, Side};
+use check::wiretap::{ConnectionEvent, Event, HttpLine, HttpRelay, Loss, Side};
 use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, fail};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ pub struct Call {
     /// The `viewId` in its body.
     pub view: String,
     /// The answer's first line, without the protocol: `200 OK`.
-    pub answer: Option<String>,
+    pub answer: Option<HttpLine>,
     /// When the caller hung up before it had the answer.
     pub given_up: Option<f64>,
     connection: u32,
@@ -68,10 +68,9 @@ impl FlixTube {
                     Event::Http {
                         service,
                         connection,
-                        from,
                         line,
                         body,
-                    } if service == VIDEO => match from {
+                    } if service == VIDEO => match line.from() {
                         Side::Client => calls.push(Call {
                             at: entry.t,
                             view: view_id(body),
@@ -84,11 +83,11 @@ impl FlixTube {
                             }
                         }
                     },
-                    Event::Link {
+                    Event::Connection {
                         service,
-                        connection: Some(connection),
-                        what,
-                    } if service == VIDEO && what.contains("hung up") => {
+                        connection,
+                        what: ConnectionEvent::Lost(Loss::HungUp),
+                    } if service == VIDEO => {
                         if let Some(call) = last(&mut calls, *connection) {
                             call.given_up = Some(entry.t);
                         }
@@ -116,18 +115,21 @@ impl FlixTube {
         let why = "a list with gaps, or with what was never watched, is worth little";
         let mut lost = None;
         let outcome = self.lab.eventually(&expected, why, async || {
+            lost = None;
             let told = self.views_told();
             let list = self.history.list().await?;
             let missing = views
                 .iter()
                 .find(|view| list.iter().all(|seen| seen.id != **view));
-            lost = missing.cloned();
             let seen = format!("{} in it", list.len());
             match missing {
                 Some(view) if told >= views.len() => {
                     Err(self.lab.missing(&expected, &seen, view).into())
                 }
-                Some(_) => Ok(Seen::NotYet(seen)),
+                Some(view) => {
+                    lost = Some(view.clone());
+                    Ok(Seen::NotYet(seen))
+                }
                 None => {
                     let failure = fail(&expected, seen).because(why).hole(2);
                     failure.unless(list.len() == views.len())?;
@@ -137,7 +139,7 @@ impl FlixTube {
         });
         match (outcome.await, lost) {
             // Too late: the journal tells what became of the first one that is missing.
-            (Err(Stop::Failed(late)), Some(view)) if late.why == why && late.hole.is_none() => {
+            (Err(Stop::Failed(late)), Some(view)) if self.lab.all_well().is_ok() => {
                 Err(self.lab.missing(&expected, &late.observed, &view).into())
             }
             (outcome, _) => outcome,
@@ -168,9 +170,7 @@ impl FlixTube {
 impl Call {
     /// Whether the history answered with success.
     pub fn taken(&self) -> bool {
-        self.answer
-            .as_ref()
-            .is_some_and(|line| line.starts_with('2'))
+        self.answer.as_ref().is_some_and(HttpLine::is_success)
     }
 }
 

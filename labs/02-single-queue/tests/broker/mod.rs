@@ -1,5 +1,6 @@
 //! What both sides must be able to take of the broker.
 
+use check::wiretap::ConnectionEvent;
 use check::{Lab, Outcome, PATIENCE, Seen, SilentBroker, fail};
 
 use super::flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, watch, watch_all};
@@ -18,7 +19,9 @@ pub async fn late_broker(lab: Lab) -> Outcome {
         "history tries again and again while there is no broker",
         "services are started in any order, and brokers are restarted",
         async || {
-            let tries = lab.journal().link_count("history", "turned away");
+            let tries = lab
+                .journal()
+                .connection_count("history", &ConnectionEvent::TurnedAway);
             Ok(Seen::when(tries >= 2, || format!("{tries} tries")))
         },
     )
@@ -27,7 +30,9 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     fail("GET /video without a broker answers 503", early.summary())
         .because("a success promises that the view will be recorded")
         .unless(early.status == 503)?;
-    let tries = lab.journal().link_count("history", "turned away");
+    let tries = lab
+        .journal()
+        .connection_count("history", &ConnectionEvent::TurnedAway);
     fail(
         "a few tries in that time, with longer and longer pauses",
         format!("{tries} tries"),

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use check::Exit;
-use check::wiretap::Side;
-use check::{Lab, Outcome, Seen, Stop, fail, fate};
+use check::wiretap::{Method, Side};
+use check::{Lab, Outcome, Seen, fail, fate};
 use lapin::BasicProperties;
 use serde_json::json;
 
@@ -75,10 +75,10 @@ pub async fn ack_after_record(lab: Lab) -> Outcome {
     let id = watch(&streaming).await?;
     delivered(&lab, "history", 1).await?;
     let gave_up = [
-        "basic.nack",
-        "basic.reject",
-        "channel.close",
-        "connection.close",
+        Method::BasicNack,
+        Method::BasicReject,
+        Method::ChannelClose,
+        Method::ConnectionClose,
     ];
     lab.eventually(
         "history cannot record the view, and gives it back or lets go of the channel",
@@ -87,7 +87,7 @@ pub async fn ack_after_record(lab: Lab) -> Outcome {
             let frames = lab
                 .journal()
                 .frames(|f| f.service == "history" && f.from == Side::Client);
-            let acked = frames.iter().any(|frame| frame.method == "basic.ack");
+            let acked = frames.iter().any(|frame| frame.method == Method::BasicAck);
             let told = fate(lab.journal(), &id).observed;
             fail("no ack while the view cannot be recorded", told)
                 .because("an ack tells the broker to forget: the work must be done by then")
@@ -95,14 +95,10 @@ pub async fn ack_after_record(lab: Lab) -> Outcome {
                 .unless(!acked)?;
             let gone = frames.iter().any(|frame| gave_up.contains(&frame.method))
                 || lab.journal().disconnected("history");
-            Ok(Seen::when(gone, || "neither".to_owned()))
+            Ok(Seen::when(gone, || "neither".to_owned()).hole(6))
         },
     )
-    .await
-    .map_err(|stop| match stop {
-        Stop::Failed(failure) if failure.observed.starts_with("neither") => failure.hole(6).into(),
-        other => other,
-    })?;
+    .await?;
     drop(locked);
     let expected = "the view is recorded once the database can be written again";
     all_recorded(&lab, &history, expected, &[id]).await?;

@@ -1,5 +1,6 @@
 //! FlixTube over queues, as the checks use it.
 
+use check::wiretap::Method;
 use check::{Lab, Outcome, Response, Seen, Service, fail};
 use serde_json::{Value, json};
 
@@ -101,7 +102,7 @@ pub async fn delivered(lab: &Lab, service: &str, count: usize) -> Outcome {
     let why = "only what is delivered can be worked on";
     let expected = format!("the broker delivers {count} message(s) to {service}");
     lab.eventually(&expected, why, async || {
-        let seen = lab.journal().methods(service, "basic.deliver").len();
+        let seen = lab.journal().methods(service, Method::BasicDeliver).len();
         Ok(Seen::when(seen >= count, || format!("{seen} delivered")))
     })
     .await

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use awc::http::Method;
-use check::wiretap::{ConfirmRelay, Frame, Side};
+use awc::http;
+use check::wiretap::{ConfirmRelay, Frame, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, fail, fate};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -19,7 +19,7 @@ pub async fn link_cut(lab: Lab) -> Outcome {
     let mut promised = vec![watch(&streaming).await?];
     let confirms = !lab
         .journal()
-        .methods("video-streaming", "confirm.select")
+        .methods("video-streaming", Method::ConfirmSelect)
         .is_empty();
     for round in 0..6 {
         // The message lost on its way there, or the confirm on its way back, if there is one.
@@ -27,9 +27,9 @@ pub async fn link_cut(lab: Lab) -> Outcome {
         let lost = lost || !confirms;
         let tap = streaming.tap();
         if lost {
-            tap.cut_before(Side::Client, "basic.publish");
+            tap.cut_before(Side::Client, Method::BasicPublish);
         } else {
-            tap.cut_before(Side::Server, "basic.ack");
+            tap.cut_before(Side::Server, Method::BasicAck);
         }
         let answer = streaming.get("/video").await?;
         if answer.ok() {
@@ -138,7 +138,9 @@ pub async fn returned(lab: Lab) -> Outcome {
     for _ in 0..ROUNDS {
         publishes_again(&lab, &streaming).await?;
         let answers = first_returned(&lab, &streaming, &relay).await?;
-        let returned = lab.journal().methods("video-streaming", "basic.return");
+        let returned = lab
+            .journal()
+            .methods("video-streaming", Method::BasicReturn);
         let returned: Vec<&str> = returned.iter().filter_map(Frame::message_id).collect();
         let promised = answers.iter().filter(|answer| answer.ok());
         let mut promised = promised.filter_map(|answer| answer.view_id.as_deref());
@@ -163,7 +165,7 @@ async fn first_returned(
 ) -> Outcome<Vec<Response>> {
     let returns = || {
         lab.journal()
-            .methods("video-streaming", "basic.return")
+            .methods("video-streaming", Method::BasicReturn)
             .len()
     };
     let mut viewers = JoinSet::new();
@@ -208,7 +210,7 @@ pub async fn bad_request(lab: Lab) -> Outcome {
     for body in bad {
         let path = "/users/save";
         let answer = users
-            .send(Method::POST, path, "application/json", body)
+            .send(http::Method::POST, path, "application/json", body)
             .await?;
         let shown: String = body.chars().take(20).collect();
         fail(
@@ -224,7 +226,7 @@ pub async fn bad_request(lab: Lab) -> Outcome {
         .unless(good.ok())?;
     let published = lab
         .journal()
-        .methods("user-management", "basic.publish")
+        .methods("user-management", Method::BasicPublish)
         .len();
     fail(
         "1 message published, for the good one",

@@ -1,7 +1,7 @@
 //! What workers must be able to take.
 
 use check::Exit;
-use check::wiretap::Side;
+use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, Service, fail, fate, short};
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
@@ -24,13 +24,13 @@ pub async fn effect_before_ack(lab: Lab) -> Outcome {
         "ada cannot commit, and lets go of the job",
         why,
         async || {
-            let acks = lab.journal().methods("ada", "basic.ack");
+            let acks = lab.journal().methods("ada", Method::BasicAck);
             let told = fate(lab.journal(), &ids[0]).observed;
             fail("no ack while the row cannot be committed", told)
                 .because("an ack tells the broker to forget: the work must be done by then")
                 .unless(acks.is_empty())?;
             let gone = lab.journal().disconnected("ada")
-                || !lab.journal().methods("ada", "basic.nack").is_empty();
+                || !lab.journal().methods("ada", Method::BasicNack).is_empty();
             Ok(Seen::when(gone, || "it keeps it".to_owned()))
         },
     )
@@ -77,7 +77,7 @@ pub async fn link_cut(lab: Lab) -> Outcome {
     acked(&lab, "ada", &ids[0]).await?;
 
     // Now the row is committed and the ack gets lost.
-    ada.tap().cut_before(Side::Client, "basic.ack");
+    ada.tap().cut_before(Side::Client, Method::BasicAck);
     ids.extend(send(&lab, "producer-2", 1, ".").await?);
     let id = ids[1].clone();
     let why = "who has lost the broker has to find it again by itself";
@@ -179,7 +179,7 @@ pub async fn parked_in_time(lab: Lab) -> Outcome {
     let ada = hired(&lab, "ada", 10, 1).await?;
     // The failed job on its way back to the queue gets lost, twice.
     for _ in 0..2 {
-        ada.tap().cut_before(Side::Client, "basic.publish");
+        ada.tap().cut_before(Side::Client, Method::BasicPublish);
     }
     let bad = send(&lab, "producer", 1, "!").await?;
     let why = "acked before its copy is published and confirmed, it is lost with the link";
@@ -221,7 +221,7 @@ pub async fn killed_in_batch(lab: Lab) -> Outcome {
     let expected = "ada acks the first job, and the bad one once it is published again";
     let why = "what failed is another message from then on";
     lab.eventually(expected, why, async || {
-        let acks = lab.journal().methods("ada", "basic.ack");
+        let acks = lab.journal().methods("ada", Method::BasicAck);
         let acks = acks.iter().filter(|frame| frame.from == Side::Client);
         Ok(Seen::when(acks.count() >= 2, || {
             fate(lab.journal(), "bad").observed

@@ -1,5 +1,6 @@
 //! Jobs and workers, as the checks use them.
 
+use check::wiretap::Method;
 use check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
 use lapin::BasicProperties;
 
@@ -55,7 +56,7 @@ pub async fn ends_well(producer: &Service) -> Outcome {
 
 /// The ids of all that the service has published, in order.
 pub fn published(lab: &Lab, service: &str) -> Vec<String> {
-    let frames = lab.journal().methods(service, "basic.publish");
+    let frames = lab.journal().methods(service, Method::BasicPublish);
     let ids = frames
         .iter()
         .map(|frame| frame.message_id().unwrap_or("?").to_owned());
@@ -101,7 +102,7 @@ pub async fn in_hand(lab: &Lab, worker: &str, count: usize) -> Outcome {
     let expected = format!("the broker hands {count} job(s) to {worker}");
     let why = "only what is delivered can be worked on";
     lab.eventually(&expected, why, async || {
-        let seen = lab.journal().methods(worker, "basic.deliver").len();
+        let seen = lab.journal().methods(worker, Method::BasicDeliver).len();
         Ok(Seen::when(seen >= count, || format!("{seen} delivered")))
     })
     .await

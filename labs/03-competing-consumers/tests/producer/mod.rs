@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::Exit;
-use check::wiretap::{ConfirmRelay, Frame, Side};
+use check::wiretap::{ConfirmRelay, Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, fail, fate};
 use lapin::Channel;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
@@ -48,7 +48,7 @@ pub async fn sent(lab: Lab) -> Outcome {
     let slow = ["producer", "--rate", "20", "--count", "5"];
     let slow = lab.instance("slow", &slow).await?;
     ends_well(&slow).await?;
-    let publishes = |frame: &Frame| frame.service == "slow" && frame.method == "basic.publish";
+    let publishes = |frame: &Frame| frame.service == "slow" && frame.method == Method::BasicPublish;
     let times = lab.journal().times(publishes);
     let span = lab.between(
         *times.first().unwrap_or(&0.0),
@@ -94,12 +94,12 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
     let slow = ["producer", "--rate", "50", "--count", "3"];
     let slow = lab.instance("slow", &slow).await?;
     // Here the job is lost on its way.
-    slow.tap().cut_before(Side::Client, "basic.publish");
+    slow.tap().cut_before(Side::Client, Method::BasicPublish);
     ends_well(&slow).await?;
     let burst = ["producer", "--burst", "--count", "30"];
     let burst = lab.instance("burst", &burst).await?;
     // And here the first confirm is, and with it all that come after it.
-    burst.tap().cut_before(Side::Server, "basic.ack");
+    burst.tap().cut_before(Side::Server, Method::BasicAck);
     ends_well(&burst).await?;
     let waiting = lab.take(MESSAGES).await?;
     let arrived = waiting.iter().filter_map(|message| {
@@ -146,7 +146,7 @@ pub async fn returned(lab: Lab) -> Outcome {
                 .map(|message| message.properties.message_id());
             ids.any(|there| there.as_ref().is_some_and(|there| there.as_str() == id))
         };
-        let returned = lab.journal().methods(name, "basic.return");
+        let returned = lab.journal().methods(name, Method::BasicReturn);
         let lost = returned
             .iter()
             .filter_map(Frame::message_id)
@@ -184,7 +184,7 @@ async fn first_returned(lab: &Lab, producer: &Service, relay: &ConfirmRelay) -> 
     let expected = "the first job is returned (basic.return)";
     let why = "with `mandatory` the broker returns what no queue takes";
     lab.eventually(expected, why, async || {
-        let returned = !lab.journal().methods(&name, "basic.return").is_empty();
+        let returned = !lab.journal().methods(&name, Method::BasicReturn).is_empty();
         Ok(Seen::when(returned, || "it is not".to_owned()))
     })
     .await?;

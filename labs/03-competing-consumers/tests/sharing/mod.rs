@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use check::wiretap::Side;
+use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, Seen, Span, fail};
 
 use super::jobs::{
@@ -142,7 +142,7 @@ pub async fn speedup(lab: Lab) -> Outcome {
 fn working(lab: &Lab, workers: &[&str]) -> Span {
     let times = lab.journal().times(|frame| {
         workers.contains(&frame.service.as_str())
-            && matches!(frame.method, "basic.deliver" | "basic.ack")
+            && matches!(frame.method, Method::BasicDeliver | Method::BasicAck)
     });
     lab.between(
         *times.first().unwrap_or(&0.0),
@@ -156,7 +156,7 @@ pub async fn batches(lab: Lab) -> Outcome {
     worker.launch().await?;
     all_done(&lab, &worker, "200 small jobs done", &ids).await?;
     let acks = || {
-        let by_worker = lab.journal().methods("worker", "basic.ack");
+        let by_worker = lab.journal().methods("worker", Method::BasicAck);
         let acks = by_worker.iter().filter(|frame| frame.from == Side::Client);
         acks.count()
     };

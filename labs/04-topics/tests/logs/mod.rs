@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use anyhow::Context;
 use check::Exit;
+use check::wiretap::{ConnectionEvent, Method};
 use check::{Lab, Outcome, Seen, Service, Stop, fail};
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -64,7 +65,7 @@ impl Listener {
     pub async fn listen(&self, lab: &Lab) -> Outcome {
         self.launch().await?;
         let name = self.name();
-        let declared = || lab.journal().methods(&name, "queue.declare");
+        let declared = || lab.journal().methods(&name, Method::QueueDeclare);
         let why = "a queue keeps what its consumer cannot take just now";
         lab.eventually(&format!("{name} declares a queue"), why, async || {
             let there = !declared().is_empty();
@@ -130,7 +131,7 @@ pub async fn send_keys(lab: &Lab, name: &str, keys: &[&str]) -> Outcome<Vec<Sent
 
 /// What the service has published, in order.
 pub fn published(lab: &Lab, service: &str) -> Vec<Sent> {
-    let frames = lab.journal().methods(service, "basic.publish");
+    let frames = lab.journal().methods(service, Method::BasicPublish);
     let sent = frames.iter().map(|frame| Sent {
         id: frame.message_id().unwrap_or("?").to_owned(),
         key: frame.args["routing_key"].as_str().unwrap_or("?").to_owned(),
@@ -242,7 +243,9 @@ pub async fn gives_up(lab: &Lab, service: &Service) -> Outcome<String> {
     service.begin().await?;
     let exit = lab
         .eventually(&expected, why, async || {
-            let tries = lab.journal().link_count(&name, "opened");
+            let tries = lab
+                .journal()
+                .connection_count(&name, &ConnectionEvent::Opened);
             let again = format!("it connects again and again: {tries} times by now");
             fail(&expected, again).because(why).unless(tries <= 2)?;
             Ok(match service.exit() {

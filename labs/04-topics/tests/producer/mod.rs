@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use check::Exit;
-use check::wiretap::{Frame, Side};
+use check::wiretap::{Frame, Method, Side};
 use check::{Lab, Outcome, Seen, fail};
 use rand::RngExt;
 
@@ -67,7 +67,7 @@ pub async fn unroutable(lab: Lab) -> Outcome {
     let exit = exit.await?;
     lab.all_well()?;
     let there = lab.take("check").await?.len();
-    let returns = lab.journal().methods("producer", "basic.return").len();
+    let returns = lab.journal().methods("producer", Method::BasicReturn).len();
     fail(
         "the broker sends the message back (basic.return)",
         format!("{returns} came back"),
@@ -92,8 +92,10 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
     mailbox(&lab, "check", "#").await?;
     let producer = producer(&lab, "producer", &["log.a", "log.b"]).await?;
     // One message gets lost on its way there, and later a confirm on its way back.
-    producer.tap().cut_before(Side::Client, "basic.publish");
-    producer.tap().cut_before(Side::Server, "basic.ack");
+    producer
+        .tap()
+        .cut_before(Side::Client, Method::BasicPublish);
+    producer.tap().cut_before(Side::Server, Method::BasicAck);
     ends_well(&producer).await?;
     let sent: BTreeSet<_> = published(&lab, "producer")
         .into_iter()
@@ -170,13 +172,14 @@ pub async fn alternate(lab: Lab) -> Outcome {
         let name = frame.args["queue"]
             .as_str()
             .or(frame.args["exchange"].as_str());
-        frame.method.ends_with(".declare") && name == Some(&other) && !frame.flag("durable")
+        let declares = [Method::ExchangeDeclare, Method::QueueDeclare].contains(&frame.method);
+        declares && name == Some(&other) && !frame.flag("durable")
     });
     fail(
         format!("exchange and queue `{other}` are durable"),
         format!(
             "{} without `durable`",
-            fleeting.first().map_or("", |frame| frame.method)
+            fleeting.first().map_or("", |frame| frame.method.name())
         ),
     )
     .because("what is kept for somebody to look at has to outlive the broker")
@@ -189,7 +192,7 @@ pub async fn alternate(lab: Lab) -> Outcome {
     )
     .because("by its key one sees which binding is missing, or who misspelt it")
     .unless(keys == ["nobody.asks", ""])?;
-    let returns = lab.journal().methods("producer", "basic.return").len();
+    let returns = lab.journal().methods("producer", Method::BasicReturn).len();
     fail("nothing comes back", format!("{returns} came back"))
         .because("what the alternate exchange takes counts as routed")
         .unless(returns == 0)?;

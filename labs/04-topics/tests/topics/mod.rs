@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::Exit;
+use check::wiretap::Method;
 use check::{Lab, Outcome, Seen, fail};
 use lapin::BasicProperties;
 use rand::RngExt;
@@ -99,7 +100,9 @@ pub async fn share_and_copy(lab: Lab) -> Outcome {
         .because("a queue keeps a copy of its own, whoever else has one")
         .unless(rows == 16)?;
     for consumer in &ops {
-        let part = lab.journal().methods(&consumer.name(), "basic.deliver");
+        let part = lab
+            .journal()
+            .methods(&consumer.name(), Method::BasicDeliver);
         let part = part.len();
         fail(
             "each of two consumers of queue `ops` gets a part of 16 messages",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use check::Exit;
+use check::wiretap::{ConnectionEvent, Method};
 use check::{Lab, Outcome, Seen, fail};
 use lapin::{BasicProperties, ExchangeKind};
 use rand::RngExt;
@@ -17,7 +18,9 @@ pub async fn wrong_type(lab: Lab) -> Outcome {
     let why = "asked again, the broker says the same again: only a person can mend this";
     history.begin().await?;
     let exit = lab.eventually(expected, why, async || {
-        let tries = lab.journal().link_count("history", "opened");
+        let tries = lab
+            .journal()
+            .connection_count("history", &ConnectionEvent::Opened);
         fail(
             expected,
             format!("it connects again and again: {tries} times by now"),
@@ -84,7 +87,10 @@ pub async fn views(lab: Lab) -> Outcome {
     let ids = watch(&streaming, 3).await?;
     let expected = "all 3 views recorded under the ids that their viewers were given";
     history.gets_only(&lab, expected, &ids).await?;
-    for frame in lab.journal().methods("video-streaming", "basic.publish") {
+    for frame in lab
+        .journal()
+        .methods("video-streaming", Method::BasicPublish)
+    {
         let message = frame.message.clone().unwrap_or_default();
         let (exchange, kind) = (&frame.args["exchange"], message.content_type.as_deref());
         fail(
@@ -167,7 +173,9 @@ pub async fn newcomer(lab: Lab) -> Outcome {
     history.gets_only(&lab, "all 5 views", &views).await?;
     let expected = "the 3 views since it was first started";
     recommendations.recommends(&lab, expected, 3).await?;
-    let connections = lab.journal().link_count("video-streaming", "opened");
+    let connections = lab
+        .journal()
+        .connection_count("video-streaming", &ConnectionEvent::Opened);
     fail(
         "the producer keeps its one connection",
         format!("{connections} connections"),
@@ -207,7 +215,10 @@ pub async fn replicas(lab: Lab) -> Outcome {
         .unless(times.iter().sum::<usize>() == 1)?;
     }
     for one in &finance {
-        let part = lab.journal().methods(&one.name(), "basic.deliver").len();
+        let part = lab
+            .journal()
+            .methods(&one.name(), Method::BasicDeliver)
+            .len();
         fail(
             "each of the two gets a part of the 20 sales",
             format!("{} got {part}", one.name()),

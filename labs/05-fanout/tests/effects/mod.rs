@@ -1,6 +1,6 @@
 //! What becomes of a copy, whatever happens to the others.
 
-use check::wiretap::Side;
+use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, fail};
 use serde_json::json;
 
@@ -128,7 +128,7 @@ pub async fn once(lab: Lab) -> Outcome {
     let recommendations = listening(&lab, "recommendations").await?;
     let streaming = lab.start("video-streaming").await?;
     let tap = recommendations.tap();
-    tap.cut_before(Side::Client, "basic.ack");
+    tap.cut_before(Side::Client, Method::BasicAck);
     let ids = watch(&streaming, 1).await?;
     let why = "a view whose ack was lost is delivered again";
     lab.eventually("the view is delivered twice", why, async || {
@@ -154,7 +154,7 @@ pub async fn killed(lab: Lab) -> Outcome {
     let mut sales = sell(&shop, 3).await?;
     let why = "only what is delivered can be in hand";
     lab.eventually("a sale is delivered to payment", why, async || {
-        let seen = lab.journal().methods("payment", "basic.deliver").len();
+        let seen = lab.journal().methods("payment", Method::BasicDeliver).len();
         Ok(Seen::when(seen > 0, || format!("{seen} delivered")))
     })
     .await?;

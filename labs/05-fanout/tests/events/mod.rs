@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use anyhow::Context;
 use check::Exit;
+use check::wiretap::Method;
 use check::{Lab, Outcome, Response, Seen, Service, Stop, fail};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -69,13 +70,13 @@ impl Listener {
     /// Starts it, and waits until it consumes from a queue.
     pub async fn listen(&self, lab: &Lab) -> Outcome {
         let name = self.name();
-        let consuming = || lab.journal().methods(&name, "basic.consume-ok").len();
+        let consuming = || lab.journal().methods(&name, Method::BasicConsumeOk).len();
         let before = consuming();
         self.start().await?;
         let expected = format!("{name} consumes from a queue");
         let why = "an exchange keeps nothing: what a service wants is kept in a queue";
         lab.eventually(&expected, why, async || {
-            let queues = lab.journal().methods(&name, "queue.declare");
+            let queues = lab.journal().methods(&name, Method::QueueDeclare);
             fail(
                 format!("{name} has a queue that outlives its connection"),
                 "it is declared as exclusive (queue.declare)",
@@ -98,7 +99,7 @@ impl Listener {
 
     /// The queue from which it consumes.
     pub fn queue(&self, lab: &Lab) -> Outcome<String> {
-        let consumes = lab.journal().methods(&self.name(), "basic.consume");
+        let consumes = lab.journal().methods(&self.name(), Method::BasicConsume);
         let queue = consumes.last().and_then(|f| f.args["queue"].as_str());
         let queue = queue.context("a service was asked for its queue before it had one")?;
         Ok(queue.to_owned())
@@ -121,7 +122,7 @@ impl Listener {
         let queue = self.queue(lab)?;
         let consumes = lab.journal().frames(|frame| {
             let own = frame.service.starts_with(&self.role);
-            frame.method == "basic.consume" && frame.args["queue"] == *queue && !own
+            frame.method == Method::BasicConsume && frame.args["queue"] == *queue && !own
         });
         let other = consumes.first().map(|frame| &frame.service);
         Ok(other.map(|other| format!("{other} takes from its queue `{queue}`, too")))

@@ -1,6 +1,6 @@
 //! What `video-streaming` must be able to take.
 
-use check::wiretap::Side;
+use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, fail, fate};
 
 use super::events::{VIEWED, listening, told, watch};
@@ -22,7 +22,7 @@ pub async fn nobody_bound(lab: Lab) -> Outcome {
         .unless(answer.status == 503)?;
     let returns = lab
         .journal()
-        .methods("video-streaming", "basic.return")
+        .methods("video-streaming", Method::BasicReturn)
         .len();
     fail(
         "the broker sends the view back (basic.return)",
@@ -46,7 +46,10 @@ pub async fn view_cut(lab: Lab) -> Outcome {
     let history = listening(&lab, "history").await?;
     let streaming = lab.start("video-streaming").await?;
     let mut promised = watch(&streaming, 1).await?;
-    let traps = [(Side::Client, "basic.publish"), (Side::Server, "basic.ack")];
+    let traps = [
+        (Side::Client, Method::BasicPublish),
+        (Side::Server, Method::BasicAck),
+    ];
     for (from, method) in traps {
         let tap = streaming.tap();
         tap.cut_before(from, method);

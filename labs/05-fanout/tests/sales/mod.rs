@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use awc::http::Method;
+use awc::http;
 use check::Exit;
-use check::wiretap::Side;
+use check::wiretap::{ConnectionEvent, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, fail};
 use serde_json::json;
 
@@ -53,7 +53,10 @@ pub async fn shop_cut(lab: Lab) -> Outcome {
     let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     let mut sales = sell(&shop, 1).await?;
-    let traps = [(Side::Client, "basic.publish"), (Side::Server, "basic.ack")];
+    let traps = [
+        (Side::Client, Method::BasicPublish),
+        (Side::Server, Method::BasicAck),
+    ];
     for (from, method) in traps {
         let (tap, ours) = (shop.tap(), new_id(&lab));
         tap.cut_before(from, method);
@@ -82,7 +85,9 @@ pub async fn shop_sigterm(lab: Lab) -> Outcome {
     let stopping = async {
         let why = "only an order that is under way can be finished";
         lab.eventually("the shop connects to publish the sale", why, async || {
-            let there = lab.journal().link_count("shop", "opened");
+            let there = lab
+                .journal()
+                .connection_count("shop", &ConnectionEvent::Opened);
             Ok(Seen::when(there > 0, || "it has not, so far".to_owned()))
         })
         .await?;
@@ -118,7 +123,7 @@ pub async fn bad_order(lab: Lab) -> Outcome {
     ];
     for body in bad {
         let kind = "application/json";
-        let answer = shop.send(Method::POST, "/sales", kind, body).await?;
+        let answer = shop.send(http::Method::POST, "/sales", kind, body).await?;
         let shown: String = body.chars().take(60).collect();
         fail(
             format!("POST /sales with `{shown}` answers 4xx"),
@@ -131,7 +136,7 @@ pub async fn bad_order(lab: Lab) -> Outcome {
     let expected = "1 sale published, the good one";
     let why = "two services would each have to sort out what the shop let in";
     lab.eventually(expected, why, async || {
-        let sent = lab.journal().methods("shop", "basic.publish").len();
+        let sent = lab.journal().methods("shop", Method::BasicPublish).len();
         fail(expected, format!("{sent} published"))
             .because(why)
             .unless(sent <= 1)?;

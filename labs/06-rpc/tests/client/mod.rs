@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use check::wiretap::Side;
+use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, Seen, Stop, fail};
 use rand::seq::SliceRandom;
 
@@ -219,11 +219,14 @@ pub async fn expired(lab: Lab) -> Outcome {
     let calls: Vec<_> = (1..=3).map(|id| ask(&client, id)).collect();
     let why = "requests wait in the queue for a server that is away";
     lab.eventually("3 requests are sent", why, async || {
-        let sent = lab.journal().methods("user-client", "basic.publish").len();
+        let sent = lab
+            .journal()
+            .methods("user-client", Method::BasicPublish)
+            .len();
         Ok(Seen::when(sent == 3, || format!("{sent} sent")))
     })
     .await?;
-    let sent = lab.journal().methods("user-client", "basic.publish");
+    let sent = lab.journal().methods("user-client", Method::BasicPublish);
     let direct = sent
         .iter()
         .all(|frame| frame.args["routing_key"] == RPC_QUEUE);
@@ -246,7 +249,10 @@ pub async fn expired(lab: Lab) -> Outcome {
     let patient = client_with(&lab, "patient-client", &patient).await?;
     let (id, name) = USERS[0];
     is_called(&patient, id, name).await?;
-    let served = lab.journal().methods(&server.name(), "basic.deliver").len();
+    let served = lab
+        .journal()
+        .methods(&server.name(), Method::BasicDeliver)
+        .len();
     fail(
         "1 request reaches the server that comes later",
         format!("{served}"),
@@ -261,7 +267,7 @@ pub async fn direct(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
     let settings = [("REPLY_TO", "direct"), ("RPC_TIMEOUT_MS", PATIENT)];
     let client = client_with(&lab, "user-client", &settings).await?;
-    let consumed = lab.journal().methods("user-client", "basic.consume");
+    let consumed = lab.journal().methods("user-client", Method::BasicConsume);
     let from: Vec<_> = consumed
         .iter()
         .map(|frame| frame.args["queue"].clone())
@@ -272,7 +278,7 @@ pub async fn direct(lab: Lab) -> Outcome {
     )
     .because("this name is no queue: the broker hands answers straight to the channel")
     .unless(from == [DIRECT])?;
-    let declared = lab.journal().methods("user-client", "queue.declare");
+    let declared = lab.journal().methods("user-client", Method::QueueDeclare);
     let own = declared
         .iter()
         .filter(|frame| frame.args["queue"] != RPC_QUEUE);

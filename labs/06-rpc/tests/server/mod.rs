@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use check::wiretap::{Frame, Side};
+use check::wiretap::{Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, fail};
 use serde_json::json;
 
@@ -43,13 +43,13 @@ pub async fn other_clients(lab: Lab) -> Outcome {
             .unless(answer.json() == json!({ "name": name }))?;
     }
     drained(&lab).await?;
-    let first = |method: &str, from: Side| {
+    let first = |method: Method, from: Side| {
         let of = |frame: &Frame| frame.method == method && frame.from == from;
         lab.journal().times(of).first().copied()
     };
     let (confirmed, acked) = (
-        first("basic.ack", Side::Server),
-        first("basic.ack", Side::Client),
+        first(Method::BasicAck, Side::Server),
+        first(Method::BasicAck, Side::Client),
     );
     let name = server.name();
     fail(
@@ -71,7 +71,10 @@ pub async fn nobody_waits(lab: Lab) -> Outcome {
     let lost = caller.send(RPC_QUEUE, Some("1"), gone, "1");
     logs_a_line(&lab, &server, "an answer that no queue takes", lost).await?;
     drained(&lab).await?;
-    let returned = lab.journal().methods(&server.name(), "basic.return").len();
+    let returned = lab
+        .journal()
+        .methods(&server.name(), Method::BasicReturn)
+        .len();
     fail(
         "the broker returns that one answer",
         format!("{returned} came back"),
@@ -100,7 +103,7 @@ async fn handed(lab: &Lab, server: &Service, count: usize) -> Outcome {
     let expected = format!("{name} is handed {count} request(s)");
     let why = "requests go to whoever stands at the queue, in turn";
     lab.eventually(&expected, why, async || {
-        let seen = lab.journal().methods(&name, "basic.deliver").len();
+        let seen = lab.journal().methods(&name, Method::BasicDeliver).len();
         Ok(Seen::when(seen >= count, || format!("{seen} so far")))
     })
     .await
@@ -126,11 +129,11 @@ pub async fn lost_answer(lab: Lab) -> Outcome {
     let client = client_with(&lab, "user-client", &settings).await?;
     let (id, name) = USERS[1];
     // The answer gets lost on its way to the broker: it must be sent again.
-    server.tap().cut_before(Side::Client, "basic.publish");
+    server.tap().cut_before(Side::Client, Method::BasicPublish);
     is_called(&client, id, name).await?;
     drained(&lab).await?;
     // The answer arrives, and the broker's word for it gets lost: it is sent twice.
-    server.tap().cut_before(Side::Server, "basic.ack");
+    server.tap().cut_before(Side::Server, Method::BasicAck);
     let twice = async {
         is_called(&client, id, name).await?;
         handed(&lab, &server, 4).await
@@ -150,7 +153,7 @@ pub async fn shared(lab: Lab) -> Outcome {
     }
     for server in servers {
         let name = server.name();
-        let part = lab.journal().methods(&name, "basic.deliver").len();
+        let part = lab.journal().methods(&name, Method::BasicDeliver).len();
         fail(
             "each of two servers gets a part of 24 requests",
             format!("{name} got {part}"),
@@ -184,7 +187,10 @@ async fn settled_once(lab: &Lab, server: &Service, what: &str, count: usize) -> 
         "a bad request is delivered once, and settled",
         why,
         async || {
-            let times = lab.journal().methods(&server.name(), "basic.deliver").len();
+            let times = lab
+                .journal()
+                .methods(&server.name(), Method::BasicDeliver)
+                .len();
             fail(
                 "each bad request is delivered once",
                 format!("{what}: {times} deliveries"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use check::Exit;
+use check::wiretap::Method;
 use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
 
 use super::calls::{
@@ -94,7 +95,10 @@ pub async fn server_stops(lab: Lab) -> Outcome {
         .await?;
     let why = "only a request that was taken up can be finished";
     lab.eventually("the server answers", why, async || {
-        let sent = lab.journal().methods(&server.name(), "basic.publish").len();
+        let sent = lab
+            .journal()
+            .methods(&server.name(), Method::BasicPublish)
+            .len();
         Ok(Seen::when(sent == 1, || "not yet".to_owned()))
     })
     .await?;

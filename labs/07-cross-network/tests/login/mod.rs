@@ -1,6 +1,7 @@
 //! Who logs in where, and what they may do then.
 
 use check::Exit;
+use check::wiretap::Method;
 use check::{Grant, Grants, Lab, Login, Outcome, Rights, Seen, Service, fail};
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
@@ -83,7 +84,7 @@ pub async fn as_told(lab: Lab) -> Outcome {
     let consumer = visitor(&lab, "consumer", &["consumer"], &login).await?;
     consumer.launch().await?;
     lab.consumers(MESSAGES, 1).await?;
-    let tuned = lab.journal().methods("consumer", "connection.tune-ok");
+    let tuned = lab.journal().methods("consumer", Method::ConnectionTuneOk);
     let heartbeat = tuned
         .first()
         .and_then(|frame| frame.args["heartbeat"].as_u64());
@@ -126,7 +127,11 @@ async fn gives_up(lab: &Lab, service: &Service, code: u16) -> Outcome {
     let name = service.name();
     let expected = format!("{name}: the broker says {code}; one login, and exit code 1");
     let why = "the same question gets the same answer: a thousand logins a minute change nothing";
-    let logins = || lab.journal().methods(&name, "connection.start-ok").len();
+    let logins = || {
+        lab.journal()
+            .methods(&name, Method::ConnectionStartOk)
+            .len()
+    };
     let exit = lab
         .eventually(&expected, why, async || {
             fail(&expected, format!("{} logins, and going on", logins()))

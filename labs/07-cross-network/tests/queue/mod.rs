@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check::Exit;
-use check::wiretap::Side;
+use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail, fate};
 use lapin::BasicProperties;
 
@@ -75,13 +75,16 @@ pub async fn effect_first(lab: Lab) -> Outcome {
     let why = "an ack tells the broker to forget: the effect must be there by then";
     let expected = "the consumer cannot commit, and gives the message back";
     lab.eventually(expected, why, async || {
-        let acks = lab.journal().methods("consumer", "basic.ack");
+        let acks = lab.journal().methods("consumer", Method::BasicAck);
         let told = fate(lab.journal(), "one").observed;
         fail("no ack while the effect cannot be committed", &told)
             .because(why)
             .unless(acks.is_empty())?;
         let gone = lab.journal().disconnected("consumer")
-            || !lab.journal().methods("consumer", "basic.nack").is_empty();
+            || !lab
+                .journal()
+                .methods("consumer", Method::BasicNack)
+                .is_empty();
         Ok(Seen::when(gone, || told))
     })
     .await?;
@@ -90,7 +93,7 @@ pub async fn effect_first(lab: Lab) -> Outcome {
     arrived(&lab, &consumer, expected, &["one".to_owned()]).await?;
 
     // Now it is committed, and the ack gets lost.
-    consumer.tap().cut_before(Side::Client, "basic.ack");
+    consumer.tap().cut_before(Side::Client, Method::BasicAck);
     lab.publish(MESSAGES, [message("two")]).await?;
     let ids = ["one", "two"].map(str::to_owned);
     let expected = "a message whose ack was lost comes again, and makes no difference";

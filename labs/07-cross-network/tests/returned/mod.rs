@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::Exit;
-use check::wiretap::{ConfirmRelay, Frame, Side};
+use check::wiretap::{ConfirmRelay, Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, fail, fate};
 use lapin::Channel;
 use lapin::types::FieldTable;
@@ -55,7 +55,7 @@ async fn first_returned(lab: &Lab, producer: &Service, relay: &ConfirmRelay) -> 
     let expected = "that message is returned (basic.return)";
     let why = "with `mandatory` the broker returns what no queue takes";
     lab.eventually(expected, why, async || {
-        let returned = !lab.journal().methods(&name, "basic.return").is_empty();
+        let returned = !lab.journal().methods(&name, Method::BasicReturn).is_empty();
         Ok(Seen::when(returned, || "it is not".to_owned()))
     })
     .await?;
@@ -108,7 +108,9 @@ async fn all_there(lab: &Lab, producer: &Service, exit: Exit) -> Outcome {
         .iter()
         .filter_map(|one| one.properties.message_id().as_ref());
     let there: BTreeSet<&str> = ids.map(|id| id.as_str()).collect();
-    let published = lab.journal().methods(&producer.name(), "basic.publish");
+    let published = lab
+        .journal()
+        .methods(&producer.name(), Method::BasicPublish);
     let mut published = published.iter().filter_map(Frame::message_id);
     let lost = published.find(|id| !there.contains(id));
     let told = lost.map(|id| format!("; one of them: {}", fate(lab.journal(), id).observed));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check::Exit;
-use check::wiretap::{Frame, Side};
+use check::wiretap::{Frame, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, fail};
 
 use super::net::{
@@ -110,7 +110,7 @@ pub async fn late_queue(lab: Lab) -> Outcome {
     let told = || {
         let missing = |frame: &Frame| frame.args["reply_code"] == 404;
         lab.journal()
-            .times(|frame| frame.method == "channel.close" && missing(frame))
+            .times(|frame| frame.method == Method::ChannelClose && missing(frame))
     };
     lab.eventually("it finds no queue (404), four times", why, async || {
         let seen = told().len();
@@ -215,7 +215,7 @@ pub async fn closed_by_operator(lab: Lab) -> Outcome {
     effects(&lab, &consumer, 1).await?;
     let calls = lab.journal().calls("producer").len();
     let told = |name: &str| {
-        let closed = lab.journal().methods(name, "connection.close");
+        let closed = lab.journal().methods(name, Method::ConnectionClose);
         closed.iter().any(|frame| frame.args["reply_code"] == 320)
     };
     let why = "so begins each upgrade of a broker: 320, CONNECTION_FORCED";
@@ -243,7 +243,7 @@ async fn goes_on(lab: &Lab, consumer: &Service, calls: usize) -> Outcome {
     let why = "whoever sends must find the broker again by itself, too";
     let expected = "the producer gets messages confirmed on a new connection";
     lab.eventually_within(PATIENCE, expected, why, async || {
-        let confirms = lab.journal().methods("producer", "basic.ack");
+        let confirms = lab.journal().methods("producer", Method::BasicAck);
         let new = |frame: &Frame| frame.connection as usize > calls;
         Ok(Seen::when(confirms.iter().any(new), || {
             "none yet".to_owned()

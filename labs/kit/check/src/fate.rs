@@ -10,7 +10,7 @@ use super::{Failure, fail};
 use delivered::delivered;
 use frames::frames;
 use undelivered::undelivered;
-use wiretap::Journal;
+use wiretap::{Journal, Method};
 
 pub(super) use unacked::unacked_of;
 
@@ -82,13 +82,13 @@ fn story(journal: &Journal, id: &str, consumer: Option<&str>) -> Finding {
     journal.read(|entries| {
         let frames = frames(entries);
         let delivery = frames.iter().rfind(|at| {
-            at.frame.method == "basic.deliver"
+            at.frame.method == Method::BasicDeliver
                 && at.frame.message_id() == Some(id)
                 && consumer.is_none_or(|name| at.frame.service == name)
         });
-        let publish = frames
-            .iter()
-            .rfind(|at| at.frame.method == "basic.publish" && at.frame.message_id() == Some(id));
+        let publish = frames.iter().rfind(|at| {
+            at.frame.method == Method::BasicPublish && at.frame.message_id() == Some(id)
+        });
         match (publish.copied(), delivery.copied()) {
             (publish, Some(delivery)) => delivered(entries, &frames, publish, delivery),
             (Some(publish), None) => undelivered(entries, &frames, publish, consumer),

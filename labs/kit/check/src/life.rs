@@ -38,7 +38,7 @@ impl Service {
         let process = Process::start(&launch, move |change| {
             journal.record(Event::Service {
                 service: name.clone(),
-                what: change.to_string(),
+                what: change,
             });
         })
         .await?;

@@ -82,6 +82,8 @@ pub enum Seen<T = ()> {
     Yes(T),
     /// Not yet; this instead.
     NotYet(String),
+    /// Not yet; this instead, and the hole to look at if it stays so.
+    NotYetFor(u32, String),
 }
 
 impl Seen<()> {
@@ -91,6 +93,17 @@ impl Seen<()> {
             Self::Yes(())
         } else {
             Self::NotYet(instead())
+        }
+    }
+}
+
+impl<T> Seen<T> {
+    /// Adds the hole to look at if what was waited for never comes.
+    #[must_use]
+    pub fn hole(self, hole: u32) -> Self {
+        match self {
+            Self::NotYet(instead) => Self::NotYetFor(hole, instead),
+            other => other,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What became of something that one service told another over HTTP, from the journal: the
 //! counterpart of [`fate`](super::fate()) for a chapter without a broker.
 
-use wiretap::{Entry, Event, Journal, Side};
+use wiretap::{Entry, Event, HttpLine, Journal, Side};
 
 /// Tells which requests carried `id` in their body, and what was answered.
 #[must_use]
@@ -25,18 +25,15 @@ pub fn told(journal: &Journal, id: &str) -> String {
 }
 
 struct Request<'a> {
-    line: &'a str,
+    line: &'a HttpLine,
     body: &'a str,
 }
 
 fn request(entry: &Entry) -> Option<Request<'_>> {
     match &entry.event {
-        Event::Http {
-            from: Side::Client,
-            line,
-            body,
-            ..
-        } => Some(Request { line, body }),
+        Event::Http { line, body, .. } if line.from() == Side::Client => {
+            Some(Request { line, body })
+        }
         _ => None,
     }
 }
@@ -49,22 +46,18 @@ fn answer(entries: &[Entry]) -> String {
             connection,
             ..
         } => Some((service.clone(), *connection)),
-        Event::Link {
+        Event::Connection {
             service,
             connection,
             ..
-        } => Some((service.clone(), (*connection)?)),
+        } => Some((service.clone(), *connection)),
         _ => None,
     };
     let own = entries.first().and_then(connection_of);
     let next = entries.iter().skip(1).find(|e| connection_of(e) == own);
     match next.map(|entry| &entry.event) {
-        Some(Event::Http {
-            from: Side::Server,
-            line,
-            ..
-        }) => line.clone(),
-        Some(Event::Link { what, .. }) => format!("no answer ({what})"),
+        Some(Event::Http { line, .. }) if line.from() == Side::Server => line.to_string(),
+        Some(Event::Connection { what, .. }) => format!("no answer ({what})"),
         _ => "no answer yet".to_owned(),
     }
 }
@@ -73,13 +66,23 @@ fn answer(entries: &[Entry]) -> String {
 mod tests {
     use super::*;
     use proof::Scratch;
+    use wiretap::{ConnectionEvent, Loss};
 
-    fn http(connection: u32, from: Side, line: &str, body: &str) -> Event {
+    fn request(connection: u32, body: &str) -> Event {
+        let (method, path) = ("POST".to_owned(), "/viewed".to_owned());
+        http(connection, HttpLine::Request { method, path }, body)
+    }
+
+    fn response(connection: u32, status: u16, reason: &str) -> Event {
+        let reason = reason.to_owned();
+        http(connection, HttpLine::Response { status, reason }, "")
+    }
+
+    fn http(connection: u32, line: HttpLine, body: &str) -> Event {
         Event::Http {
             service: "video-streaming".to_owned(),
             connection,
-            from,
-            line: line.to_owned(),
+            line,
             body: body.to_owned(),
         }
     }
@@ -89,20 +92,21 @@ mod tests {
         let scratch = Scratch::new("told");
         let journal = Journal::create(scratch.path(), "01", "told", 1).expect("a journal");
         assert_eq!(told(&journal, "a"), "nothing was sent at all");
-        journal.record(http(1, Side::Client, "POST /viewed", r#"{"viewId":"a"}"#));
-        journal.record(http(2, Side::Client, "POST /viewed", r#"{"viewId":"b"}"#));
+        journal.record(request(1, r#"{"viewId":"a"}"#));
+        journal.record(request(2, r#"{"viewId":"b"}"#));
         assert!(told(&journal, "a").ends_with("POST /viewed: no answer yet"));
-        journal.record(http(2, Side::Server, "200 OK", ""));
-        journal.record(Event::Link {
+        journal.record(response(2, 200, "OK"));
+        journal.record(Event::Connection {
             service: "video-streaming".to_owned(),
-            connection: Some(1),
-            what: "lost: cut".to_owned(),
+            connection: 1,
+            what: ConnectionEvent::Lost(Loss::CutByCheck),
         });
-        journal.record(http(3, Side::Client, "POST /viewed", r#"{"viewId":"a"}"#));
-        journal.record(http(3, Side::Server, "409 Conflict", ""));
+        journal.record(request(3, r#"{"viewId":"a"}"#));
+        journal.record(response(3, 409, "Conflict"));
         assert_eq!(
             told(&journal, "a"),
-            "it was sent 2 times, POST /viewed: no answer (lost: cut), POST /viewed: 409 Conflict"
+            "it was sent 2 times, POST /viewed: no answer (lost: cut by the check), \
+              POST /viewed: 409 Conflict"
         );
         assert!(told(&journal, "c").starts_with("none of the 3"));
     }

@@ -11,6 +11,7 @@ use super::fate::unacked_of;
 use super::{Lab, Outcome, fail};
 use broker::access::{self, Grants, Login};
 use broker::{Binding, Broker, OwnNode, Queue};
+use wiretap::{CheckEvent, Event};
 
 /// Which names a user may touch in the room's vhost, as regular expressions of RabbitMQ's;
 /// `""` is none, `.*` is all.
@@ -70,8 +71,12 @@ impl Lab {
             .own
             .get()
             .context("the check has no broker of its own")?;
-        self.journal().note("broker killed (SIGKILL)");
+        self.record(CheckEvent::BrokerKilled);
         Ok(own.kill().await?)
+    }
+
+    fn record(&self, what: CheckEvent) {
+        self.journal().record(Event::Check { what });
     }
 
     /// Waits until the check's own broker lets clients in again.
@@ -86,7 +91,7 @@ impl Lab {
             .context("the check has no broker of its own")?;
         own.up().await?;
         self.watch_broker(own.broker());
-        self.journal().note("broker up again");
+        self.record(CheckEvent::BrokerBack);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DEADLINE, Failure, Lab, Outcome, Seen, Service, Stop, Topic, fail};
+use super::{DEADLINE, Failure, Lab, Outcome, Seen, Service, Topic, fail};
 
 /// How often a state is looked at while it is waited for.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(15);
@@ -37,14 +37,17 @@ impl Lab {
         let span = self.span();
         loop {
             let late = span.exceeds(deadline);
-            let instead = match probe().await? {
+            let (instead, hole) = match probe().await? {
                 Seen::Yes(value) => return Ok(value),
-                Seen::NotYet(instead) => instead,
+                Seen::NotYet(instead) => (instead, None),
+                Seen::NotYetFor(hole, instead) => (instead, Some(hole)),
             };
             self.all_well()?;
             if late {
                 let observed = format!("{instead}, after {} s", deadline.as_secs());
-                return span.judge(Err(fail(expected, observed).because(why).into()));
+                let mut failure = fail(expected, observed).because(why);
+                failure.hole = hole;
+                return span.judge(Err(failure.into()));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -70,24 +73,16 @@ impl Lab {
     pub async fn consumers(&self, queue: &str, count: u64) -> Outcome {
         let expected = format!("{count} consumer(s) on queue `{queue}`");
         let why = "without a consumer the messages stay in the queue";
-        let mut there = true;
-        let waited = self.eventually(&expected, why, async || {
-            let seen = self.queue(queue).await?;
-            there = seen.is_some();
-            Ok(match seen {
+        let no_queue = (self.0.plan.hole_for)(Topic::Durability);
+        self.eventually(&expected, why, async || {
+            Ok(match self.queue(queue).await? {
                 Some(seen) => Seen::when(seen.consumers == Some(count), || {
                     format!("{} consumer(s)", seen.consumers.unwrap_or(0))
                 }),
-                None => Seen::NotYet(format!("no queue `{queue}`")),
+                None => Seen::NotYetFor(no_queue, format!("no queue `{queue}`")),
             })
-        });
-        match waited.await {
-            Err(Stop::Failed(failure)) if !there && failure.hole.is_none() => {
-                let hole = (self.0.plan.hole_for)(Topic::Durability);
-                Err(failure.hole(hole).into())
-            }
-            other => other,
-        }
+        })
+        .await
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use course::chapter::{Chapter, Variant};
 use course::{hints, holes, manifest, paths::Paths};
+use wiretap::Method;
 
 fn paths() -> Paths {
     Paths::find().unwrap()
@@ -178,6 +179,29 @@ fn what_manifests_say_of_services_is_understood() {
             complaints.push(format!("{}: {error:#}", chapter.name));
         }
     });
+}
+
+#[test]
+fn only_the_wiretap_spells_methods() {
+    // `Method::BasicPublish` is checked by the compiler; `"basic.pubish"` by nobody.
+    let root = paths().root;
+    let mut complaints = Vec::new();
+    for tree in ["labs", "solutions"].map(|tree| root.join(tree)) {
+        for file in holes::files(&tree).unwrap() {
+            let rust = file.extension().is_some_and(|ext| ext == "rs");
+            if !rust || file.starts_with("kit/wiretap") {
+                continue;
+            }
+            let source = fs::read_to_string(tree.join(&file)).unwrap();
+            for method in Method::ALL {
+                if source.contains(&format!("\"{method}\"")) {
+                    let name = file.display();
+                    complaints.push(format!("{name}: \"{method}\" for Method::{method:?}"));
+                }
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n  {}\n", complaints.join("\n  "));
 }
 
 /// The lints of a manifest: what stands under `[lints.rust]`.

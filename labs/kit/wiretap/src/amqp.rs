@@ -4,26 +4,27 @@ use std::collections::HashMap;
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use amq_protocol::protocol::basic::AMQPProperties;
-use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, exchange, queue};
+use amq_protocol::protocol::{AMQPClass, basic, channel, connection, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
 use super::journal::{Frame, Message, Side};
+use super::method::Method;
 
-/// The frames of the largest size that a RabbitMQ broker agrees to are far below this; a
-/// longer one is not AMQP.
+/// A longer frame is not AMQP: RabbitMQ agrees to far shorter frames only.
 const LARGEST_FRAME: usize = 16 * 1024 * 1024;
-/// The type of a frame that holds a part of a body, and what ends each frame.
+/// The type of a frame that holds part of a body, and the byte that ends every frame.
 const BODY: u8 = 3;
 const FRAME_END: u8 = 0xCE;
 /// How a client's protocol header begins.
 const GREETING: &[u8] = b"AMQP";
-/// How much of a body the journal keeps, in bytes.
+/// How many bytes of a body the journal keeps.
 const BODY_KEPT: usize = 256;
 
-/// The AMQP frame at the head of `bytes`, once it is whole; `None` also for what is not one.
+/// The AMQP frame at the start of `bytes`, if it is complete; `None` also when it is not AMQP.
 ///
-/// The library's parser is generic and takes seconds to compile: the lab has this one of it.
+/// The codec's parser is generic and takes seconds to compile, so the lab instantiates it here
+/// only.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<AMQPFrame> {
     parse_frame(bytes).ok().map(|(_, frame)| frame)
@@ -64,20 +65,20 @@ impl Decoder {
         }
     }
 
-    /// Whether something came that is not AMQP; from then on bytes are passed on unread.
+    /// Whether this side has sent something that is not AMQP. After it, bytes pass unread.
     #[must_use]
     pub fn lost(&self) -> bool {
         self.lost
     }
 
-    /// Reads the frame at the head of `bytes` once it is all there: how long it is, and the
-    /// method that it completes. What cannot be decoded is one frame, whatever its length.
+    /// Reads the frame at the start of `bytes`, if it is complete: its length, and the method
+    /// that it completes. Bytes that cannot be decoded count as one frame.
     pub fn read(&mut self, bytes: &[u8]) -> Option<(usize, Option<Frame>)> {
         let length = self.next_length(bytes)?;
         Some((length, self.decode(&bytes[..length])))
     }
 
-    /// The length in bytes of the frame at the head of `pending`, once it is all there.
+    /// The length in bytes of the frame at the start of `pending`, if it is complete.
     fn next_length(&mut self, pending: &[u8]) -> Option<usize> {
         if pending.is_empty() {
             return None;
@@ -85,7 +86,7 @@ impl Decoder {
         if self.lost {
             return Some(pending.len());
         }
-        // Told by the first bytes, so that a peer which waits for an answer to them gets it.
+        // The first bytes decide: a peer that waits for an answer to them must get it.
         let plausible = if self.greeted {
             matches!(pending[0], 1 | 2 | 3 | 8)
         } else {
@@ -116,7 +117,7 @@ impl Decoder {
         if self.lost {
             return None;
         }
-        // The library would copy the body.
+        // The codec would copy the body.
         if let [BODY, high, low, _, _, _, _, body @ .., FRAME_END] = bytes {
             return self.body(u16::from_be_bytes([*high, *low]), body);
         }
@@ -130,14 +131,14 @@ impl Decoder {
                 None
             }
             AMQPFrame::Method(channel, class) => {
-                let (method, args) = describe(&class);
+                let method = Method::from(&class);
                 let frame = Frame {
                     service: self.service.clone(),
                     connection: self.connection,
                     from: self.from,
                     channel,
                     method,
-                    args,
+                    args: arguments(&class),
                     message: None,
                 };
                 if carries_content(method) {
@@ -159,7 +160,7 @@ impl Decoder {
         }
     }
 
-    /// Takes a part of the body of what is sent on `channel`.
+    /// Adds part of the body of the message that is being sent on `channel`.
     fn body(&mut self, channel: u16, body: &[u8]) -> Option<Frame> {
         let content = self.contents.get_mut(&channel)?;
         content.left = content.left.saturating_sub(body.len() as u64);
@@ -170,7 +171,7 @@ impl Decoder {
         self.finish(channel)
     }
 
-    /// The method whose content is complete now, if it is.
+    /// The method on `channel`, if its content is complete now.
     fn finish(&mut self, channel: u16) -> Option<Frame> {
         if self.contents.get(&channel)?.left > 0 {
             return None;
@@ -183,14 +184,15 @@ impl Decoder {
     }
 }
 
-fn carries_content(method: &str) -> bool {
+fn carries_content(method: Method) -> bool {
+    use Method::{BasicDeliver, BasicGetOk, BasicPublish, BasicReturn};
     matches!(
         method,
-        "basic.publish" | "basic.deliver" | "basic.return" | "basic.get-ok"
+        BasicPublish | BasicDeliver | BasicReturn | BasicGetOk
     )
 }
 
-/// The bytes as text, without a last letter that was cut in two.
+/// The bytes as text, without an incomplete last character.
 fn text(bytes: &[u8]) -> String {
     let whole = match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -223,7 +225,7 @@ fn plain(table: &FieldTable) -> Value {
         .into()
 }
 
-/// An argument as another language's client would show it.
+/// An argument as a client in another language shows it.
 fn plain_value(value: &AMQPValue) -> Value {
     match value {
         AMQPValue::Boolean(value) => json!(value),
@@ -246,182 +248,99 @@ fn plain_value(value: &AMQPValue) -> Value {
     }
 }
 
-/// A method's name in the specification and the arguments that a lesson speaks of.
-/// Credentials (`connection.start-ok`) are never among them.
-fn describe(class: &AMQPClass) -> (&'static str, Value) {
-    match class {
-        AMQPClass::Connection(method) => describe_connection(method),
-        AMQPClass::Channel(method) => describe_channel(method),
-        AMQPClass::Exchange(method) => describe_exchange(method),
-        AMQPClass::Queue(method) => describe_queue(method),
-        AMQPClass::Basic(method) => describe_basic(method),
-        AMQPClass::Confirm(confirm::AMQPMethod::Select(_)) => ("confirm.select", json!({})),
-        AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(_)) => ("confirm.select-ok", json!({})),
-        AMQPClass::Access(_) => ("access", json!({})),
-        AMQPClass::Tx(_) => ("tx", json!({})),
+/// Those arguments of a method that a lesson mentions, and never credentials
+/// (`connection.start-ok`).
+fn arguments(method: &AMQPClass) -> Value {
+    match method {
+        AMQPClass::Connection(method) => of_connection(method),
+        AMQPClass::Channel(method) => of_channel(method),
+        AMQPClass::Exchange(method) => of_exchange(method),
+        AMQPClass::Queue(method) => of_queue(method),
+        AMQPClass::Basic(method) => of_basic(method),
+        AMQPClass::Confirm(_) | AMQPClass::Access(_) | AMQPClass::Tx(_) => json!({}),
     }
 }
 
-fn describe_connection(method: &connection::AMQPMethod) -> (&'static str, Value) {
+fn of_connection(method: &connection::AMQPMethod) -> Value {
     use connection::AMQPMethod as M;
     match method {
-        M::Start(_) => ("connection.start", json!({})),
-        M::StartOk(m) => (
-            "connection.start-ok",
-            json!({"connection_name": plain(&m.client_properties)["connection_name"]}),
-        ),
-        M::Tune(m) => ("connection.tune", json!({"heartbeat": m.heartbeat})),
-        M::TuneOk(m) => ("connection.tune-ok", json!({"heartbeat": m.heartbeat})),
-        M::Open(m) => ("connection.open", json!({"vhost": m.virtual_host.as_str()})),
-        M::OpenOk(_) => ("connection.open-ok", json!({})),
-        M::Close(m) => (
-            "connection.close",
-            json!({"reply_code": m.reply_code, "reply_text": m.reply_text.as_str()}),
-        ),
-        M::CloseOk(_) => ("connection.close-ok", json!({})),
-        M::Blocked(m) => ("connection.blocked", json!({"reason": m.reason.as_str()})),
-        M::Unblocked(_) => ("connection.unblocked", json!({})),
-        M::Secure(_) | M::SecureOk(_) | M::UpdateSecret(_) | M::UpdateSecretOk(_) => {
-            ("connection.secure", json!({}))
+        M::StartOk(m) => {
+            json!({"connection_name": plain(&m.client_properties)["connection_name"]})
         }
+        M::Tune(m) => json!({"heartbeat": m.heartbeat}),
+        M::TuneOk(m) => json!({"heartbeat": m.heartbeat}),
+        M::Open(m) => json!({"vhost": m.virtual_host.as_str()}),
+        M::Close(m) => json!({"reply_code": m.reply_code, "reply_text": m.reply_text.as_str()}),
+        M::Blocked(m) => json!({"reason": m.reason.as_str()}),
+        _ => json!({}),
     }
 }
 
-fn describe_channel(method: &channel::AMQPMethod) -> (&'static str, Value) {
+fn of_channel(method: &channel::AMQPMethod) -> Value {
     use channel::AMQPMethod as M;
     match method {
-        M::Open(_) => ("channel.open", json!({})),
-        M::OpenOk(_) => ("channel.open-ok", json!({})),
-        M::Flow(m) => ("channel.flow", json!({"active": m.active})),
-        M::FlowOk(m) => ("channel.flow-ok", json!({"active": m.active})),
-        M::Close(m) => (
-            "channel.close",
-            json!({"reply_code": m.reply_code, "reply_text": m.reply_text.as_str()}),
-        ),
-        M::CloseOk(_) => ("channel.close-ok", json!({})),
+        M::Flow(m) => json!({"active": m.active}),
+        M::FlowOk(m) => json!({"active": m.active}),
+        M::Close(m) => json!({"reply_code": m.reply_code, "reply_text": m.reply_text.as_str()}),
+        _ => json!({}),
     }
 }
 
-fn describe_exchange(method: &exchange::AMQPMethod) -> (&'static str, Value) {
+fn of_exchange(method: &exchange::AMQPMethod) -> Value {
     use exchange::AMQPMethod as M;
     match method {
-        M::Declare(m) => (
-            "exchange.declare",
-            json!({"exchange": m.exchange.as_str(), "type": m.kind.as_str(), "passive": m.passive,
-                "durable": m.durable, "arguments": plain(&m.arguments)}),
-        ),
-        M::DeclareOk(_) => ("exchange.declare-ok", json!({})),
-        M::Delete(m) => ("exchange.delete", json!({"exchange": m.exchange.as_str()})),
-        M::DeleteOk(_) => ("exchange.delete-ok", json!({})),
-        M::Bind(m) => (
-            "exchange.bind",
-            json!({"source": m.source.as_str(), "destination": m.destination.as_str(),
-                "routing_key": m.routing_key.as_str()}),
-        ),
-        M::BindOk(_) => ("exchange.bind-ok", json!({})),
-        M::Unbind(_) => ("exchange.unbind", json!({})),
-        M::UnbindOk(_) => ("exchange.unbind-ok", json!({})),
+        M::Declare(m) => json!({"exchange": m.exchange.as_str(), "type": m.kind.as_str(),
+            "passive": m.passive, "durable": m.durable, "arguments": plain(&m.arguments)}),
+        M::Delete(m) => json!({"exchange": m.exchange.as_str()}),
+        M::Bind(m) => json!({"source": m.source.as_str(), "destination": m.destination.as_str(),
+            "routing_key": m.routing_key.as_str()}),
+        _ => json!({}),
     }
 }
 
-fn describe_queue(method: &queue::AMQPMethod) -> (&'static str, Value) {
+fn of_queue(method: &queue::AMQPMethod) -> Value {
     use queue::AMQPMethod as M;
     match method {
-        M::Declare(m) => (
-            "queue.declare",
-            json!({"queue": m.queue.as_str(), "passive": m.passive, "durable": m.durable,
-                "exclusive": m.exclusive, "auto_delete": m.auto_delete,
-                "arguments": plain(&m.arguments)}),
-        ),
-        M::DeclareOk(m) => (
-            "queue.declare-ok",
-            json!({"queue": m.queue.as_str(), "message_count": m.message_count,
-                "consumer_count": m.consumer_count}),
-        ),
-        M::Bind(m) => (
-            "queue.bind",
-            json!({"queue": m.queue.as_str(), "exchange": m.exchange.as_str(),
-                "routing_key": m.routing_key.as_str()}),
-        ),
-        M::BindOk(_) => ("queue.bind-ok", json!({})),
-        M::Unbind(m) => (
-            "queue.unbind",
-            json!({"queue": m.queue.as_str(), "exchange": m.exchange.as_str(),
-                "routing_key": m.routing_key.as_str()}),
-        ),
-        M::UnbindOk(_) => ("queue.unbind-ok", json!({})),
-        M::Purge(m) => ("queue.purge", json!({"queue": m.queue.as_str()})),
-        M::PurgeOk(_) => ("queue.purge-ok", json!({})),
-        M::Delete(m) => ("queue.delete", json!({"queue": m.queue.as_str()})),
-        M::DeleteOk(_) => ("queue.delete-ok", json!({})),
+        M::Declare(m) => json!({"queue": m.queue.as_str(), "passive": m.passive,
+            "durable": m.durable, "exclusive": m.exclusive, "auto_delete": m.auto_delete,
+            "arguments": plain(&m.arguments)}),
+        M::DeclareOk(m) => json!({"queue": m.queue.as_str(), "message_count": m.message_count,
+            "consumer_count": m.consumer_count}),
+        M::Bind(m) => json!({"queue": m.queue.as_str(), "exchange": m.exchange.as_str(),
+            "routing_key": m.routing_key.as_str()}),
+        M::Unbind(m) => json!({"queue": m.queue.as_str(), "exchange": m.exchange.as_str(),
+            "routing_key": m.routing_key.as_str()}),
+        M::Purge(m) => json!({"queue": m.queue.as_str()}),
+        M::Delete(m) => json!({"queue": m.queue.as_str()}),
+        _ => json!({}),
     }
 }
 
-fn describe_basic(method: &basic::AMQPMethod) -> (&'static str, Value) {
+fn of_basic(method: &basic::AMQPMethod) -> Value {
     use basic::AMQPMethod as M;
     match method {
-        M::Qos(m) => (
-            "basic.qos",
-            json!({"prefetch_count": m.prefetch_count, "global": m.global}),
-        ),
-        M::QosOk(_) => ("basic.qos-ok", json!({})),
-        M::Consume(m) => (
-            "basic.consume",
-            json!({"queue": m.queue.as_str(), "consumer_tag": m.consumer_tag.as_str(),
-                "no_ack": m.no_ack, "exclusive": m.exclusive}),
-        ),
-        M::ConsumeOk(m) => (
-            "basic.consume-ok",
-            json!({"consumer_tag": m.consumer_tag.as_str()}),
-        ),
-        M::Cancel(m) => (
-            "basic.cancel",
-            json!({"consumer_tag": m.consumer_tag.as_str()}),
-        ),
-        M::CancelOk(m) => (
-            "basic.cancel-ok",
-            json!({"consumer_tag": m.consumer_tag.as_str()}),
-        ),
-        M::Publish(m) => (
-            "basic.publish",
-            json!({"exchange": m.exchange.as_str(), "routing_key": m.routing_key.as_str(),
-                "mandatory": m.mandatory}),
-        ),
-        M::Return(m) => (
-            "basic.return",
-            json!({"reply_code": m.reply_code, "reply_text": m.reply_text.as_str(),
-                "exchange": m.exchange.as_str(), "routing_key": m.routing_key.as_str()}),
-        ),
-        M::Deliver(m) => (
-            "basic.deliver",
-            json!({"consumer_tag": m.consumer_tag.as_str(), "delivery_tag": m.delivery_tag,
-                "redelivered": m.redelivered, "exchange": m.exchange.as_str(),
-                "routing_key": m.routing_key.as_str()}),
-        ),
-        M::Get(m) => (
-            "basic.get",
-            json!({"queue": m.queue.as_str(), "no_ack": m.no_ack}),
-        ),
-        M::GetOk(m) => (
-            "basic.get-ok",
-            json!({"delivery_tag": m.delivery_tag, "redelivered": m.redelivered}),
-        ),
-        M::GetEmpty(_) => ("basic.get-empty", json!({})),
-        M::Ack(m) => (
-            "basic.ack",
-            json!({"delivery_tag": m.delivery_tag, "multiple": m.multiple}),
-        ),
-        M::Nack(m) => (
-            "basic.nack",
-            json!({"delivery_tag": m.delivery_tag, "multiple": m.multiple, "requeue": m.requeue}),
-        ),
-        M::Reject(m) => (
-            "basic.reject",
-            json!({"delivery_tag": m.delivery_tag, "requeue": m.requeue}),
-        ),
-        M::Recover(m) => ("basic.recover", json!({"requeue": m.requeue})),
-        M::RecoverAsync(m) => ("basic.recover-async", json!({"requeue": m.requeue})),
-        M::RecoverOk(_) => ("basic.recover-ok", json!({})),
+        M::Qos(m) => json!({"prefetch_count": m.prefetch_count, "global": m.global}),
+        M::Consume(m) => json!({"queue": m.queue.as_str(), "no_ack": m.no_ack,
+            "consumer_tag": m.consumer_tag.as_str(), "exclusive": m.exclusive}),
+        M::ConsumeOk(m) => json!({"consumer_tag": m.consumer_tag.as_str()}),
+        M::Cancel(m) => json!({"consumer_tag": m.consumer_tag.as_str()}),
+        M::CancelOk(m) => json!({"consumer_tag": m.consumer_tag.as_str()}),
+        M::Publish(m) => json!({"exchange": m.exchange.as_str(),
+            "routing_key": m.routing_key.as_str(), "mandatory": m.mandatory}),
+        M::Return(m) => json!({"reply_code": m.reply_code, "reply_text": m.reply_text.as_str(),
+            "exchange": m.exchange.as_str(), "routing_key": m.routing_key.as_str()}),
+        M::Deliver(m) => json!({"consumer_tag": m.consumer_tag.as_str(),
+            "delivery_tag": m.delivery_tag, "redelivered": m.redelivered,
+            "exchange": m.exchange.as_str(), "routing_key": m.routing_key.as_str()}),
+        M::Get(m) => json!({"queue": m.queue.as_str(), "no_ack": m.no_ack}),
+        M::GetOk(m) => json!({"delivery_tag": m.delivery_tag, "redelivered": m.redelivered}),
+        M::Ack(m) => json!({"delivery_tag": m.delivery_tag, "multiple": m.multiple}),
+        M::Nack(m) => json!({"delivery_tag": m.delivery_tag, "multiple": m.multiple,
+            "requeue": m.requeue}),
+        M::Reject(m) => json!({"delivery_tag": m.delivery_tag, "requeue": m.requeue}),
+        M::Recover(m) => json!({"requeue": m.requeue}),
+        M::RecoverAsync(m) => json!({"requeue": m.requeue}),
+        _ => json!({}),
     }
 }
 

@@ -1,6 +1,6 @@
-//! A relay between a service and its wiretap that decides when the service's publishes arrive
-//! and when the broker's acks come back. With it a check changes a queue in the middle of a
-//! window of publishes, and has the whole window acked at once.
+//! A relay between a service and its wiretap. It decides when the service's publishes reach the
+//! broker, and when the broker's acks reach the service. With it, a check changes a queue in the
+//! middle of a window of publishes, and has the whole window acked at once.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
@@ -14,9 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{Decoder, Frame, Side};
+use super::{Decoder, Frame, Method, Side};
 
-/// How much is read at a time, in bytes.
+/// How many bytes are read at a time.
 const READ: usize = 64 * 1024;
 
 /// The relay. Dropping it closes its port and its connections.
@@ -31,15 +31,15 @@ pub struct ConfirmRelay {
 /// What may pass.
 #[derive(Debug, Clone, Copy)]
 struct Gate {
-    /// How many publishes, counted from the start.
+    /// How many publishes pass, counted from the start.
     publishes: u64,
     acks: bool,
 }
 
-/// What came so far, over all connections.
+/// Counts over all connections so far.
 #[derive(Debug, Default)]
 struct Count {
-    /// Publishes, the one that waits at the gate among them.
+    /// Publishes, including the one that waits at the gate.
     publishes: Cell<u64>,
     /// Messages whose ack is held back.
     held: Cell<u64>,
@@ -52,8 +52,8 @@ impl Drop for ConfirmRelay {
 }
 
 impl ConfirmRelay {
-    /// Opens the relay in front of the wiretap that listens on the loopback port `tap`. All
-    /// passes until the check says otherwise.
+    /// Opens the relay in front of the wiretap that listens on the loopback port `tap`.
+    /// Everything passes until the check says otherwise.
     ///
     /// # Errors
     /// When no loopback port is free.
@@ -81,8 +81,8 @@ impl ConfirmRelay {
         self.port
     }
 
-    /// Lets the first `count` publishes pass, counted from the start, and holds the others
-    /// back with all that the service sends after them.
+    /// Lets the first `count` publishes pass, counted from the start. Holds back the next one,
+    /// and everything that the service sends after it.
     pub fn pass(&self, count: u64) {
         self.gate.send_modify(|gate| gate.publishes = count);
     }
@@ -98,15 +98,15 @@ impl ConfirmRelay {
         self.gate.send_modify(|gate| gate.acks = false);
     }
 
-    /// How many messages the acks that are held back stand for: on each channel those before
-    /// the first one that the broker has not acked.
+    /// How many messages the held acks cover: on each channel, those before the first message
+    /// that the broker has not acked.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.count.held.get()
     }
 
-    /// Sends what is held back as one ack a channel, with `multiple`, as a busy broker does;
-    /// later acks pass as they come.
+    /// Sends the held acks as one ack a channel, with `multiple`, as a busy broker does. Later
+    /// acks pass as they come.
     pub fn release_acks(&self) {
         self.gate.send_modify(|gate| gate.acks = true);
     }
@@ -117,7 +117,7 @@ async fn listen(listener: TcpListener, tap: u16, gate: watch::Receiver<Gate>, co
     while let Ok((client, _)) = listener.accept().await {
         let (gate, count) = (gate.clone(), count.clone());
         connections.spawn_local(async move {
-            // However a connection ends, both sides notice.
+            // An error needs no report: both sides notice that the connection ended.
             let _ = relay(client, tap, gate, &count).await;
         });
     }
@@ -166,7 +166,7 @@ impl Frames {
     }
 }
 
-/// Passes on what the service sends: each publish when the gate lets it.
+/// Passes on what the service sends; each publish waits until the gate lets it pass.
 async fn there(
     mut reader: OwnedReadHalf,
     mut writer: OwnedWriteHalf,
@@ -179,7 +179,7 @@ async fn there(
         let length = reader.read(&mut buffer).await?;
         frames.add(&buffer[..length]);
         while let Some((bytes, frame)) = frames.next() {
-            if frame.is_some_and(|frame| frame.method == "basic.publish") {
+            if frame.is_some_and(|frame| frame.method == Method::BasicPublish) {
                 let number = count.publishes.get() + 1;
                 count.publishes.set(number);
                 gate.wait_for(|gate| number <= gate.publishes).await?;
@@ -195,16 +195,16 @@ async fn there(
 /// The acks of one channel that are held back.
 #[derive(Default)]
 struct Held {
-    /// All tags up to this one are acked.
+    /// The broker has acked all tags up to this one.
     up_to: u64,
-    /// Acked as well, but not all before it are.
+    /// Acked tags with a gap before them.
     beyond: BTreeSet<u64>,
-    /// Up to this one the service has been told.
+    /// The service has got the acks up to this tag.
     told: u64,
 }
 
 impl Held {
-    /// Adds an ack, and says for how many further messages one with `multiple` can stand.
+    /// Adds an ack, and returns how many more messages one ack with `multiple` now covers.
     fn add(&mut self, tag: u64, multiple: bool) -> u64 {
         let before = self.up_to;
         match multiple {
@@ -219,7 +219,7 @@ impl Held {
     }
 }
 
-/// Passes on what the broker sends, and keeps its acks while the gate says so.
+/// Passes on what the broker sends; holds its acks back while the gate is closed for them.
 async fn back(
     mut reader: OwnedReadHalf,
     mut writer: OwnedWriteHalf,
@@ -246,7 +246,7 @@ async fn back(
         };
         frames.add(&buffer[..length]);
         while let Some((bytes, frame)) = frames.next() {
-            match frame.filter(|frame| frame.method == "basic.ack") {
+            match frame.filter(|frame| frame.method == Method::BasicAck) {
                 Some(frame) => {
                     let tag = frame.tag().context("an ack without a tag")?;
                     let held = channels.entry(frame.channel).or_default();

@@ -1,5 +1,5 @@
-//! The relay of chapter 01: between an HTTP client and a server, journaling requests and
-//! responses, and losing, delaying or answering them as a check asks.
+//! The relay of chapter 01, between an HTTP client and a server. It journals requests and
+//! responses; when a check asks for it, it loses or delays a response, or answers itself.
 
 mod message;
 
@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::journal::{Event, Journal, Side};
+use super::event::{Event, HttpLine, Loss};
+use super::journal::Journal;
 use super::link::Link;
 use super::lock;
 use message::{Expected, Read, read_message};
@@ -24,9 +25,9 @@ pub enum Answer {
     Pass,
     /// The server gets the request; its response is lost and the connection cut.
     Lost,
-    /// The server gets the request; its response is held back this long.
+    /// The server gets the request; the relay holds its response back this long.
     Late(Duration),
-    /// The server never hears of it: the relay answers with this status.
+    /// The server does not get the request: the relay answers with this status.
     Status(u16),
 }
 
@@ -71,7 +72,7 @@ impl HttpRelay {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    /// What becomes of the next requests, in turn; those after them pass.
+    /// Says what becomes of the next requests, in this order; later ones pass.
     pub fn next(&self, answers: impl IntoIterator<Item = Answer>) {
         lock(&self.plan).extend(answers);
     }
@@ -97,8 +98,8 @@ impl Relay {
         let mut server = None;
         let mut unread = Vec::new();
         loop {
-            // When the server closes a kept connection, so does the relay: the client's pool is
-            // to see what it would see without it.
+            // When the server closes a kept connection, so does the relay: the client's pool must
+            // see what it would see without a relay.
             let request = tokio::select! {
                 request = read_message(&mut client, &mut unread, Expected::Request) => request?,
                 () = gone(server.as_ref()) => None,
@@ -106,11 +107,11 @@ impl Relay {
             let Some(request) = request else {
                 return Ok(());
             };
-            self.record(number, Side::Client, &request);
+            self.record(number, &request);
             let answer = lock(&self.plan).pop_front().unwrap_or(Answer::Pass);
             if let Answer::Status(status) = answer {
                 let canned = canned(status);
-                self.record(number, Side::Server, &canned);
+                self.record(number, &canned);
                 client.write_all(&canned.bytes).await?;
                 continue;
             }
@@ -118,8 +119,8 @@ impl Relay {
                 let response = self.forward(&mut server, &request).await?;
                 match answer {
                     Answer::Lost => {
-                        self.record(number, Side::Server, &response);
-                        bail!("response lost by the check");
+                        self.record(number, &response);
+                        bail!(Loss::ResponseLost);
                     }
                     Answer::Late(delay) => tokio::time::sleep(delay).await,
                     Answer::Pass | Answer::Status(_) => {}
@@ -128,9 +129,9 @@ impl Relay {
             };
             let response = tokio::select! {
                 response = answered => response?,
-                () = hung_up(&client) => bail!("the client hung up before it had its answer"),
+                () = hung_up(&client) => bail!(Loss::HungUp),
             };
-            self.record(number, Side::Server, &response);
+            self.record(number, &response);
             client.write_all(&response.bytes).await?;
         }
     }
@@ -148,17 +149,16 @@ impl Relay {
         };
         connection.write_all(&request.bytes).await?;
         let mut unread = Vec::new();
-        let to_head = request.line.starts_with("HEAD ");
+        let to_head = matches!(&request.line, HttpLine::Request { method, .. } if method == "HEAD");
         read_message(connection, &mut unread, Expected::Response { to_head })
             .await?
             .context("the server closed the connection instead of answering")
     }
 
-    fn record(&self, connection: u32, from: Side, message: &Read) {
+    fn record(&self, connection: u32, message: &Read) {
         self.journal.record(Event::Http {
             service: self.service.clone(),
             connection,
-            from,
             line: message.line.clone(),
             body: message.body.clone(),
         });
@@ -176,17 +176,19 @@ async fn gone(server: Option<&TcpStream>) {
 /// Waits until the peer has closed its end.
 async fn hung_up(peer: &TcpStream) {
     if peer.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
-        // It sends more already, so it is still there; that waits for its turn.
+        // It has sent its next request, so it is still there; that request waits its turn.
         std::future::pending::<()>().await;
     }
 }
 
 fn canned(status: u16) -> Read {
-    let line = format!("{status} from the relay");
     let text = format!("HTTP/1.1 {status} Sent by the check\r\ncontent-length: 0\r\n\r\n");
     Read {
         bytes: text.into_bytes(),
-        line,
+        line: HttpLine::Response {
+            status,
+            reason: "from the relay".to_owned(),
+        },
         body: String::new(),
     }
 }

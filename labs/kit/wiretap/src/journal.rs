@@ -1,14 +1,14 @@
 //! The journal of one check's run: everything that crossed the wire and everything the
-//! check did to it, in order, in memory and as JSON lines.
+//! check did, in order, in memory and as JSON lines.
 //!
 //! # The file
 //! `journal.jsonl`, one JSON object a line. The first line describes the run:
 //! `{"journal": 1, "chapter": "02", "check": "killed-consumer", "seed": 1734}`, where
 //! `journal` is the version of this schema. Each further line is an [`Entry`]: `t`, the
-//! seconds since the run began, `event`, which kind it is, and that kind's fields as
-//! documented on [`Event`]. A frame is journaled just before it is passed on, so a cause
-//! always stands above its effect. Lines are written together: at the latest after 50 ms, and
-//! at once when a check does something or ends.
+//! seconds since the run began, `event`, its kind, and that kind's fields as documented on
+//! [`Event`]; a method and what happened stand there as they are displayed. A frame is
+//! journaled just before it is passed on, so a cause always stands above its effect. Lines are
+//! written in batches: after at most 50 ms, and at once when a check does something or ends.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,10 +21,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::lock;
+use super::event::{CheckEvent, Entry, Event};
+use super::{Method, lock};
 
-/// How long a line may wait for others to be written with it: as much is lost when this
-/// process is killed.
+/// How long a line may wait to be written with others. The lines of this time are lost when
+/// this process is killed.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 
 /// The version of the schema that [`Journal`] writes.
@@ -53,7 +54,7 @@ pub struct Message {
     pub correlation_id: Option<String>,
     /// The property `reply_to`.
     pub reply_to: Option<String>,
-    /// The property `headers`: what the application, or the broker, says of the message.
+    /// The property `headers`, which the application and the broker set.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub headers: Value,
     /// The size of the body in bytes.
@@ -73,9 +74,9 @@ pub struct Frame {
     pub from: Side,
     /// The AMQP channel number.
     pub channel: u16,
-    /// The method's name in the AMQP specification: `basic.publish`.
-    pub method: &'static str,
-    /// The method's arguments that a lesson speaks of.
+    /// The method: in the file, its name in the AMQP specification: `basic.publish`.
+    pub method: Method,
+    /// Those arguments of the method that a lesson mentions.
     pub args: Value,
     /// The content, for the methods that carry one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,66 +103,6 @@ impl Frame {
     }
 }
 
-/// What an entry tells of.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
-    /// An AMQP method, with its content where it has one.
-    Amqp(Frame),
-    /// An HTTP request or response on a relay of chapter 01's kind.
-    Http {
-        /// The role of the service that sends the requests.
-        service: String,
-        /// Counts that service's connections from 1.
-        connection: u32,
-        /// `client` for a request, `server` for a response.
-        from: Side,
-        /// `POST /viewed` or `200 OK`.
-        line: String,
-        /// The first 256 bytes of the body, as text.
-        body: String,
-    },
-    /// Something the check did to a service, or that befell it: `started`,
-    /// `killed (SIGKILL)`, `frozen (SIGSTOP)`, `thawed (SIGCONT)`, `asked to stop (SIGTERM)`,
-    /// `ended: exit code 0`, `ended: SIGABRT`.
-    Service {
-        /// Its name.
-        service: String,
-        /// What happened.
-        what: String,
-    },
-    /// Something the check did to a service's link, or that befell it. To one connection:
-    /// `opened`, `turned away`, `cut before that basic.ack arrives`,
-    /// `not AMQP from here on: passed on unread`, `closed`, `lost: …`. To all: `cut`,
-    /// `refuses connections`, `turns connections away`, `delayed by 50 ms`,
-    /// `what the service sends is swallowed` (or `half-closed`; or `what is sent to the
-    /// service is …`), `restored`.
-    Link {
-        /// The name of the service whose link it is.
-        service: String,
-        /// Counts that service's connections from 1; absent when it concerns them all.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        connection: Option<u32>,
-        /// What happened.
-        what: String,
-    },
-    /// Something the check did itself: to the broker, or as a client of a service.
-    Check {
-        /// What it did.
-        what: String,
-    },
-}
-
-/// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Entry {
-    /// Seconds since the run of the check began.
-    pub t: f64,
-    /// What happened.
-    #[serde(flatten)]
-    pub event: Event,
-}
-
 /// The journal of one check's run. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Journal(Arc<Inner>);
@@ -170,8 +111,8 @@ pub struct Journal(Arc<Inner>);
 struct Inner {
     began: Instant,
     path: PathBuf,
-    /// What was added since somebody looked. It is locked for a moment only, so that no reader
-    /// and no disk holds up the relay.
+    /// Entries added since the last look. The lock is held for a moment only, so that neither a
+    /// reader nor the disk delays the relay.
     fresh: Mutex<Vec<Entry>>,
     kept: Mutex<Kept>,
 }
@@ -202,19 +143,19 @@ impl Inner {
         let kept = &mut *self.kept();
         let mut lines = Vec::new();
         for entry in &kept.entries[kept.written..] {
-            // Names and numbers: there is nothing in an entry that JSON has no words for.
+            // It never fails: JSON can express every entry.
             if serde_json::to_writer(&mut lines, entry).is_ok() {
                 lines.push(b'\n');
             }
         }
         kept.written = kept.entries.len();
-        // A full disk must not change what the services see; the entries in memory still
-        // serve the verdict, and the runner has said at the start that the folder is writable.
+        // A full disk must not change what the services see. The verdict needs only the entries
+        // in memory, and the runner has found the folder writable at the start.
         let _ = kept.file.write_all(&lines);
     }
 }
 
-/// Writes what is added, as long as the journal lasts.
+/// Writes new entries for as long as the journal exists.
 fn keep_writing(journal: &Weak<Inner>) {
     while let Some(journal) = journal.upgrade() {
         journal.write();
@@ -227,7 +168,7 @@ impl Journal {
     /// Begins a journal in `dir`, with `head` as its first line beside the schema version.
     ///
     /// # Errors
-    /// When the file cannot be made there, or no thread be started that writes it.
+    /// When the file cannot be created, or the thread that writes it cannot be started.
     pub fn create(dir: &Path, chapter: &str, check: &str, seed: u64) -> Result<Self> {
         let path = dir.join("journal.jsonl");
         let head = serde_json::json!({
@@ -255,14 +196,14 @@ impl Journal {
         Ok(Self(inner))
     }
 
-    /// The file it writes, with all in it that was recorded so far.
+    /// The journal's file, which holds everything recorded so far.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.write();
         &self.0.path
     }
 
-    /// Puts all that was recorded so far into the file.
+    /// Writes everything recorded so far to the file.
     pub fn write(&self) {
         self.0.write();
     }
@@ -271,12 +212,7 @@ impl Journal {
     pub fn record(&self, event: Event) {
         let of_a_connection = matches!(
             event,
-            Event::Amqp(_)
-                | Event::Http { .. }
-                | Event::Link {
-                    connection: Some(_),
-                    ..
-                }
+            Event::Amqp(_) | Event::Http { .. } | Event::Connection { .. }
         );
         {
             let mut fresh = lock(&self.0.fresh);
@@ -284,31 +220,32 @@ impl Journal {
             let t = (self.0.began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
             fresh.push(Entry { t, event });
         }
-        // What the check does, a fault above all, may be the last that this process does.
+        // Written at once: after a fault of the check's, this process may be killed.
         if !of_a_connection {
             self.write();
         }
     }
 
-    /// Adds what the check itself did.
+    /// Adds what the check itself did, for people to read.
     pub fn note(&self, what: impl Into<String>) {
-        self.record(Event::Check { what: what.into() });
+        let what = CheckEvent::Note(what.into());
+        self.record(Event::Check { what });
     }
 
-    /// Gives `look` the entries so far. It must not ask the journal for anything more.
+    /// Gives `look` the entries so far. `look` must not use the journal: it is locked meanwhile.
     pub fn read<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
         look(&self.0.kept().entries)
     }
 
-    /// The AMQP methods so far that `wanted` accepts, in order.
+    /// The frames so far that `wanted` accepts, in order.
     #[must_use]
     pub fn frames(&self, wanted: impl Fn(&Frame) -> bool) -> Vec<Frame> {
         let wanted = |frame: &&Frame| wanted(frame);
         self.read(|entries| frames(entries).filter(wanted).cloned().collect())
     }
 
-    /// When the AMQP methods so far that `wanted` accepts were seen, in seconds since the run
-    /// of the check began, in order.
+    /// When the frames so far that `wanted` accepts crossed the wiretap, in seconds since the
+    /// run of the check began, in order.
     #[must_use]
     pub fn times(&self, wanted: impl Fn(&Frame) -> bool) -> Vec<f64> {
         self.read(|entries| {
@@ -323,14 +260,14 @@ impl Journal {
         self.0.began + Duration::from_secs_f64(t)
     }
 
-    /// The AMQP methods so far of one service with one name.
+    /// The frames so far of one service with one method, in order.
     #[must_use]
-    pub fn methods(&self, service: &str, method: &str) -> Vec<Frame> {
+    pub fn methods(&self, service: &str, method: Method) -> Vec<Frame> {
         self.frames(|frame| frame.service == service && frame.method == method)
     }
 }
 
-/// The AMQP methods among `entries`, in order.
+/// The frames among `entries`, in order.
 pub(super) fn frames(entries: &[Entry]) -> impl DoubleEndedIterator<Item = &Frame> {
     entries.iter().filter_map(|entry| match &entry.event {
         Event::Amqp(frame) => Some(frame),

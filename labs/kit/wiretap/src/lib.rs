@@ -1,12 +1,17 @@
-//! The wiretap: each service reaches the broker through a loopback relay of its own, which
-//! journals every AMQP method and is where the network is broken on purpose. It passes
-//! bytes through unchanged, also those that it cannot decode.
+//! The wiretap: each service reaches the broker through a loopback relay of its own. The relay
+//! journals every AMQP method, and a check breaks the network there on purpose. It changes no
+//! byte, and passes on those that it cannot decode.
+//!
+//! A check asks a [`Journal`], and matches on the types of [`event`] and on [`Method`]; their
+//! words are for people and for the journal's file.
 
 mod amqp;
 mod confirms;
+pub mod event;
 mod http;
 pub mod journal;
 mod link;
+mod method;
 mod questions;
 
 use std::collections::VecDeque;
@@ -23,15 +28,17 @@ use tokio::time::{Instant, sleep_until};
 
 pub use amqp::{Decoder, parse};
 pub use confirms::ConfirmRelay;
+pub use event::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
 pub use http::{Answer, HttpRelay};
-pub use journal::{Entry, Event, Frame, Journal, Message, Side};
+pub use journal::{Frame, Journal, Message, Side};
 pub use link::Link;
 use link::{Condition, Direction, record};
+pub use method::Method;
 
-/// How many reads may be under way in one direction of a delayed link: enough for it to stay
-/// full, few enough that a reader that stops reading is felt at the other end.
+/// How many reads one direction of a delayed link may hold: enough to keep the link busy, few
+/// enough that a sender notices a receiver that has stopped reading.
 const UNDER_WAY: usize = 256;
-/// How much is read at once, in bytes, or more.
+/// How many bytes a read asks for, at least.
 const READ: usize = 64 * 1024;
 
 /// The wiretap between one service and the broker.
@@ -53,7 +60,7 @@ impl Deref for Wiretap {
 #[derive(Debug)]
 struct Trap {
     from: Side,
-    method: &'static str,
+    method: Method,
 }
 
 impl Wiretap {
@@ -79,38 +86,31 @@ impl Wiretap {
     /// Holds each byte back for `delay`, in both directions.
     pub fn delay(&self, delay: Duration) {
         self.link
-            .change(&format!("delayed by {} ms", delay.as_millis()), |c| {
-                c.delay = delay;
-            });
+            .change(LinkEvent::Delayed(delay), |c| c.delay = delay);
     }
 
-    /// Lets nothing of what `from` sends arrive any more, not even that it is gone, and tells
-    /// neither end. [`Link::restore`] lets it through after all, as TCP does when a network is
-    /// back: it sends again what was not acknowledged.
+    /// Holds back everything that `from` sends, even the end of its connection, and tells
+    /// neither end. [`Link::restore`] delivers the bytes after all, as TCP does when a network
+    /// is back: TCP retransmits what was not acknowledged.
     pub fn black_hole(&self, from: Side) {
-        self.set(from, Direction::Swallowed, "swallowed");
+        self.set(from, Direction::Swallowed, LinkEvent::Swallows(from));
     }
 
     /// Tells the other end that `from` has nothing more to send, as a half-closed TCP
     /// connection does.
     pub fn half_close(&self, from: Side) {
-        self.set(from, Direction::Closed, "half-closed");
+        self.set(from, Direction::Closed, LinkEvent::HalfCloses(from));
     }
 
-    fn set(&self, from: Side, to: Direction, word: &str) {
-        let who = match from {
-            Side::Client => "what the service sends is",
-            Side::Server => "what is sent to the service is",
-        };
-        self.link
-            .change(&format!("{who} {word}"), |condition| match from {
-                Side::Client => condition.client = to,
-                Side::Server => condition.server = to,
-            });
+    fn set(&self, from: Side, to: Direction, what: LinkEvent) {
+        self.link.change(what, |condition| match from {
+            Side::Client => condition.client = to,
+            Side::Server => condition.server = to,
+        });
     }
 
-    /// Cuts the connection on which `from` next sends `method`, before that arrives. One time.
-    pub fn cut_before(&self, from: Side, method: &'static str) {
+    /// Cuts the connection on which `from` next sends `method`, before that arrives. Once.
+    pub fn cut_before(&self, from: Side, method: Method) {
         lock(&self.traps).push(Trap { from, method });
     }
 
@@ -121,7 +121,7 @@ impl Wiretap {
     }
 }
 
-/// What a tapped connection needs to know.
+/// What each connection of a wiretap needs.
 #[derive(Clone)]
 struct Tapped {
     service: String,
@@ -141,7 +141,7 @@ impl Tapped {
         let broker = TcpStream::connect((host.as_str(), *port))
             .await
             .context("the broker cannot be reached")?;
-        // Without this each handshake takes 44 ms instead of 1.4.
+        // With Nagle's algorithm each handshake takes 44 ms instead of 1.4.
         client.set_nodelay(true)?;
         broker.set_nodelay(true)?;
         let (from_client, to_client) = client.into_split();
@@ -155,7 +155,7 @@ impl Tapped {
         Ok(())
     }
 
-    /// Takes out the trap that `frame` springs, if there is one.
+    /// Removes the trap that `frame` springs, if there is one.
     fn springs(&self, frame: &Frame) -> bool {
         let mut traps = lock(&self.traps);
         let hit = traps
@@ -190,12 +190,12 @@ impl Way {
         }
     }
 
-    /// Journals and passes on until the reader has nothing more, a trap springs, or the link
-    /// closes this way.
+    /// Journals and passes on what comes, until the sender closes, a trap springs, or the link
+    /// closes this direction.
     async fn run(mut self, mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Result<()> {
         let closed = closed(self.condition.clone(), self.from);
         tokio::pin!(closed);
-        // Read, and not passed on yet: what stays is part of a frame.
+        // Bytes read and not passed on yet: at most part of a frame.
         let mut input = Vec::new();
         let mut delayed = Delayed::default();
         let mut end = None;
@@ -229,12 +229,12 @@ impl Way {
             }
         }
         writer.shutdown().await?;
-        anyhow::ensure!(end != Some(End::Cut), "cut by the check");
+        anyhow::ensure!(end != Some(End::Cut), Loss::CutByCheck);
         Ok(())
     }
 
-    /// How long what was read now is to be held back, once it may arrive at all; `None` when
-    /// this way is closed.
+    /// How long to hold back the bytes just read. Waits while this direction is swallowed;
+    /// `None` when it is closed.
     async fn delay(&mut self) -> Result<Option<Duration>> {
         let from = self.from;
         let open = |now: &Condition| now.direction(from) != Direction::Swallowed;
@@ -242,8 +242,8 @@ impl Way {
         Ok((now.direction(from) != Direction::Closed).then_some(now.delay))
     }
 
-    /// Journals the frames that are whole in `input`, and gives how many of its bytes may be
-    /// passed on; the end is a cut when a trap sprang.
+    /// Journals the complete frames in `input`, and returns how many of its bytes may be passed
+    /// on. Sets `end` to a cut when a trap springs.
     fn inspect(&mut self, input: &[u8], end: &mut Option<End>) -> usize {
         let knew = !self.decoder.lost();
         let mut whole = 0;
@@ -252,7 +252,7 @@ impl Way {
                 let (sprung, method) = (self.tapped.springs(&frame), frame.method);
                 self.tapped.journal.record(Event::Amqp(frame));
                 if sprung {
-                    self.record(&format!("cut before that {method} arrives"));
+                    self.record(ConnectionEvent::CutBefore(method));
                     *end = Some(End::Cut);
                     return whole;
                 }
@@ -260,20 +260,20 @@ impl Way {
             whole += length;
         }
         if knew && self.decoder.lost() {
-            self.record("not AMQP from here on: passed on unread");
+            self.record(ConnectionEvent::Unreadable);
         }
         whole
     }
 
-    fn record(&self, what: &str) {
+    fn record(&self, what: ConnectionEvent) {
         let Tapped {
             journal, service, ..
         } = &self.tapped;
-        record(journal, service, Some(self.number), what);
+        record(journal, service, self.number, what);
     }
 }
 
-/// Why a way has nothing more to pass on.
+/// Why a direction has nothing more to pass on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The sender has closed it.
@@ -282,10 +282,10 @@ enum End {
     Cut,
 }
 
-/// What is under way on a delayed link, with the time at which it is due.
+/// The bytes that a delayed link holds, each with the time at which they are due.
 type Delayed = VecDeque<(Instant, Vec<u8>)>;
 
-/// What is due next, once it is; waits for ever when nothing is under way.
+/// The next bytes, when they are due; waits for ever when there are none.
 async fn next_due(delayed: &Delayed) -> &[u8] {
     match delayed.front() {
         Some((due, bytes)) => {
@@ -296,11 +296,11 @@ async fn next_due(delayed: &Delayed) -> &[u8] {
     }
 }
 
-/// Waits until the link closes the way of what `from` sends.
+/// Waits until the link closes the direction in which `from` sends.
 async fn closed(mut condition: watch::Receiver<Condition>, from: Side) {
     let closed = condition.wait_for(|now| now.direction(from) == Direction::Closed);
     if closed.await.is_err() {
-        // The link is gone, and this task is about to be.
+        // The link has been dropped, and this task is about to end.
         std::future::pending().await
     }
 }

@@ -17,7 +17,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::journal::{Event, Journal, Side};
+use super::event::{ConnectionEvent, Event, LinkEvent, Loss};
+use super::journal::{Journal, Side};
 use process::Port;
 
 /// How soon a port that something else holds, or a failed accept, is tried again.
@@ -134,12 +135,12 @@ impl Link {
 
     /// Closes both ends of every connection; new ones are let in.
     pub fn cut(&self) {
-        self.change("cut", |condition| condition.cuts += 1);
+        self.change(LinkEvent::Cut, |condition| condition.cuts += 1);
     }
 
     /// Closes every connection and the port: whoever connects is refused.
     pub fn refuse(&self) {
-        self.change("refuses connections", |condition| {
+        self.change(LinkEvent::Refuses, |condition| {
             condition.door = Door::Refuses;
             condition.cuts += 1;
         });
@@ -148,7 +149,7 @@ impl Link {
     /// Closes every connection; whoever connects is let in and hung up on at once, and the
     /// journal counts the attempts.
     pub fn turn_away(&self) {
-        self.change("turns connections away", |condition| {
+        self.change(LinkEvent::TurnsAway, |condition| {
             condition.door = Door::TurnsAway;
             condition.cuts += 1;
         });
@@ -156,7 +157,7 @@ impl Link {
 
     /// Makes the link whole again: connections are let in, bytes flow.
     pub fn restore(&self) {
-        self.change("restored", |condition| {
+        self.change(LinkEvent::Restored, |condition| {
             *condition = Condition {
                 cuts: condition.cuts,
                 ..Condition::default()
@@ -164,17 +165,18 @@ impl Link {
         });
     }
 
-    pub(super) fn change(&self, what: &str, how: impl FnOnce(&mut Condition)) {
-        record(&self.journal, &self.service, None, what);
+    pub(super) fn change(&self, what: LinkEvent, how: impl FnOnce(&mut Condition)) {
+        let service = self.service.clone();
+        self.journal.record(Event::Link { service, what });
         self.condition.send_modify(how);
     }
 }
 
-pub(super) fn record(journal: &Journal, service: &str, connection: Option<u32>, what: &str) {
-    journal.record(Event::Link {
+pub(super) fn record(journal: &Journal, service: &str, connection: u32, what: ConnectionEvent) {
+    journal.record(Event::Connection {
         service: service.to_owned(),
         connection,
-        what: what.to_owned(),
+        what,
     });
 }
 
@@ -237,21 +239,21 @@ where
         let number = self.count;
         let (journal, service) = (self.journal.clone(), self.service.clone());
         if condition.door == Door::TurnsAway {
-            record(&journal, &service, Some(number), "turned away");
+            record(&journal, &service, number, ConnectionEvent::TurnedAway);
             return;
         }
-        record(&journal, &service, Some(number), "opened");
+        record(&journal, &service, number, ConnectionEvent::Opened);
         let (serve, changes) = (self.serve.clone(), changes.clone());
         let mut end = End {
             journal,
             service,
             number,
-            how: "lost: closed by the check".to_owned(),
+            how: ConnectionEvent::Lost(Loss::ClosedByCheck),
         };
         connections.spawn(async move {
             end.is(match serve(client, number, changes).await {
-                Ok(()) => "closed".to_owned(),
-                Err(error) => format!("lost: {error:#}"),
+                Ok(()) => ConnectionEvent::Closed,
+                Err(error) => ConnectionEvent::Lost(error.into()),
             });
         });
     }
@@ -262,18 +264,18 @@ struct End {
     journal: Journal,
     service: String,
     number: u32,
-    how: String,
+    how: ConnectionEvent,
 }
 
 impl End {
-    fn is(&mut self, how: String) {
+    fn is(&mut self, how: ConnectionEvent) {
         self.how = how;
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        record(&self.journal, &self.service, Some(self.number), &self.how);
+        record(&self.journal, &self.service, self.number, self.how.clone());
     }
 }
 

@@ -1,19 +1,25 @@
 //! What checks ask a journal.
 
-use super::journal::{Entry, Event, Frame, Journal, Side, frames};
+use super::Method;
+use super::event::{ConnectionEvent, Entry, Event};
+use super::journal::{Frame, Journal, Side, frames};
 
 impl Frame {
-    /// Whether this is the client's ack, nack or reject of `delivery`, alone or with others.
+    /// Whether with this frame the client acks, nacks or rejects `delivery`, alone or with
+    /// others.
     #[must_use]
     pub fn settles(&self, delivery: &Self) -> bool {
         self.from == Side::Client
-            && matches!(self.method, "basic.ack" | "basic.nack" | "basic.reject")
+            && matches!(
+                self.method,
+                Method::BasicAck | Method::BasicNack | Method::BasicReject
+            )
             && self.same_channel(delivery)
             && delivery.tag().is_some_and(|tag| self.covers(tag))
     }
 
-    /// Whether this ack or nack is for `tag`, alone or with others; tag 0 with `multiple` is
-    /// for all that is outstanding.
+    /// Whether this ack, nack or reject is for `tag`, alone or with others. Tag 0 with
+    /// `multiple` is for every unacked delivery of the channel.
     #[must_use]
     pub fn covers(&self, tag: u64) -> bool {
         let multiple = self.flag("multiple");
@@ -21,10 +27,11 @@ impl Frame {
             .is_some_and(|own| own == tag || (multiple && (own >= tag || own == 0)))
     }
 
-    /// Whether this opens the channel of `earlier` again: delivery tags count from 1 again.
+    /// Whether this opens the channel of `earlier` again: from here on its delivery tags count
+    /// from 1 again.
     #[must_use]
     pub fn reopens(&self, earlier: &Self) -> bool {
-        self.method == "channel.open" && self.same_channel(earlier)
+        self.method == Method::ChannelOpen && self.same_channel(earlier)
     }
 
     /// Whether both crossed the same channel of the same connection.
@@ -49,16 +56,15 @@ impl Journal {
         self.read(|entries| deliveries(entries, service, id).next_back().cloned())
     }
 
-    /// The most messages that one channel of the service ever had in hand at once: delivered
-    /// on it, and not settled yet.
+    /// The most unacked messages that one channel of the service ever had at once.
     #[must_use]
     pub fn most_unacked(&self, service: &str) -> usize {
         self.read(|entries| {
             let (mut held, mut most): (Vec<&Frame>, usize) = (Vec::new(), 0);
             for frame in frames(entries).filter(|frame| frame.service == service) {
                 match frame.method {
-                    "channel.open" => held.retain(|delivery| !frame.reopens(delivery)),
-                    "basic.deliver" => {
+                    Method::ChannelOpen => held.retain(|delivery| !frame.reopens(delivery)),
+                    Method::BasicDeliver => {
                         held.push(frame);
                         let beside = held.iter().filter(|delivery| delivery.same_channel(frame));
                         most = most.max(beside.count());
@@ -88,7 +94,7 @@ impl Journal {
     #[must_use]
     pub fn acked(&self, service: &str, id: &str) -> bool {
         let settled = self.settlement(service, id);
-        settled.is_some_and(|frame| frame.method == "basic.ack")
+        settled.is_some_and(|frame| frame.method == Method::BasicAck)
     }
 
     /// Whether the service rejected the last delivery of the message with this id, without
@@ -96,7 +102,7 @@ impl Journal {
     #[must_use]
     pub fn rejected(&self, service: &str, id: &str) -> bool {
         let settled = self.settlement(service, id);
-        settled.is_some_and(|frame| frame.method != "basic.ack" && !frame.flag("requeue"))
+        settled.is_some_and(|frame| frame.method != Method::BasicAck && !frame.flag("requeue"))
     }
 
     /// The prefetch that the service asked for on the channel of its first `basic.consume`,
@@ -106,51 +112,57 @@ impl Journal {
         let frames = self.frames(|frame| frame.service == service && frame.from == Side::Client);
         let at = frames
             .iter()
-            .position(|frame| frame.method == "basic.consume")?;
+            .position(|frame| frame.method == Method::BasicConsume)?;
         let qos = frames[..at]
             .iter()
-            .rfind(|frame| frame.method == "basic.qos" && frame.same_channel(&frames[at]))?;
+            .rfind(|frame| frame.method == Method::BasicQos && frame.same_channel(&frames[at]))?;
         qos.args["prefetch_count"]
             .as_u64()
             .filter(|&count| count > 0)
     }
 
-    /// How often `what` befell the connections of the service: `opened`, `turned away`.
+    /// How often `what` happened to connections of the service.
     #[must_use]
-    pub fn link_count(&self, service: &str, what: &str) -> usize {
+    pub fn connection_count(&self, service: &str, what: &ConnectionEvent) -> usize {
         self.read(|entries| {
-            let hit = |event: &Event| {
-                matches!(event, Event::Link { service: role, what: told, .. }
-                    if role == service && told == what)
-            };
-            entries.iter().filter(|entry| hit(&entry.event)).count()
+            let all = connection_events(entries, service);
+            all.filter(|(_, event)| *event == what).count()
         })
     }
 
-    /// When the service called, whether it was let in or turned away, in seconds since the run
-    /// of the check began, in order. A call to a port that refuses is not seen.
+    /// When the service tried to connect, whether the link let it in or turned it away, in
+    /// seconds since the run of the check began, in order. The journal does not see an attempt
+    /// that a closed port refuses.
     #[must_use]
     pub fn calls(&self, service: &str) -> Vec<f64> {
         self.read(|entries| {
-            let called = |event: &Event| {
-                matches!(event, Event::Link { service: role, what, connection: Some(_) }
-                    if role == service && (what == "opened" || what == "turned away"))
-            };
-            let calls = entries.iter().filter(|entry| called(&entry.event));
-            calls.map(|entry| entry.t).collect()
+            connection_events(entries, service)
+                .filter(|(_, event)| event.is_attempt())
+                .map(|(t, _)| t)
+                .collect()
         })
     }
 
     /// Whether a connection of the service has ended, by itself or by the check.
     #[must_use]
     pub fn disconnected(&self, service: &str) -> bool {
-        self.read(|entries| {
-            entries.iter().any(|entry| {
-                matches!(&entry.event, Event::Link { service: role, connection: Some(_), what }
-                    if role == service && (what == "closed" || what.starts_with("lost")))
-            })
-        })
+        self.read(|entries| connection_events(entries, service).any(|(_, event)| event.is_end()))
     }
+}
+
+/// What happened to the connections of the service, with the times.
+fn connection_events<'a>(
+    entries: &'a [Entry],
+    service: &str,
+) -> impl Iterator<Item = (f64, &'a ConnectionEvent)> {
+    entries.iter().filter_map(move |entry| match &entry.event {
+        Event::Connection {
+            service: role,
+            what,
+            ..
+        } if role == service => Some((entry.t, what)),
+        _ => None,
+    })
 }
 
 /// The deliveries of the message with this id to the service.
@@ -160,7 +172,7 @@ fn deliveries<'a>(
     id: &str,
 ) -> impl DoubleEndedIterator<Item = &'a Frame> {
     frames(entries).filter(move |frame| {
-        frame.method == "basic.deliver"
+        frame.method == Method::BasicDeliver
             && frame.service == service
             && frame.message_id() == Some(id)
     })

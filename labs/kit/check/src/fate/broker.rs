@@ -2,13 +2,15 @@
 
 use super::frames::{At, direct_to, sent};
 use super::{Finding, Topic};
-use wiretap::{Entry, Event};
+use wiretap::{CheckEvent, Entry, Event, Method};
 
 /// What a broker that died after the publish has forgotten, because it was not told to keep it.
 pub(super) fn fleeting(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> Option<Finding> {
-    entries[publish.index..].iter().find(
-        |entry| matches!(&entry.event, Event::Check { what } if what.starts_with("broker killed")),
-    )?;
+    let killed = Event::Check {
+        what: CheckEvent::BrokerKilled,
+    };
+    let mut later = entries[publish.index..].iter();
+    later.find(|entry| entry.event == killed)?;
     let sent = sent(&publish);
     let message = publish.frame.message.as_ref();
     if message.is_some_and(|message| !message.persistent) {
@@ -21,7 +23,7 @@ pub(super) fn fleeting(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) ->
     // Which queues a named exchange put it into, the wire does not say.
     let queue = direct_to(publish.frame)?;
     let fleeting = frames.iter().any(|at| {
-        at.frame.method == "queue.declare"
+        at.frame.method == Method::QueueDeclare
             && at.frame.args["queue"].as_str() == Some(queue)
             && !at.frame.flag("durable")
             && !at.frame.flag("passive")

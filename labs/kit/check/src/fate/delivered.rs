@@ -3,7 +3,7 @@
 use super::broker::fleeting;
 use super::frames::{At, ended, holders, settlement};
 use super::{FULL_HANDS, Finding, Topic, short};
-use wiretap::Entry;
+use wiretap::{Entry, Method};
 
 /// The end of a message that was handed over, and is not where it should be.
 pub(super) fn delivered(
@@ -15,7 +15,7 @@ pub(super) fn delivered(
     let id = short(delivery.frame.message_id().unwrap_or("?"));
     let to = format!("{} got {id} at {:.3} s", delivery.frame.service, delivery.t);
     let consumes = frames.iter().filter(|at| {
-        at.frame.method == "basic.consume" && at.frame.service == delivery.frame.service
+        at.frame.method == Method::BasicConsume && at.frame.service == delivery.frame.service
     });
     let consumed = consumes
         .clone()
@@ -33,7 +33,7 @@ pub(super) fn delivered(
     }
     let settled = settlement(frames, delivery);
     match settled.map(|at| (at, at.frame.method)) {
-        Some((at, "basic.ack")) => Finding::new(
+        Some((at, Method::BasicAck)) => Finding::new(
             Topic::Settle,
             format!(
                 "{to} and acked it at {:.3} s (basic.ack), yet it is not there",

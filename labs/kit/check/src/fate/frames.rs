@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::short;
-use wiretap::{Entry, Event, Frame};
+use wiretap::{Entry, Event, Frame, Method};
 
 /// A frame, where it stands in the journal, and when it was seen.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ pub(super) fn holders(
 ) -> Option<String> {
     let mut held = BTreeMap::new();
     for consume in frames.iter().filter(|at| {
-        at.frame.method == "basic.consume"
+        at.frame.method == Method::BasicConsume
             && consumer.is_none_or(|name| at.frame.service == name)
             && same_queue(frames, publish.frame, at.frame)
     }) {
@@ -61,7 +61,7 @@ pub(super) fn holders(
 
 /// Whether this is a delivery that the service has not settled yet, and still can.
 pub(super) fn is_unacked(entries: &[Entry], frames: &[At<'_>], at: At<'_>) -> bool {
-    at.frame.method == "basic.deliver"
+    at.frame.method == Method::BasicDeliver
         && settlement(frames, at).is_none()
         && !ended(&entries[at.index..], at.frame)
 }
@@ -77,7 +77,7 @@ fn same_queue(frames: &[At<'_>], publish: &Frame, consume: &Frame) -> bool {
     };
     direct_to(publish).is_some_and(|queue| consume.args["queue"] == queue)
         || frames.iter().any(|at| {
-            at.frame.method == "basic.deliver"
+            at.frame.method == Method::BasicDeliver
                 && at.frame.same_channel(consume)
                 && way(at.frame) == way(publish)
         })
@@ -86,9 +86,8 @@ fn same_queue(frames: &[At<'_>], publish: &Frame, consume: &Frame) -> bool {
 /// Whether the connection of `frame` ended in these entries.
 pub(super) fn ended(entries: &[Entry], frame: &Frame) -> bool {
     entries.iter().any(|entry| {
-        matches!(&entry.event, Event::Link { service, connection: Some(number), what }
-            if *service == frame.service && *number == frame.connection
-                && (what == "closed" || what.starts_with("lost")))
+        matches!(&entry.event, Event::Connection { service, connection, what }
+            if *service == frame.service && *connection == frame.connection && what.is_end())
     })
 }
 
@@ -122,8 +121,8 @@ pub(super) fn confirm_number(frames: &[At<'_>], publish: At<'_>) -> Option<u64> 
             number = None;
         } else if at.frame.same_channel(publish.frame) {
             match at.frame.method {
-                "confirm.select" => number = number.or(Some(0)),
-                "basic.publish" => number = number.map(|count| count + 1),
+                Method::ConfirmSelect => number = number.or(Some(0)),
+                Method::BasicPublish => number = number.map(|count| count + 1),
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Finding, Topic, fate, fate_at};
 use proof::Scratch;
-use wiretap::{Event, Frame, Journal, Message, Side};
+use wiretap::{CheckEvent, ConnectionEvent, Event, Frame, Journal, Message, Method, Side};
 
 const ID: &str = "0123456789abcdef";
 const PRODUCER: &str = "video-streaming";
@@ -33,7 +33,7 @@ impl Story {
         &self,
         service: &str,
         from: Side,
-        method: &'static str,
+        method: Method,
         args: Value,
         id: Option<&str>,
     ) -> &Self {
@@ -53,45 +53,56 @@ impl Story {
         self
     }
 
+    fn broker_dies(&self) {
+        let what = CheckEvent::BrokerKilled;
+        self.journal.record(Event::Check { what });
+    }
+
     fn confirm_mode(&self) -> &Self {
-        self.frame(PRODUCER, Side::Client, "confirm.select", json!({}), None)
+        self.frame(
+            PRODUCER,
+            Side::Client,
+            Method::ConfirmSelect,
+            json!({}),
+            None,
+        )
     }
 
     fn declare(&self, args: Value) -> &Self {
-        self.frame(PRODUCER, Side::Client, "queue.declare", args, None)
+        self.frame(PRODUCER, Side::Client, Method::QueueDeclare, args, None)
     }
 
     fn publish(&self, id: &str) -> &Self {
         let args = json!({"exchange": "", "routing_key": "viewed"});
-        self.frame(PRODUCER, Side::Client, "basic.publish", args, Some(id))
+        self.frame(PRODUCER, Side::Client, Method::BasicPublish, args, Some(id))
     }
 
     fn publish_to(&self, exchange: &str, key: &str) -> &Self {
         let args = json!({"exchange": exchange, "routing_key": key});
-        self.frame(PRODUCER, Side::Client, "basic.publish", args, Some(ID))
+        self.frame(PRODUCER, Side::Client, Method::BasicPublish, args, Some(ID))
     }
 
     fn confirm(&self, tag: u64, multiple: bool) -> &Self {
         let args = json!({"delivery_tag": tag, "multiple": multiple});
-        self.frame(PRODUCER, Side::Server, "basic.ack", args, None)
+        self.frame(PRODUCER, Side::Server, Method::BasicAck, args, None)
     }
 
     fn returned(&self, id: &str) -> &Self {
         let args = json!({"reply_code": 312});
-        self.frame(PRODUCER, Side::Server, "basic.return", args, Some(id))
+        self.frame(PRODUCER, Side::Server, Method::BasicReturn, args, Some(id))
     }
 
     fn consume(&self, no_ack: bool) -> &Self {
         let args = json!({"queue": "viewed", "no_ack": no_ack});
-        self.frame(CONSUMER, Side::Client, "basic.consume", args, None)
+        self.frame(CONSUMER, Side::Client, Method::BasicConsume, args, None)
     }
 
     fn deliver(&self, tag: u64) -> &Self {
         let args = json!({"delivery_tag": tag});
-        self.frame(CONSUMER, Side::Server, "basic.deliver", args, Some(ID))
+        self.frame(CONSUMER, Side::Server, Method::BasicDeliver, args, Some(ID))
     }
 
-    fn settle(&self, method: &'static str, tag: u64, requeue: bool) -> &Self {
+    fn settle(&self, method: Method, tag: u64, requeue: bool) -> &Self {
         let args = json!({"delivery_tag": tag, "requeue": requeue});
         self.frame(CONSUMER, Side::Client, method, args, None)
     }
@@ -188,12 +199,12 @@ fn over_an_exchange_with_a_name() {
     assert!(story.finding().why.contains("remembers nothing"));
 
     story.publish_to("logs", "log.debug").confirm(2, false);
-    story.journal.note("broker killed (SIGKILL)");
+    story.broker_dies();
     story.tells(Topic::Routing, &[words, "confirmed; nobody got it"]);
     story
         .consume(false)
         .deliver(1)
-        .settle("basic.ack", 1, false);
+        .settle(Method::BasicAck, 1, false);
     story.tells(Topic::Settle, &["history got 01234567"]);
     let other = fate_at(&story.journal, ID, "archive");
     assert_eq!(other.topic, Topic::Routing);
@@ -219,7 +230,7 @@ fn transient_when_the_broker_died() {
     story.persistent = false;
     story.confirm_mode().publish(ID).confirm(1, false);
     story.tells(Topic::Consume, &["nobody took it"]);
-    story.journal.note("broker killed (SIGKILL)");
+    story.broker_dies();
     story.tells(Topic::Publish, &["transient (delivery_mode 1)"]);
 }
 
@@ -233,7 +244,7 @@ fn in_a_fleeting_queue_when_the_broker_died() {
     // A passive declare asks whether the queue is there and says nothing of how.
     story.declare(json!({"queue": "viewed", "durable": false, "passive": true}));
     story.confirm_mode().publish(ID).confirm(1, false);
-    story.journal.note("broker killed (SIGKILL)");
+    story.broker_dies();
     story.tells(Topic::Consume, &["nobody took it"]);
 
     let story = Story::new();
@@ -243,7 +254,7 @@ fn in_a_fleeting_queue_when_the_broker_died() {
         .publish(ID)
         .confirm(1, false);
     story.tells(Topic::Consume, &["nobody took it"]);
-    story.journal.note("broker killed (SIGKILL)");
+    story.broker_dies();
     story.tells(Topic::Durability, &["not durable", "the broker died"]);
 }
 
@@ -274,7 +285,7 @@ fn acked_and_not_there() {
     story
         .consume(false)
         .deliver(1)
-        .settle("basic.ack", 1, false);
+        .settle(Method::BasicAck, 1, false);
     story.tells(
         Topic::Settle,
         &["acked it at", "(basic.ack), yet it is not there"],
@@ -285,17 +296,17 @@ fn acked_and_not_there() {
 fn thrown_away_or_given_back() {
     for (method, requeue, words) in [
         (
-            "basic.reject",
+            Method::BasicReject,
             false,
             "threw it away (basic.reject, requeue false)",
         ),
         (
-            "basic.nack",
+            Method::BasicNack,
             false,
             "threw it away (basic.nack, requeue false)",
         ),
         (
-            "basic.nack",
+            Method::BasicNack,
             true,
             "gave it back (basic.nack, requeue true)",
         ),
@@ -312,10 +323,10 @@ fn kept_in_hand() {
     story
         .consume(false)
         .deliver(1)
-        .settle("basic.ack", 2, false);
+        .settle(Method::BasicAck, 2, false);
     story.tells(Topic::Settle, &["neither recorded nor settled it"]);
     // Delivered again after it had been acked: the last delivery counts.
-    story.settle("basic.nack", 1, true).deliver(3);
+    story.settle(Method::BasicNack, 1, true).deliver(3);
     story.tells(Topic::Settle, &["neither recorded nor settled it"]);
 }
 
@@ -324,8 +335,8 @@ fn kept_in_hand() {
 fn kept_when_the_channel_closed() {
     let story = Story::new();
     story.consume(false).deliver(1);
-    story.frame(CONSUMER, Side::Client, "channel.open", json!({}), None);
-    story.settle("basic.ack", 1, false);
+    story.frame(CONSUMER, Side::Client, Method::ChannelOpen, json!({}), None);
+    story.settle(Method::BasicAck, 1, false);
     story.tells(Topic::Settle, &["neither recorded nor settled it"]);
 }
 
@@ -344,12 +355,12 @@ fn behind_what_is_never_settled() {
     story.frame(
         CONSUMER,
         Side::Server,
-        "basic.deliver",
+        Method::BasicDeliver,
         first,
         Some("first"),
     );
     story.tells(Topic::Settle, &["unacked meanwhile: 1 with history"]);
-    story.settle("basic.ack", 1, false);
+    story.settle(Method::BasicAck, 1, false);
     story.tells(Topic::Consume, &["nobody took it"]);
 }
 
@@ -360,14 +371,20 @@ fn behind_what_is_never_settled_of_an_exchange() {
     let way = json!({"exchange": "messages", "routing_key": "messages", "delivery_tag": 1});
     story.consume(false).confirm_mode();
     for id in ["first", ID] {
-        let publish = ("basic.publish", way.clone());
+        let publish = (Method::BasicPublish, way.clone());
         story.frame(PRODUCER, Side::Client, publish.0, publish.1, Some(id));
     }
     story.confirm(2, true);
     story.tells(Topic::Routing, &["nobody got it"]);
-    story.frame(CONSUMER, Side::Server, "basic.deliver", way, Some("first"));
+    story.frame(
+        CONSUMER,
+        Side::Server,
+        Method::BasicDeliver,
+        way,
+        Some("first"),
+    );
     story.tells(Topic::Settle, &["unacked meanwhile: 1 with history"]);
-    story.settle("basic.ack", 1, false);
+    story.settle(Method::BasicAck, 1, false);
     story.tells(Topic::Routing, &["nobody got it"]);
 }
 
@@ -376,16 +393,22 @@ fn behind_what_is_never_settled_of_an_exchange() {
 fn left_behind_what_is_never_settled() {
     let story = Story::new();
     story.publish("first").publish(ID).consume(false).deliver(1);
-    story.journal.record(Event::Link {
+    story.journal.record(Event::Connection {
         service: CONSUMER.to_owned(),
-        connection: Some(1),
-        what: "closed".to_owned(),
+        connection: 1,
+        what: ConnectionEvent::Closed,
     });
     story.tells(Topic::Consume, &["nobody got it again"]);
     let args = json!({"queue": "viewed", "no_ack": false});
-    story.frame("grace", Side::Client, "basic.consume", args, None);
+    story.frame("grace", Side::Client, Method::BasicConsume, args, None);
     let first = json!({"delivery_tag": 1});
-    story.frame("grace", Side::Server, "basic.deliver", first, Some("first"));
+    story.frame(
+        "grace",
+        Side::Server,
+        Method::BasicDeliver,
+        first,
+        Some("first"),
+    );
     let words = ["left it; it waits, unacked meanwhile: 1 with grace"];
     story.tells(Topic::Settle, &words);
 }

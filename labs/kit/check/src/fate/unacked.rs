@@ -2,7 +2,7 @@
 //! count the broker tells seconds late.
 
 use super::frames::{At, frames, is_unacked};
-use wiretap::Journal;
+use wiretap::{Journal, Method};
 
 /// The messages of `queue` that were delivered to services and are not settled yet.
 pub(crate) fn unacked_of(journal: &Journal, queue: &str) -> u64 {
@@ -20,7 +20,7 @@ pub(crate) fn unacked_of(journal: &Journal, queue: &str) -> u64 {
             held.count() as u64
         };
         let consumes = frames.iter().filter(|at| {
-            at.frame.method == "basic.consume"
+            at.frame.method == Method::BasicConsume
                 && at.frame.args["queue"] == queue
                 && !at.frame.flag("no_ack")
         });
@@ -35,7 +35,7 @@ fn consumer_tag<'a>(frames: &[At<'a>], consume: At<'a>) -> Option<&'a str> {
     let mut later = frames.iter().skip_while(|at| at.index <= consume.index);
     tag(consume).filter(|own| !own.is_empty()).or_else(|| {
         let answers = |at: &&At<'_>| {
-            at.frame.method == "basic.consume-ok" && at.frame.same_channel(consume.frame)
+            at.frame.method == Method::BasicConsumeOk && at.frame.same_channel(consume.frame)
         };
         later.find(answers).copied().and_then(tag)
     })
@@ -46,7 +46,7 @@ fn closed_since(frames: &[At<'_>], delivery: At<'_>) -> bool {
     let mut later = frames.iter().skip_while(|at| at.index <= delivery.index);
     later.any(|at| {
         at.frame.reopens(delivery.frame)
-            || at.frame.method == "channel.close" && at.frame.same_channel(delivery.frame)
+            || at.frame.method == Method::ChannelClose && at.frame.same_channel(delivery.frame)
     })
 }
 
@@ -57,9 +57,9 @@ mod tests {
 
     use super::unacked_of;
     use proof::Scratch;
-    use wiretap::{Event, Frame, Journal, Side};
+    use wiretap::{ConnectionEvent, Event, Frame, Journal, Method, Side};
 
-    fn crosses(journal: &Journal, from: Side, method: &'static str, args: Value) {
+    fn crosses(journal: &Journal, from: Side, method: Method, args: Value) {
         journal.record(Event::Amqp(Frame {
             service: "worker".to_owned(),
             connection: 1,
@@ -79,16 +79,16 @@ mod tests {
         let server = |method, args| crosses(&journal, Side::Server, method, args);
         let deliver = |tag: u64, consumer: &str| {
             let args = json!({"delivery_tag": tag, "consumer_tag": consumer});
-            server("basic.deliver", args);
+            server(Method::BasicDeliver, args);
         };
         let unacked = || [unacked_of(&journal, "jobs"), unacked_of(&journal, "logs")];
         client(
-            "basic.consume",
+            Method::BasicConsume,
             json!({"queue": "jobs", "consumer_tag": ""}),
         );
-        server("basic.consume-ok", json!({"consumer_tag": "amq.1"}));
+        server(Method::BasicConsumeOk, json!({"consumer_tag": "amq.1"}));
         client(
-            "basic.consume",
+            Method::BasicConsume,
             json!({"queue": "logs", "consumer_tag": "mine"}),
         );
         assert_eq!(unacked(), [0, 0]);
@@ -96,20 +96,20 @@ mod tests {
         deliver(2, "mine");
         deliver(3, "amq.1");
         assert_eq!(unacked(), [2, 1]);
-        client("basic.ack", json!({"delivery_tag": 1}));
+        client(Method::BasicAck, json!({"delivery_tag": 1}));
         assert_eq!(unacked(), [1, 1]);
-        client("channel.close", json!({}));
+        client(Method::ChannelClose, json!({}));
         assert_eq!(unacked(), [0, 0]);
         client(
-            "basic.consume",
+            Method::BasicConsume,
             json!({"queue": "jobs", "consumer_tag": "two"}),
         );
         deliver(4, "two");
         assert_eq!(unacked(), [1, 0]);
-        journal.record(Event::Link {
+        journal.record(Event::Connection {
             service: "worker".to_owned(),
-            connection: Some(1),
-            what: "closed".to_owned(),
+            connection: 1,
+            what: ConnectionEvent::Closed,
         });
         assert_eq!(unacked(), [0, 0]);
     }

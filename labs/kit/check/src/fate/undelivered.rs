@@ -3,7 +3,7 @@
 use super::broker::fleeting;
 use super::frames::{At, confirm_number, direct_to, holders, sent};
 use super::{FULL_HANDS, Finding, Topic};
-use wiretap::{Entry, Side};
+use wiretap::{Entry, Method, Side};
 
 /// The end of a message that was sent, and handed to nobody.
 pub(super) fn undelivered(
@@ -16,7 +16,7 @@ pub(super) fn undelivered(
     let id = publish.frame.message_id();
     let named = direct_to(publish.frame).is_none();
     let later = || frames.iter().filter(|at| at.index > publish.index);
-    if later().any(|at| at.frame.method == "basic.return" && at.frame.message_id() == id) {
+    if later().any(|at| at.frame.method == Method::BasicReturn && at.frame.message_id() == id) {
         let why = if named {
             "an exchange remembers nothing: what no queue wants at that moment is gone"
         } else {
@@ -37,7 +37,7 @@ pub(super) fn undelivered(
     };
     let confirmed = later().any(|at| {
         at.frame.from == Side::Server
-            && at.frame.method == "basic.ack"
+            && at.frame.method == Method::BasicAck
             && at.frame.same_channel(publish.frame)
             && at.frame.covers(number)
     });

@@ -6,13 +6,14 @@ use anyhow::{Context, Result};
 use broker::Broker;
 use lapin::options::QueuePurgeOptions;
 use lapin::{Connection, ConnectionProperties};
+use process::Exit;
 use tokio::time::sleep;
 
 use super::forbidden;
 use super::page::lost;
 use super::rig::{Changed, Rig};
 use super::said;
-use super::stage::{DEAD, HEARTBEAT_S, QUEUE, Role, unexpected};
+use super::stage::{DEAD, End, HEARTBEAT_S, QUEUE, Role, unexpected};
 use super::watch::{NOTICED, SOON, Watch};
 use hosts::net;
 use hosts::place::Host;
@@ -160,8 +161,8 @@ pub async fn wrong_password(rig: &impl Rig) -> Result<()> {
         }
         sleep(Duration::from_millis(200)).await;
     };
-    if end == "exit code 0" {
-        return Err(unexpected("an exit code that is not 0", end));
+    if end == End::Exit(Exit::Code(0)) {
+        return Err(unexpected("an exit code that is not 0", end.to_string()));
     }
     // A second login would come after a pause.
     sleep(QUIET).await;

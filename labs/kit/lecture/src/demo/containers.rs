@@ -4,14 +4,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use broker::Broker;
 use broker::access::Login;
 use check::{Row, rows};
 use course::paths::Paths;
+use process::Exit;
 use tokio::process::Command;
 
-use super::stage::{HEARTBEAT_S, QUEUE, RATE, Role, Stage, WORK_MS};
+use super::stage::{End, HEARTBEAT_S, QUEUE, RATE, Role, Stage, WORK_MS};
 use hosts::engine::docker;
 use hosts::images;
 use hosts::place::{Host, Place};
@@ -198,15 +199,15 @@ impl Stage for Containers {
         tool(stop).await.map(drop)
     }
 
-    async fn ended(&self, role: Role) -> Result<Option<String>> {
+    async fn ended(&self, role: Role) -> Result<Option<End>> {
         let state = "{{.State.Running}} {{.RestartCount}} {{.State.ExitCode}}";
         let inspect = ["inspect", "--format", state, &role.container()];
         let said = tool(self.docker(role, &inspect)).await?;
         Ok(match said.split(' ').collect::<Vec<_>>()[..] {
             ["true", "0", _] => None,
-            ["true", again, _] => Some(format!("its container was started again {again} times")),
-            [_, _, code] => Some(format!("exit code {code}")),
-            _ => Some(said),
+            ["true", again, _] => Some(End::StartedAgain(again.parse()?)),
+            [_, _, code] => Some(End::Exit(Exit::Code(code.parse()?))),
+            _ => bail!("`docker inspect` said {said:?} of the {}", role.name()),
         })
     }
 

@@ -12,7 +12,7 @@ use process::parent;
 use wiretap::{Side, Wiretap};
 
 use super::programs::Programs;
-use super::stage::{QUEUE, Role, Stage};
+use super::stage::{End, QUEUE, Role, Stage};
 
 /// The stage on this machine.
 pub struct Local {
@@ -103,8 +103,8 @@ impl Stage for Local {
         self.programs.stop(role).await
     }
 
-    async fn ended(&self, role: Role) -> Result<Option<String>> {
-        Ok(self.programs.ended(role))
+    async fn ended(&self, role: Role) -> Result<Option<End>> {
+        Ok(self.programs.ended(role).map(End::Exit))
     }
 
     async fn log(&self, role: Role) -> Result<String> {

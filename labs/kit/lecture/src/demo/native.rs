@@ -13,7 +13,7 @@ use course::paths::Paths;
 use serde_json::{Value, json};
 
 use super::programs::Programs;
-use super::stage::{QUEUE, Role, Stage};
+use super::stage::{End, QUEUE, Role, Stage};
 use hosts::place::{Host, Place};
 use hosts::site::{AMQP, Site};
 
@@ -136,8 +136,8 @@ impl Stage for Native {
         self.programs.stop(role).await
     }
 
-    async fn ended(&self, role: Role) -> Result<Option<String>> {
-        Ok(self.programs.ended(role))
+    async fn ended(&self, role: Role) -> Result<Option<End>> {
+        Ok(self.programs.ended(role).map(End::Exit))
     }
 
     async fn log(&self, role: Role) -> Result<String> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use process::Exit;
 use process::service::{Launch, Process, read_log};
 use wiretap::Journal;
 
@@ -126,10 +127,9 @@ impl Programs {
     }
 
     /// How a program ended, if it has though nobody asked it to.
-    pub fn ended(&self, role: Role) -> Option<String> {
+    pub fn ended(&self, role: Role) -> Option<Exit> {
         let running = self.running.borrow();
-        let exit = running.get(role.name()).and_then(Process::ended);
-        exit.map(|exit| exit.to_string())
+        running.get(role.name()).and_then(Process::ended)
     }
 
     /// What a program has printed.

@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::Result;
 use broker::Broker;
 use check::Row;
+use process::Exit;
 
 use hosts::place::Host;
 
@@ -71,7 +72,7 @@ pub trait Stage {
     async fn stop(&self, role: Role) -> Result<()>;
 
     /// How it ended, if it has though nobody asked it to.
-    async fn ended(&self, role: Role) -> Result<Option<String>>;
+    async fn ended(&self, role: Role) -> Result<Option<End>>;
 
     /// What it has printed.
     async fn log(&self, role: Role) -> Result<String>;
@@ -87,6 +88,26 @@ pub trait Stage {
 
     /// Takes away what was made, as far as dropping does not.
     async fn strike(&self) -> Result<()>;
+}
+
+/// How a program ended that nobody asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its process ended.
+    Exit(Exit),
+    /// Its container ended, and was started again this often.
+    StartedAgain(u32),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(exit) => exit.fmt(f),
+            Self::StartedAgain(times) => {
+                write!(f, "its container was started again {times} times")
+            }
+        }
+    }
 }
 
 /// Something did not go as the story has it. Whose fault it is, is not said here.

@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use serde_json::json;
 
 use super::super::journal::{Frame, Side};
-use super::Decoder;
+use super::{Decoder, Method};
 
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
 
@@ -143,12 +143,12 @@ fn a_conversation_is_decoded() {
     assert_eq!(
         told,
         [
-            (1, "channel.open", None),
-            (2, "basic.publish", Some("two")),
-            (3, "basic.ack", None),
-            (1, "basic.publish", Some("one")),
-            (1, "basic.publish", Some("none")),
-            (1, "basic.publish", Some("large")),
+            (1, Method::ChannelOpen, None),
+            (2, Method::BasicPublish, Some("two")),
+            (3, Method::BasicAck, None),
+            (1, Method::BasicPublish, Some("one")),
+            (1, Method::BasicPublish, Some("none")),
+            (1, Method::BasicPublish, Some("large")),
         ]
     );
     let one = frames[3].message.as_ref().unwrap();
@@ -286,7 +286,7 @@ fn a_body_that_never_ends_is_passed_on() {
     let mut decoder = decoder();
     let (frames, out) = fed(&mut decoder, [bytes.as_slice()]);
     let methods: Vec<_> = frames.iter().map(|frame| frame.method).collect();
-    assert_eq!(methods, ["basic.ack"]);
+    assert_eq!(methods, [Method::BasicAck]);
     assert!(out == bytes && !decoder.lost());
 }
 
@@ -301,7 +301,7 @@ fn credentials_are_in_no_frame() {
     .concat();
     let frames = whole(&[GREETING, &method(0, 10, 11, &start_ok)].concat());
     let written = serde_json::to_string(&frames[0]).unwrap();
-    assert_eq!(frames[0].method, "connection.start-ok");
+    assert_eq!(frames[0].method, Method::ConnectionStartOk);
     assert!(
         !written.contains("s3cret") && !written.contains("guest"),
         "{written}"
@@ -354,7 +354,7 @@ fn arguments_are_plain_json() {
     ]
     .concat();
     let frames = whole(&[GREETING, &method(1, 50, 10, &arguments)].concat());
-    assert_eq!(frames[0].method, "queue.declare");
+    assert_eq!(frames[0].method, Method::QueueDeclare);
     assert!(frames[0].flag("durable") && !frames[0].flag("passive"));
     assert_eq!(
         frames[0].args["arguments"],

@@ -4,15 +4,17 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// One HTTP message as it came.
+use crate::event::HttpLine;
+
+/// One HTTP message: its bytes, and the parts that the journal keeps.
 pub(super) struct Read {
     pub(super) bytes: Vec<u8>,
-    pub(super) line: String,
+    pub(super) line: HttpLine,
     pub(super) body: String,
 }
 
-/// Reads one message, head and body; `None` when the peer has closed instead. `unread` keeps
-/// what came after it.
+/// Reads one message, head and body; `None` when the peer has closed instead. Bytes that follow
+/// the message stay in `unread`.
 pub(super) async fn read_message(
     stream: &mut TcpStream,
     unread: &mut Vec<u8>,
@@ -57,7 +59,7 @@ pub(super) enum Expected {
 
 /// The head of a message.
 struct Head {
-    line: String,
+    line: HttpLine,
     length: usize,
     body: Body,
 }
@@ -69,21 +71,27 @@ enum Body {
     UntilClose,
 }
 
-/// The head, once it is all there.
+/// The head, when it is complete.
 fn parse_head(bytes: &[u8], expected: Expected) -> Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let (line, status, default) = match expected {
         Expected::Request => {
             let mut request = httparse::Request::new(&mut headers);
             let status = request.parse(bytes).context("not an HTTP request")?;
-            let (method, path) = (request.method.unwrap_or("?"), request.path.unwrap_or("?"));
-            (format!("{method} {path}"), status, Body::Length(0))
+            let line = HttpLine::Request {
+                method: request.method.unwrap_or("?").to_owned(),
+                path: request.path.unwrap_or("?").to_owned(),
+            };
+            (line, status, Body::Length(0))
         }
         Expected::Response { to_head } => {
             let mut response = httparse::Response::new(&mut headers);
             let status = response.parse(bytes).context("not an HTTP response")?;
-            let (code, reason) = (response.code.unwrap_or(0), response.reason.unwrap_or(""));
-            let line = format!("{code} {reason}");
+            let code = response.code.unwrap_or(0);
+            let line = HttpLine::Response {
+                status: code,
+                reason: response.reason.unwrap_or("").to_owned(),
+            };
             let bodiless = to_head || matches!(code, 100..200 | 204 | 304);
             if let (true, httparse::Status::Complete(length)) = (bodiless, status) {
                 let body = Body::Length(0);
@@ -108,7 +116,7 @@ fn parse_head(bytes: &[u8], expected: Expected) -> Result<Option<Head>> {
     Ok(Some(Head { line, length, body }))
 }
 
-/// The length of a chunked body with its trailer, once it is all there.
+/// The length of a chunked body with its trailer, when both are complete.
 fn chunks(body: &[u8]) -> Result<Option<usize>> {
     let mut at = 0;
     loop {

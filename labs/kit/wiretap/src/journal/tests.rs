@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Event, Frame, Journal, Side};
+use super::{Event, Frame, Journal, Method, Side};
+use crate::event::LinkEvent;
 use proof::Scratch;
 
 struct Story {
@@ -33,7 +34,7 @@ impl Story {
             connection: 1,
             from: Side::Client,
             channel: 1,
-            method: "channel.open",
+            method: Method::ChannelOpen,
             args: serde_json::json!({}),
             message: None,
         }));
@@ -65,8 +66,7 @@ fn what_the_check_does_is_written_at_once_and_all_before_it() {
     story.frame();
     story.journal.record(Event::Link {
         service: "history".to_owned(),
-        connection: None,
-        what: "cut".to_owned(),
+        what: LinkEvent::Cut,
     });
     assert_eq!(story.written(), 4);
 }

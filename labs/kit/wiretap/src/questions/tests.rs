@@ -4,7 +4,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::journal::{Event, Frame, Journal, Message, Side};
+use super::super::journal::{Frame, Journal, Message, Side};
+use crate::event::{ConnectionEvent, Event, Loss};
+use crate::method::Method;
 use proof::Scratch;
 
 const ROLE: &str = "history";
@@ -28,7 +30,7 @@ impl Story {
         }
     }
 
-    fn frame(&self, from: Side, method: &'static str, args: Value, id: Option<&str>) -> &Self {
+    fn frame(&self, from: Side, method: Method, args: Value, id: Option<&str>) -> &Self {
         self.journal.record(Event::Amqp(Frame {
             service: ROLE.to_owned(),
             connection: self.connection,
@@ -44,18 +46,18 @@ impl Story {
         self
     }
 
-    fn client(&self, method: &'static str, args: Value) -> &Self {
+    fn client(&self, method: Method, args: Value) -> &Self {
         self.frame(Side::Client, method, args, None)
     }
 
     fn deliver(&self, tag: u64, id: &str) -> &Self {
         let args = json!({"delivery_tag": tag});
-        self.frame(Side::Server, "basic.deliver", args, Some(id))
+        self.frame(Side::Server, Method::BasicDeliver, args, Some(id))
     }
 
     fn ack(&self, tag: u64, multiple: bool) -> &Self {
         self.client(
-            "basic.ack",
+            Method::BasicAck,
             json!({"delivery_tag": tag, "multiple": multiple}),
         )
     }
@@ -64,11 +66,11 @@ impl Story {
         self.journal.acked(ROLE, id)
     }
 
-    fn link(&self, connection: Option<u32>, what: &str) -> &Self {
-        self.journal.record(Event::Link {
+    fn connection(&self, connection: u32, what: ConnectionEvent) -> &Self {
+        self.journal.record(Event::Connection {
             service: ROLE.to_owned(),
             connection,
-            what: what.to_owned(),
+            what,
         });
         self
     }
@@ -110,7 +112,12 @@ fn tags_belong_to_a_channel() {
     assert!(!story.acked("a"));
     // The broker's own acks are confirms.
     story.connection = 1;
-    story.frame(Side::Server, "basic.ack", json!({"delivery_tag": 1}), None);
+    story.frame(
+        Side::Server,
+        Method::BasicAck,
+        json!({"delivery_tag": 1}),
+        None,
+    );
     assert!(!story.acked("a"));
 }
 
@@ -121,12 +128,12 @@ fn a_channel_opened_again_settles_nothing_of_before() {
     story.deliver(1, "a");
     story.frame(
         Side::Server,
-        "channel.close",
+        Method::ChannelClose,
         json!({"reply_code": 406}),
         None,
     );
-    story.client("channel.close-ok", json!({}));
-    story.client("channel.open", json!({}));
+    story.client(Method::ChannelCloseOk, json!({}));
+    story.client(Method::ChannelOpen, json!({}));
     story.deliver(1, "b").ack(1, false);
     assert!(!story.acked("a") && story.acked("b"));
 }
@@ -135,11 +142,14 @@ fn a_channel_opened_again_settles_nothing_of_before() {
 fn the_last_delivery_counts() {
     let story = Story::new();
     let requeue = json!({"delivery_tag": 1, "requeue": true});
-    story.deliver(1, "a").client("basic.nack", requeue);
+    story.deliver(1, "a").client(Method::BasicNack, requeue);
     assert!(!story.acked("a") && !story.journal.rejected(ROLE, "a"));
     story.deliver(2, "a");
     assert!(story.journal.settlement(ROLE, "a").is_none());
-    story.client("basic.reject", json!({"delivery_tag": 2, "requeue": false}));
+    story.client(
+        Method::BasicReject,
+        json!({"delivery_tag": 2, "requeue": false}),
+    );
     assert!(story.journal.rejected(ROLE, "a") && !story.acked("a"));
     assert_eq!(story.journal.deliveries(ROLE, "a"), 2);
     assert_eq!(story.journal.deliveries("another", "a"), 0);
@@ -151,42 +161,43 @@ fn the_last_delivery_counts() {
 fn prefetch_is_what_was_asked_before_consuming() {
     let qos = |count: u16| json!({"prefetch_count": count, "global": false});
     let mut story = Story::new();
-    story.client("basic.qos", qos(5));
+    story.client(Method::BasicQos, qos(5));
     assert_eq!(story.journal.prefetch(ROLE), None, "nothing is consumed");
     story.channel = 2;
     story
-        .client("basic.qos", qos(10))
-        .client("basic.qos", qos(20));
+        .client(Method::BasicQos, qos(10))
+        .client(Method::BasicQos, qos(20));
     story
-        .client("basic.consume", json!({}))
-        .client("basic.qos", qos(30));
+        .client(Method::BasicConsume, json!({}))
+        .client(Method::BasicQos, qos(30));
     assert_eq!(story.journal.prefetch(ROLE), Some(20));
 
     let story = Story::new();
     story
-        .client("basic.consume", json!({}))
-        .client("basic.qos", qos(5));
+        .client(Method::BasicConsume, json!({}))
+        .client(Method::BasicQos, qos(5));
     assert_eq!(story.journal.prefetch(ROLE), None, "too late");
 
     let story = Story::new();
     story
-        .client("basic.qos", qos(0))
-        .client("basic.consume", json!({}));
+        .client(Method::BasicQos, qos(0))
+        .client(Method::BasicConsume, json!({}));
     assert_eq!(story.journal.prefetch(ROLE), None, "0 is no limit");
 }
 
 #[test]
-fn links_are_counted_by_service() {
+fn connections_are_counted_by_service() {
     let story = Story::new();
-    story
-        .link(Some(1), "turned away")
-        .link(Some(2), "turned away");
-    story.link(None, "cut").link(Some(3), "opened");
-    assert_eq!(story.journal.link_count(ROLE, "turned away"), 2);
-    assert_eq!(story.journal.link_count("another", "turned away"), 0);
+    let turned_away = ConnectionEvent::TurnedAway;
+    story.connection(1, turned_away.clone());
+    story.connection(2, turned_away.clone());
+    story.connection(3, ConnectionEvent::Opened);
+    assert_eq!(story.journal.connection_count(ROLE, &turned_away), 2);
+    assert_eq!(story.journal.connection_count("another", &turned_away), 0);
     assert_eq!(story.journal.calls(ROLE).len(), 3);
     assert!(!story.journal.disconnected(ROLE));
-    story.link(Some(3), "lost: Connection reset by peer");
+    let reset = Loss::Trouble("Connection reset by peer".to_owned());
+    story.connection(3, ConnectionEvent::Lost(reset));
     assert!(story.journal.disconnected(ROLE));
     assert!(!story.journal.disconnected("another"));
 }
@@ -201,7 +212,7 @@ fn in_hand_is_what_one_channel_has_not_settled() {
     story.deliver(3, "c").ack(3, true).deliver(4, "d");
     assert_eq!(most(&story), 2);
     // What the channel held before it was opened anew is not in hand any more.
-    story.client("channel.open", json!({}));
+    story.client(Method::ChannelOpen, json!({}));
     story.deliver(1, "b").deliver(2, "c");
     assert_eq!(most(&story), 2);
     story.connection = 2;

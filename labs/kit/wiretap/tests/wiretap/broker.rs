@@ -14,7 +14,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 use serde_json::json;
-use wiretap::{Event, Frame, Journal, Side, Wiretap};
+use wiretap::{ConnectionEvent, Event, Frame, Journal, Method, Side, Wiretap};
 
 use proof::{Scratch, json_lines, soon, until};
 
@@ -66,7 +66,7 @@ impl Room {
         Ok(queue.context("no queue")?.ready)
     }
 
-    fn methods(&self, method: &str) -> Vec<Frame> {
+    fn methods(&self, method: Method) -> Vec<Frame> {
         self.journal.methods(ROLE, method)
     }
 
@@ -172,35 +172,35 @@ fn in_order(room: &Room) -> Result<()> {
     let mut seen = frames.iter().map(|frame| (frame.from, frame.method));
     let (client, server) = (Side::Client, Side::Server);
     for wanted in [
-        (server, "connection.start"),
-        (client, "connection.start-ok"),
-        (server, "connection.tune"),
-        (client, "connection.open"),
-        (client, "channel.open"),
-        (server, "channel.open-ok"),
-        (client, "confirm.select"),
-        (server, "confirm.select-ok"),
-        (client, "basic.qos"),
-        (server, "basic.qos-ok"),
-        (client, "queue.declare"),
-        (server, "queue.declare-ok"),
-        (client, "basic.publish"),
-        (server, "basic.return"),
-        (server, "basic.ack"),
-        (client, "basic.publish"),
-        (server, "basic.ack"),
-        (client, "basic.publish"),
-        (server, "basic.ack"),
-        (client, "basic.consume"),
-        (server, "basic.consume-ok"),
-        (server, "basic.deliver"),
-        (client, "basic.nack"),
-        (server, "basic.deliver"),
-        (client, "basic.ack"),
-        (client, "basic.publish"),
-        (client, "basic.reject"),
-        (client, "connection.close"),
-        (server, "connection.close-ok"),
+        (server, Method::ConnectionStart),
+        (client, Method::ConnectionStartOk),
+        (server, Method::ConnectionTune),
+        (client, Method::ConnectionOpen),
+        (client, Method::ChannelOpen),
+        (server, Method::ChannelOpenOk),
+        (client, Method::ConfirmSelect),
+        (server, Method::ConfirmSelectOk),
+        (client, Method::BasicQos),
+        (server, Method::BasicQosOk),
+        (client, Method::QueueDeclare),
+        (server, Method::QueueDeclareOk),
+        (client, Method::BasicPublish),
+        (server, Method::BasicReturn),
+        (server, Method::BasicAck),
+        (client, Method::BasicPublish),
+        (server, Method::BasicAck),
+        (client, Method::BasicPublish),
+        (server, Method::BasicAck),
+        (client, Method::BasicConsume),
+        (server, Method::BasicConsumeOk),
+        (server, Method::BasicDeliver),
+        (client, Method::BasicNack),
+        (server, Method::BasicDeliver),
+        (client, Method::BasicAck),
+        (client, Method::BasicPublish),
+        (client, Method::BasicReject),
+        (client, Method::ConnectionClose),
+        (server, Method::ConnectionCloseOk),
     ] {
         ensure!(
             seen.any(|frame| frame == wanted),
@@ -212,7 +212,7 @@ fn in_order(room: &Room) -> Result<()> {
 }
 
 fn told_in_full(room: &Room) -> Result<()> {
-    let declared = &room.methods("queue.declare")[0].args;
+    let declared = &room.methods(Method::QueueDeclare)[0].args;
     ensure!(
         *declared
             == json!({"queue": "viewed", "passive": false, "durable": true, "exclusive": false,
@@ -220,10 +220,10 @@ fn told_in_full(room: &Room) -> Result<()> {
                 "arguments": {"x-dead-letter-exchange": "dead", "x-max-length": 1_000_000}}),
         "{declared}"
     );
-    let returned = &room.methods("basic.return")[0];
+    let returned = &room.methods(Method::BasicReturn)[0];
     ensure!(returned.message_id() == Some("lost"), "{returned:?}");
     ensure!(returned.args["reply_code"] == 312, "{returned:?}");
-    let published = room.methods("basic.publish");
+    let published = room.methods(Method::BasicPublish);
     let ids: Vec<_> = published.iter().map(Frame::message_id).collect();
     ensure!(ids == [Some("lost"), Some("one"), Some("two"), Some("three")]);
     let one = &published[1];
@@ -231,7 +231,7 @@ fn told_in_full(room: &Room) -> Result<()> {
     let message = one.message.as_ref().context("no message")?;
     ensure!(message.persistent && message.size == 8 && message.body == r#"{"a": 1}"#);
     ensure!(message.content_type.as_deref() == Some("application/json"));
-    let confirms = room.methods("basic.ack");
+    let confirms = room.methods(Method::BasicAck);
     let confirmed: Vec<_> = confirms
         .iter()
         .filter(|frame| frame.from == Side::Server)
@@ -249,7 +249,7 @@ fn settled(room: &Room, last: u64) -> Result<()> {
     ensure!(journal.prefetch(ROLE) == Some(2));
     ensure!(journal.deliveries(ROLE, "one") == 2);
     ensure!(journal.deliveries(ROLE, "lost") == 0);
-    let redelivered = room.methods("basic.deliver");
+    let redelivered = room.methods(Method::BasicDeliver);
     ensure!(!redelivered[0].flag("redelivered"));
     ensure!(
         redelivered
@@ -286,7 +286,9 @@ fn written(room: &Room) -> Result<()> {
         ensure!(matches!(event, "amqp" | "link"), "{event}");
     }
     ensure!(lines.len() == 1 + room.journal.read(<[_]>::len));
-    let deliver = lines.iter().find(|line| line["method"] == "basic.deliver");
+    let deliver = lines
+        .iter()
+        .find(|line| line["method"] == Method::BasicDeliver.name());
     let deliver = deliver.context("no deliver in the file")?;
     ensure!(deliver["from"] == "server" && deliver["message"]["id"] == "one");
     Ok(())
@@ -297,7 +299,7 @@ pub async fn lost_publish() -> Result<()> {
     let (_connection, channel) = room.channel().await?;
     declare(&channel).await?;
     publish(&channel, QUEUE, "one", b"1").await?;
-    room.tap.cut_before(Side::Client, "basic.publish");
+    room.tap.cut_before(Side::Client, Method::BasicPublish);
     let lost = publish(&channel, QUEUE, "two", &[b'2'; 300_000]).await;
     ensure!(lost.is_err(), "{lost:?}");
     ensure!(room.tap.sprung());
@@ -306,7 +308,12 @@ pub async fn lost_publish() -> Result<()> {
     let (connection, channel) = room.channel().await?;
     publish(&channel, QUEUE, "three", b"3").await?;
     ensure!(room.ready().await? == 2);
-    ensure!(room.methods("basic.publish").last().map(|f| f.connection) == Some(2));
+    ensure!(
+        room.methods(Method::BasicPublish)
+            .last()
+            .map(|f| f.connection)
+            == Some(2)
+    );
     connection.close(200, "done".into()).await?;
     room.close().await
 }
@@ -315,15 +322,15 @@ pub async fn lost_confirm() -> Result<()> {
     let room = Room::open("confirm").await?;
     let (_connection, channel) = room.channel().await?;
     declare(&channel).await?;
-    room.tap.cut_before(Side::Server, "basic.ack");
+    room.tap.cut_before(Side::Server, Method::BasicAck);
     let lost = publish(&channel, QUEUE, "one", b"1").await;
     ensure!(lost.is_err(), "{lost:?}");
     ensure!(room.tap.sprung());
     ensure!(room.ready().await? == 1, "the broker does not have it");
     let told = room.journal.read(|entries| {
         entries.iter().any(|entry| {
-            matches!(&entry.event, Event::Link { what, .. }
-                if what == "cut before that basic.ack arrives")
+            let cut = ConnectionEvent::CutBefore(Method::BasicAck);
+            matches!(&entry.event, Event::Connection { what, .. } if *what == cut)
         })
     });
     ensure!(told, "the journal does not tell of the cut");
@@ -344,7 +351,7 @@ pub async fn large_message() -> Result<()> {
     ensure!(came.data == body, "the body changed on its way");
     came.ack(BasicAckOptions::default()).await?;
     connection.close(200, "done".into()).await?;
-    for method in ["basic.publish", "basic.deliver"] {
+    for method in [Method::BasicPublish, Method::BasicDeliver] {
         let frames = room.methods(method);
         let [frame] = frames.as_slice() else {
             anyhow::bail!("{} of {method}", frames.len());
@@ -389,7 +396,7 @@ pub async fn many_messages() -> Result<()> {
     };
     let took = tokio::time::timeout(Duration::from_secs(10), all).await;
     took.with_context(|| format!("{} of {MANY} came", count.get()))??;
-    ensure!(room.methods("basic.deliver").len() == MANY);
+    ensure!(room.methods(Method::BasicDeliver).len() == MANY);
     connection.close(200, "done".into()).await?;
     room.close().await
 }

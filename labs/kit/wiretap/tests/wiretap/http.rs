@@ -58,13 +58,16 @@ impl Room {
         self.journal.read(|entries| {
             let http = entries.iter().filter_map(|entry| match &entry.event {
                 Event::Http {
-                    from,
                     line,
                     body,
                     service,
                     ..
                 } if service == ROLE => {
-                    let arrow = if *from == Side::Client { '>' } else { '<' };
+                    let arrow = if line.from() == Side::Client {
+                        '>'
+                    } else {
+                        '<'
+                    };
                     Some(format!("{arrow} {line}|{body}"))
                 }
                 _ => None,

@@ -9,7 +9,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use wiretap::{Journal, Side, Wiretap};
+use wiretap::{ConnectionEvent, Journal, Side, Wiretap};
 
 use proof::{PATIENCE, SILENCE, Scratch, soon, until};
 
@@ -52,8 +52,8 @@ impl Wire {
         Ok((client, server))
     }
 
-    fn told(&self, what: &str) -> usize {
-        self.journal.link_count(ROLE, what)
+    fn told(&self, what: &ConnectionEvent) -> usize {
+        self.journal.connection_count(ROLE, what)
     }
 }
 
@@ -103,8 +103,11 @@ pub async fn passes_unchanged() -> Result<()> {
         soon("all passes", async { tokio::join!(there, back) }).await?;
     ensure!(from_server? == down, "changed on the way to the client");
     ensure!(from_client? == up, "changed on the way to the server");
-    until("both ends are gone", || wire.told("closed") == 1).await?;
-    ensure!(wire.told("not AMQP from here on: passed on unread") == 2);
+    until("both ends are gone", || {
+        wire.told(&ConnectionEvent::Closed) == 1
+    })
+    .await?;
+    ensure!(wire.told(&ConnectionEvent::Unreadable) == 2);
     Ok(())
 }
 
@@ -233,7 +236,7 @@ pub async fn turn_away() -> Result<()> {
     for count in 1..=3 {
         let mut client = wire.client().await?;
         ensure!(rest(&mut client).await?.is_empty());
-        ensure!(wire.told("turned away") == count);
+        ensure!(wire.told(&ConnectionEvent::TurnedAway) == count);
     }
     let knocked = timeout(SILENCE, wire.server.accept()).await;
     ensure!(knocked.is_err(), "the server heard of it");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tokio::io::AsyncWriteExt;
-use wiretap::Side;
+use wiretap::{Method, Side};
 
 use super::link::{Wire, rest};
 use proof::until;
@@ -22,7 +22,7 @@ pub async fn trap_on_a_delayed_link() -> Result<()> {
     let wire = Wire::open().await?;
     let (mut client, mut server) = wire.connect().await?;
     wire.tap.delay(Duration::from_millis(60));
-    wire.tap.cut_before(Side::Client, "basic.ack");
+    wire.tap.cut_before(Side::Client, Method::BasicAck);
     client
         .write_all(&[GREETING, OPEN, ACK, OPEN].concat())
         .await?;
@@ -36,7 +36,7 @@ pub async fn trap_on_a_delayed_link() -> Result<()> {
 
 pub async fn traps_spring_once() -> Result<()> {
     let wire = Wire::open().await?;
-    wire.tap.cut_before(Side::Client, "basic.ack");
+    wire.tap.cut_before(Side::Client, Method::BasicAck);
     // Another direction and another method leave it alone.
     let (mut client, mut server) = wire.connect().await?;
     client.write_all(&[GREETING, OPEN].concat()).await?;

@@ -32,11 +32,15 @@ function ran(command, { mutant, exit = '0' }) {
   return lines.filter((line) => !/^ +(Blocking|Compiling|Finished) /.test(line)).join('\n')
 }
 
-/** A mutant's program, as `02 no-ack` names it; the proof of that mutant builds it. */
+/**
+ * A mutant's program, as `02 no-ack` names it; the proof of that mutant builds it, and the link
+ * to it that has the mutant's name: by its name the program knows which one to be.
+ */
 function program(mutant) {
   const [chapter, name] = mutant.split(' ')
   const proof = ['test', '-q', '-p', 'proof', '--test', 'proofs', '--', '--exact', `${chapter} mutant ${name}`]
   const proved = spawnSync('cargo', proof, { cwd: root, encoding: 'utf8' })
   if (proved.status !== 0) throw new Error(`mutant ${mutant}: ${proved.stdout}${proved.stderr}`)
-  return join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), `debug/mutant-${chapter}-${name}`)
+  const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
+  return join(target, `lab/proofs/crates/programs/mutant-${chapter}-${name}/${name}`)
 }

@@ -35,7 +35,7 @@ impl Line {
             ReplyTo::Queue => reply_queue(&channel).await?,
             ReplyTo::Direct => direct(&channel).await?,
         };
-        log::info!("answers come to `{reply_to}`");
+        log::info!("reply queue `{reply_to}`");
         Ok((Self { channel, reply_to }, answers))
     }
 

@@ -10,10 +10,11 @@ const NOT_ALLOWED: u16 = 530; // above all: no such vhost, or none of ours
 
 /// Words of RabbitMQ's (3.10 to 4.3) for a refusal that passes, although its code is one of
 /// those above. AMQP says also which method was refused; lapin 4.12 keeps code and text only.
-const PASSES: [&str; 3] = [
+const PASSES: [&str; 4] = [
+    " in exclusive use", // 403: for now another consumer has the queue for itself
     "delivery acknowledgement on channel", // 406: we acked too late; the message is requeued
-    "unknown delivery tag",                // 406: acked twice; on a new channel the tags begin anew
-    " limit ", // 530 and 406: as many connections, channels or queues as may be, for now
+    "unknown delivery tag", // 406: acked twice; on a new channel the tags begin anew
+    " limit ",           // 530 and 406: as many connections, channels or queues as may be, for now
 ];
 
 /// Whether trying again cannot help: the broker has understood us, and said no.

@@ -12,10 +12,11 @@ const NOT_ALLOWED: u16 = 530; // above all: no such vhost
 
 /// Words of RabbitMQ's (3.10 to 4.3) for a refusal that passes, although its code is one of
 /// those above. AMQP says also which method was refused; lapin 4.12 keeps code and text only.
-const PASSES: [&str; 3] = [
+const PASSES: [&str; 4] = [
+    " in exclusive use", // 403: for now another consumer has the queue for itself
     "delivery acknowledgement on channel", // 406: we acked too late; the message is requeued
-    "unknown delivery tag",                // 406: acked twice; on a new channel the tags begin anew
-    " limit ", // 530 and 406: as many connections, channels or queues as may be, for now
+    "unknown delivery tag", // 406: acked twice; on a new channel the tags begin anew
+    " limit ",           // 530 and 406: as many connections, channels or queues as may be, for now
 ];
 
 /// The broker's address cannot be read. Says nothing of it, as it has a password in it.
@@ -31,8 +32,8 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// Whether trying again cannot help: the broker has understood us, and said no. A network
-/// that fails, a broker that is down, a queue that somebody has deleted, a limit that is reached,
-/// an ack that came too late: all these pass.
+/// that fails, a broker that is down, a queue that somebody has deleted or has for itself, a limit
+/// that is reached, an ack that came too late: all these pass.
 ///
 /// Looks for lapin's error among the causes, so add words with `context`, which keeps them.
 #[must_use]
@@ -81,6 +82,13 @@ mod tests {
         ] {
             assert!(!not_allowed(passes), "{passes}");
         }
+        let refused = |text: &str| hopeless(&said(AMQPSoftError::ACCESSREFUSED, text));
+        assert!(!refused(
+            "ACCESS_REFUSED - queue 'messages' in vhost 'lab-03' in exclusive use"
+        ));
+        assert!(refused(
+            "ACCESS_REFUSED - read access to queue 'messages' in vhost 'lab-03' refused for user 'ada'"
+        ));
         assert!(not_allowed("NOT_ALLOWED - vhost nowhere not found"));
         assert!(not_allowed(
             "NOT_ALLOWED - access to vhost '/' refused for user 'ada'"

@@ -47,11 +47,8 @@ async fn record(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
         serde_json::from_slice(message.body).map_err(|e| Refusal::Broken(e.into()))?;
     let recorded = store.record(&message.id, &viewed.video_path).await;
     match recorded.map_err(Refusal::NotNow)? {
-        true => log::info!("view {}: {}", message.id, viewed.video_path),
-        false => log::info!(
-            "view {} was redelivered, and is recorded already",
-            message.id
-        ),
+        true => log::info!("view {:.8}: {}", message.id, viewed.video_path),
+        false => log::info!("view {:.8} redelivered, and ignored", message.id),
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ impl Worker {
                 break;
             }
             let job = Job::of(&delivery);
-            log::info!("job {} is in hand: {job}", job.id);
+            log::info!("job {:.8} is in hand: {job}", job.id);
             match job.work(unit).await {
                 Ok(()) => done.push((job, delivery)),
                 Err(why) => self.put_off(&delivery, &why).await?,

@@ -40,7 +40,7 @@ async fn record(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
         serde_json::from_slice(message.body).map_err(|e| Refusal::Broken(e.into()))?;
     let recorded = store.record(&message.id, &viewed.video_path).await;
     if recorded.map_err(Refusal::NotNow)? {
-        log::info!("view {}: {}", message.id, viewed.video_path);
+        log::info!("view {:.8}: {}", message.id, viewed.video_path);
     }
     Ok(())
 }

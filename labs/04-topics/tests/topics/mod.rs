@@ -79,7 +79,19 @@ pub async fn once(lab: Lab) -> Outcome {
         .because("the exchange asks whether a queue wants it, not how often")
         .unless(times == 1)?;
     }
-    Ok(())
+    // Some clients send an empty id where they have none.
+    let nameless = ["log.one", "log.two"].map(|key| {
+        let about = BasicProperties::default().with_message_id("".into());
+        (key, "hello", about)
+    });
+    lab.publish_to(LOGS, nameless).await?;
+    let expected = "two messages with an empty message_id are recorded, as two without an id";
+    let why = "an empty id names nothing: the second message would pass for the first one";
+    lab.eventually(expected, why, async || {
+        let seen = ops.rows("messages")?.len();
+        Ok(Seen::when(seen == 4, || format!("{} of 2", seen - 2)))
+    })
+    .await
 }
 
 pub async fn share_and_copy(lab: Lab) -> Outcome {

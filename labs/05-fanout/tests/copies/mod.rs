@@ -9,7 +9,7 @@ use lapin::{BasicProperties, ExchangeKind};
 use rand::RngExt;
 use serde_json::json;
 
-use super::events::{VIEWED, about, both, instance, listening, mailbox, sell, watch};
+use super::events::{VIEWED, about, both, instance, listening, mailbox, named, sell, watch};
 
 pub async fn wrong_type(lab: Lab) -> Outcome {
     mailbox(&lab, VIEWED, ExchangeKind::Topic, "check").await?;
@@ -61,6 +61,19 @@ pub async fn other_clients(lab: Lab) -> Outcome {
     lab.eventually(expected, why, async || {
         let seen = history.values()?;
         Ok(Seen::when(seen == [path], || format!("{seen:?}")))
+    })
+    .await?;
+    // Some clients send an empty id where they have none.
+    let nameless = ["./videos/one.mp4", "./videos/two.mp4"].map(|path| {
+        let body = json!({ "videoPath": path }).to_string();
+        ("", body, named(""))
+    });
+    lab.publish_to(VIEWED, nameless).await?;
+    let expected = "two views with an empty message_id are recorded, as two without an id";
+    let why = "an empty id names nothing: the second view would pass for the first one";
+    lab.eventually(expected, why, async || {
+        let seen = history.values()?.len();
+        Ok(Seen::when(seen == 3, || format!("{} of 2", seen - 1)))
     })
     .await?;
     let streaming = lab.start("video-streaming").await?;

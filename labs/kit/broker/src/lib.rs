@@ -47,7 +47,7 @@ pub use series::{NEWEST, OLDEST, out_of_support};
 const LISTINGS: usize = 500;
 const LIST_AGAIN: Duration = Duration::from_millis(20);
 
-/// No broker to be had: what was found instead, and what to do. The verdict is *unknown*.
+/// Why there is no broker: what was looked for and found, and what to do. The verdict is *unknown*.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why} (to mend it: {mend})")]
 pub struct NoBroker {

@@ -112,8 +112,8 @@ async fn start(
     }
     // What failed says more than what is missing.
     Err(failed.pop().unwrap_or_else(|| NoBroker {
-        why: format!("no RabbitMQ to be had: {}", missing.join("; ")),
-        mend: "just setup".into(),
+        why: format!("no RabbitMQ found: {}", missing.join("; ")),
+        mend: "just setup (it installs one)".into(),
     }))
 }
 

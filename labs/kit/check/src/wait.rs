@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{DEADLINE, Failure, Lab, Outcome, Seen, Service, Topic, fail};
+use wiretap::{Frame, Method, Side};
 
 /// How often a state is looked at while it is waited for.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(15);
@@ -77,12 +78,25 @@ impl Lab {
         self.eventually(&expected, why, async || {
             Ok(match self.queue(queue).await? {
                 Some(seen) => Seen::when(seen.consumers == Some(count), || {
-                    format!("{} consumer(s)", seen.consumers.unwrap_or(0))
+                    let count = seen.consumers.unwrap_or(0);
+                    format!("{count} consumer(s){}", self.refused())
                 }),
                 None => Seen::NotYetFor(no_queue, format!("no queue `{queue}`")),
             })
         })
         .await
+    }
+
+    /// Whose channel the broker closed last, and why, in brackets; empty where it closed none.
+    /// A service that tries again says so only in its log.
+    fn refused(&self) -> String {
+        let refusal =
+            |frame: &Frame| frame.from == Side::Server && frame.method == Method::ChannelClose;
+        let refusals = self.journal().frames(refusal);
+        refusals.last().map_or_else(String::new, |frame| {
+            let why = frame.args["reply_text"].as_str().unwrap_or("for no reason");
+            format!(" ({} was refused: {why})", frame.service)
+        })
     }
 }
 

@@ -214,16 +214,19 @@ impl Journal {
             event,
             Event::Amqp(_) | Event::Http { .. } | Event::Connection { .. }
         );
-        {
-            let mut fresh = lock(&self.0.fresh);
-            // Under the lock, so that times ascend.
-            let t = (self.0.began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
-            fresh.push(Entry { t, event });
-        }
+        self.add(event);
         // Written at once: after a fault of the check's, this process may be killed.
         if !of_a_connection {
             self.write();
         }
+    }
+
+    /// Adds an entry, and leaves to others when it is written.
+    pub(super) fn add(&self, event: Event) {
+        let mut fresh = lock(&self.0.fresh);
+        // Under the lock, so that times ascend.
+        let t = (self.0.began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
+        fresh.push(Entry { t, event });
     }
 
     /// Adds what the check itself did, for people to read.

@@ -167,8 +167,13 @@ impl Link {
 
     pub(super) fn change(&self, what: LinkEvent, how: impl FnOnce(&mut Condition)) {
         let service = self.service.clone();
-        self.journal.record(Event::Link { service, what });
-        self.condition.send_modify(how);
+        self.condition.send_modify(|condition| {
+            // In here, so that no connection is journaled between the two.
+            self.journal.add(Event::Link { service, what });
+            how(condition);
+        });
+        // Out here, so that no connection waits for the disk.
+        self.journal.write();
     }
 }
 
@@ -200,28 +205,34 @@ where
         mut changes: watch::Receiver<Condition>,
     ) {
         let mut listener = Some(listener);
+        let mut arrived = None;
         let mut connections = JoinSet::new();
         let mut cuts = 0;
         loop {
-            let condition = *changes.borrow_and_update();
-            if condition.cuts != cuts {
-                connections.abort_all();
-                cuts = condition.cuts;
-            }
-            match (condition.door, listener.is_some()) {
+            changes.mark_unchanged();
+            let door = {
+                // While this look lasts, the check changes nothing: a connection is admitted
+                // before a cut, and closed by it, or after.
+                let condition = changes.borrow();
+                if condition.cuts != cuts {
+                    connections.abort_all();
+                    cuts = condition.cuts;
+                }
+                if let Some(client) = arrived.take() {
+                    self.admit(client, condition.door, &mut connections, &changes);
+                }
+                condition.door
+            };
+            match (door, listener.is_some()) {
                 (Door::Refuses, _) => listener = None,
                 (_, false) => listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.ok(),
                 _ => {}
             }
-            let closed_in_vain = listener.is_none() && condition.door != Door::Refuses;
+            let closed_in_vain = listener.is_none() && door != Door::Refuses;
             tokio::select! {
                 // The sender is gone only when the link is dropped.
                 changed = changes.changed() => if changed.is_err() { return },
-                client = accept(listener.as_ref()) => {
-                    // As it is now: the check may have changed it since the look above.
-                    let condition = *changes.borrow();
-                    self.admit(client, condition, &mut connections, &changes);
-                }
+                client = accept(listener.as_ref()) => arrived = Some(client),
                 Some(_) = connections.join_next() => {}
                 () = tokio::time::sleep(TRY_AGAIN), if closed_in_vain => {}
             }
@@ -231,14 +242,17 @@ where
     fn admit(
         &mut self,
         client: TcpStream,
-        condition: Condition,
+        door: Door,
         connections: &mut JoinSet<()>,
         changes: &watch::Receiver<Condition>,
     ) {
+        if door == Door::Refuses {
+            return; // It came just before the port closes.
+        }
         self.count += 1;
         let number = self.count;
         let (journal, service) = (self.journal.clone(), self.service.clone());
-        if condition.door == Door::TurnsAway {
+        if door == Door::TurnsAway {
             record(&journal, &service, number, ConnectionEvent::TurnedAway);
             return;
         }

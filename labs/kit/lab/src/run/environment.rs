@@ -175,7 +175,8 @@ impl Play<'_> {
             let users = access.logins().values().map(|login| &*login.user);
             let users = users.collect::<Vec<_>>().join(", ");
             let kept = self.paths.short(&place.folder.join(LOGINS));
-            println!("  {:width$}  {users}, passwords in {kept}", "users");
+            println!("  {:width$}  {users}", "users");
+            println!("  {:width$}  passwords in {kept}", "");
         }
         println!("  {:width$}  {}", "files", self.paths.short(&place.folder));
         if !self.scene.tries.is_empty() {

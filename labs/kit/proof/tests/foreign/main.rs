@@ -110,7 +110,7 @@ async fn calls(room: &Room) -> Result<()> {
     let _theirs = room.joins("receive").await?;
     room.says("receive", "receiving from rpc_queue").await?;
     let (_ours, port) = room.service(&["user-client"]).await?;
-    room.says("user-client", "answers come to").await?;
+    room.says("user-client", "reply queue").await?;
     let answer = room.get(port, "/users/10").await?.body;
     ensure!(answer.contains("User 10 of "), "{answer}");
     room.emptied("rpc_queue").await

@@ -1,5 +1,6 @@
 //! Faults of the link, with a plain TCP peer behind the wiretap whose bytes are not AMQP.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use wiretap::{ConnectionEvent, Journal, Side, Wiretap};
+use wiretap::{ConnectionEvent, Event, Journal, LinkEvent, Loss, Side, Wiretap};
 
 use proof::{PATIENCE, SILENCE, Scratch, soon, until};
 
@@ -160,6 +161,46 @@ pub async fn cut() -> Result<()> {
     let (mut client, mut server) = wire.connect().await?;
     crosses(&mut client, &mut server, "after").await?;
     crosses(&mut server, &mut client, "back").await
+}
+
+/// The journal tells which connections a cut closes: those opened before it, and no other.
+pub async fn cut_as_one_connects() -> Result<()> {
+    const MANY: usize = 200;
+    let wire = Wire::open().await?;
+    let mut clients = Vec::new();
+    for _ in 0..MANY {
+        let (client, ()) = tokio::join!(wire.client(), async { wire.tap.cut() });
+        clients.push(client?);
+    }
+    until("all are let in", || {
+        wire.told(&ConnectionEvent::Opened) == MANY
+    })
+    .await?;
+    wire.tap.cut();
+    let closed = ConnectionEvent::Lost(Loss::ClosedByCheck);
+    until("all are closed", || wire.told(&closed) == MANY).await?;
+    wire.journal.read(|entries| {
+        let (mut new, mut old) = (HashSet::new(), HashSet::new());
+        for entry in entries {
+            match &entry.event {
+                Event::Link {
+                    what: LinkEvent::Cut,
+                    ..
+                } => old.extend(new.drain()),
+                Event::Connection {
+                    connection, what, ..
+                } if what == &ConnectionEvent::Opened => _ = new.insert(*connection),
+                Event::Connection {
+                    connection, what, ..
+                } if what == &closed => ensure!(
+                    old.contains(connection),
+                    "#{connection} came after the cut that closed it"
+                ),
+                _ => {}
+            }
+        }
+        Ok(())
+    })
 }
 
 pub async fn refuse() -> Result<()> {

@@ -22,6 +22,7 @@ fn main() {
         trial("passes_unchanged", link::passes_unchanged),
         trial("short_greeting", link::short_greeting),
         trial("cut", link::cut),
+        trial("cut_as_one_connects", link::cut_as_one_connects),
         trial("refuse", link::refuse),
         trial("refuse_for_a_moment", link::refuse_for_a_moment),
         trial("port_taken_meanwhile", link::port_taken_meanwhile),

@@ -40,7 +40,10 @@ pub async fn run() -> Result<()> {
         shutdown.cancelled().await;
         tasks.close();
         if timeout(DRAIN, tasks.wait()).await.is_err() {
-            log::error!("{} views are not told after {DRAIN:?}, and lost", tasks.len());
+            log::error!(
+                "{} views are not told after {DRAIN:?}, and lost",
+                tasks.len()
+            );
         }
     };
     HttpServer::new(app)

@@ -1,4 +1,4 @@
-//! One binary a chapter; its first argument is the role it plays.
+//! The end of a program with several roles: an error in its log, and an exit code.
 
 use std::process::ExitCode;
 

@@ -186,8 +186,8 @@ fn one_program_gets_broker_and_port_and_ends_in_order_at_ctrl_c() {
 fn an_unknown_role_is_refused_before_a_broker_is_looked_for() {
     let _turn = turn();
     let roles = [
-        ("01", "  history\n"),
-        ("02", "  session-management\n"),
+        ("01", "  history "),
+        ("02", "  session-management "),
         ("03", "  worker "),
     ];
     for (chapter, role) in roles {

@@ -40,10 +40,8 @@ pub async fn run() -> Result<()> {
         shutdown.cancelled().await;
         tasks.close();
         if timeout(DRAIN, tasks.wait()).await.is_err() {
-            log::error!(
-                "{} views are not told after {DRAIN:?}, and lost",
-                tasks.len()
-            );
+            let left = tasks.len();
+            log::error!("{left} views are not told after {DRAIN:?}, and are lost");
         }
     };
     HttpServer::new(app)

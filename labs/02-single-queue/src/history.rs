@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use common::store::{Row, Store};
-use common::{http, logging, settings, shutdown};
+use common::{http, settings, shutdown};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::try_join;
@@ -20,7 +20,6 @@ struct Viewed {
 
 /// Consumes, and serves `GET /history?skip=&limit=`, until SIGTERM.
 pub async fn run() -> Result<()> {
-    logging::init("history");
     let shutdown = shutdown::on_signal()?;
     let (port, url) = (settings::port()?, settings::amqp_url()?);
     let store = Store::open(&settings::database()?, "views").await?;

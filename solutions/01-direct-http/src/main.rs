@@ -4,7 +4,8 @@ mod history;
 mod tell;
 mod video_streaming;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use env_logger::Env;
 
@@ -24,12 +25,17 @@ enum Role {
 }
 
 #[actix_web::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let role = Arguments::parse().role;
     // At level info, or as the variable RUST_LOG says.
     env_logger::init_from_env(Env::default().default_filter_or("info"));
-    match role {
+    let outcome = match role {
         Role::VideoStreaming => video_streaming::run().await,
         Role::History => history::run().await,
+    };
+    if let Err(error) = outcome {
+        log::error!("{error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }

@@ -35,10 +35,10 @@ enum Role {
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    role::exit_code(match Arguments::parse().role {
-        Role::VideoStreaming => video_streaming::run().await,
-        Role::History => history::run().await,
-        Role::UserManagement => user_management::run().await,
-        Role::SessionManagement => session_management::run().await,
-    })
+    match Arguments::parse().role {
+        Role::VideoStreaming => role::run("video-streaming", video_streaming::run()).await,
+        Role::History => role::run("history", history::run()).await,
+        Role::UserManagement => role::run("user-management", user_management::run()).await,
+        Role::SessionManagement => role::run("session-management", session_management::run()).await,
+    }
 }

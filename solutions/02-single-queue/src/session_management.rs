@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use common::store::{Row, Store};
-use common::{http, logging, settings, shutdown};
+use common::{http, settings, shutdown};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::try_join;
@@ -22,7 +22,6 @@ struct Saved {
 
 /// Consumes, and serves `GET /users?skip=&limit=`, until SIGTERM.
 pub async fn run() -> Result<()> {
-    logging::init("session-management");
     let shutdown = shutdown::on_signal()?;
     let (port, url) = (settings::port()?, settings::amqp_url()?);
     let store = Store::open(&settings::database()?, "users").await?;

@@ -32,7 +32,6 @@ struct Saved {
 
 /// Serves until SIGTERM.
 pub async fn run() -> Result<()> {
-    logging::init("user-management");
     let shutdown = shutdown::on_signal()?;
     let port = settings::port()?;
     let publisher = Data::new(Publisher::new(settings::amqp_url()?, queue::USERS));

@@ -22,7 +22,6 @@ struct Viewed {
 
 /// Serves until SIGTERM.
 pub async fn run() -> Result<()> {
-    logging::init("video-streaming");
     let shutdown = shutdown::on_signal()?;
     let port = settings::port()?;
     let publisher = Data::new(Publisher::new(settings::amqp_url()?, queue::VIEWED));

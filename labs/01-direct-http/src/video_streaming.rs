@@ -36,22 +36,26 @@ pub async fn run() -> Result<()> {
             .route("/health", web::get().to(HttpResponse::Ok))
             .service(web::resource("/video").route(web::get().to(watch)))
     };
-    let drained = async move {
+    let server = HttpServer::new(app)
+        .workers(1) // one thread serves thousands, and its log stays in order
+        .disable_signals() // `shutdown` listens for them
+        .shutdown_timeout(2) // seconds for the answers under way
+        .bind(address)
+        .map_err(|cause| http::cannot_listen(address, cause))?
+        .run();
+    let handle = server.handle();
+    rt::spawn(async move {
         shutdown.cancelled().await;
+        handle.pause().await; // accept no new connection
         tasks.close();
+        // Before the server stops: it drops the tasks of its threads.
         if timeout(DRAIN, tasks.wait()).await.is_err() {
             let left = tasks.len();
             log::error!("{left} views are not told after {DRAIN:?}, and are lost");
         }
-    };
-    HttpServer::new(app)
-        .workers(1) // one thread serves thousands, and its log stays in order
-        .shutdown_signal(drained) // a server that stops drops the tasks of its threads
-        .shutdown_timeout(2) // seconds for the answers under way
-        .bind(address)
-        .map_err(|cause| http::cannot_listen(address, cause))?
-        .run()
-        .await?;
+        handle.stop(true).await;
+    });
+    server.await?;
     Ok(())
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use common::logging;
 use common::store::{Row, Store};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, Consumer};
+use lapin::{Connection, Consumer, Event};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -47,7 +47,7 @@ async fn consume(
     };
     tokio::select! {
         outcome = work => outcome,
-        () = gone(connection) => bail!("the connection is gone"),
+        error = gone(connection) => Err(error),
     }
 }
 
@@ -82,15 +82,19 @@ pub async fn run(
     // END HOLE 7
 }
 
-/// Waits until the connection has closed, whoever closed it. An ack may wait longer: of 190 cuts
+/// Waits until the connection has ended, and returns why. An ack may wait longer: of 190 cuts
 /// of a busy consumer's connection, 14 left an ack that lapin 4.12.3 had not answered 10 s later
 /// (RabbitMQ 3.10.8, two busy cores, 2026-11-26).
-async fn gone(connection: &Connection) {
+async fn gone(connection: &Connection) -> Error {
     // First the listener, then the status: no change can pass between the two unnoticed.
     let mut events = connection.events_listener();
+    let mut reason = anyhow!("the connection is gone");
     while connection.status().connected() {
-        events.next().await;
+        if let Some(Event::Error(error)) = events.next().await {
+            reason = error.into();
+        }
     }
+    reason
 }
 
 /// The id that the producer gave, the same at each delivery. A message without one gets a new id

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use common::logging;
 use futures_lite::StreamExt;
-use lapin::Connection;
+use lapin::{Connection, Event};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ pub async fn keep(
         let connection = connection?;
         let outcome = tokio::select! {
             outcome = session(&connection) => outcome,
-            () = gone(&connection) => Err(anyhow!("the connection is gone")),
+            error = gone(&connection) => Err(error),
         };
         match outcome {
             Ok(()) => {
@@ -51,13 +51,17 @@ pub async fn keep(
     Ok(())
 }
 
-/// Waits until the connection has closed, whoever closed it. An ack may wait longer: of 190 cuts
+/// Waits until the connection has ended, and returns why. An ack may wait longer: of 190 cuts
 /// of a busy consumer's connection, 14 left an ack that lapin 4.12.3 had not answered 10 s later
 /// (RabbitMQ 3.10.8, two busy cores, 2026-11-26).
-async fn gone(connection: &Connection) {
+async fn gone(connection: &Connection) -> Error {
     // First the listener, then the status: no change can pass between the two unnoticed.
     let mut events = connection.events_listener();
+    let mut reason = anyhow!("the connection is gone");
     while connection.status().connected() {
-        events.next().await;
+        if let Some(Event::Error(error)) = events.next().await {
+            reason = error.into();
+        }
     }
+    reason
 }

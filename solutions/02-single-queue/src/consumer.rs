@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// Reads a message, of which it gets the id and the body, as the row to record. An error says that
 /// the message is broken: it cannot be read today, and not tomorrow either.
-pub type Read = fn(&str, &[u8]) -> Result<Row>;
+pub type ReadRow = fn(&str, &[u8]) -> Result<Row>;
 
 /// Records each message, until `shutdown` or until the subscription ends, which is an error. The
 /// broker then requeues what is not acked.
@@ -34,7 +34,7 @@ async fn consume(
     queue: &str,
     shutdown: &CancellationToken,
     store: &Store,
-    read: Read,
+    read: ReadRow,
 ) -> Result<()> {
     let work = async {
         let mut deliveries = subscribe(connection, queue).await?;
@@ -74,7 +74,7 @@ async fn subscribe(connection: &Connection, queue: &str) -> Result<Consumer> {
 }
 
 /// Does the work, then tells the broker what became of the message.
-async fn settle(delivery: &Delivery, store: &Store, read: Read) -> Result<()> {
+async fn settle(delivery: &Delivery, store: &Store, read: ReadRow) -> Result<()> {
     let id = message_id(delivery);
     log::debug!("message {id} is in hand");
     // HOLE 6: record, then ack; log a broken message and reject it without requeue.
@@ -103,7 +103,7 @@ pub async fn run(
     queue: &str,
     shutdown: &CancellationToken,
     store: &Store,
-    read: Read,
+    read: ReadRow,
 ) -> Result<()> {
     // HOLE 7: whenever the subscription ends, connect and consume again, until `shutdown`.
     while let Some(connection) = shutdown.run_until_cancelled(broker::connect(url)).await {

@@ -68,7 +68,7 @@ async fn viewed(store: Data<Store>, body: Json<Viewed>) -> actix_web::Result<Htt
     if recorded.map_err(http::internal)? {
         log::info!("view {id}: {video_path:?}");
     } else {
-        // A retry, because our first answer was lost: the view is recorded, so the answer is yes.
+        // A retry: our first answer was lost, but the view is recorded.
         log::info!("view {id} is recorded already");
     }
     Ok(HttpResponse::Ok().json(json!({ "viewId": id })))

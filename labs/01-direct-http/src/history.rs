@@ -2,9 +2,11 @@
 //!
 //! Settings: `PORT`; `DATABASE`, the path of the SQLite file.
 
-use actix_web::HttpResponse;
+use std::net::SocketAddr;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, Query};
+use actix_web::{App, HttpResponse, HttpServer};
 use anyhow::Result;
 use common::http::{self, Paging};
 use common::store::Store;
@@ -13,12 +15,12 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-/// A view, as the video service tells it.
+/// A view, as a video service tells it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Viewed {
     video_path: String,
-    /// An older service sends none; each view that it tells is then a new one.
+    /// An older service sends none; each of its calls then counts as a new view.
     view_id: Option<Uuid>,
 }
 
@@ -27,15 +29,26 @@ const EXPECTED: &str = r#"{"videoPath": "./videos/a.mp4", "viewId": "<uuid>"}"#;
 /// Serves until SIGTERM.
 pub async fn run() -> Result<()> {
     let shutdown = shutdown::on_signal()?;
-    let port = settings::port()?;
+    let address = SocketAddr::new(settings::bind()?, settings::port()?);
     let store = Store::open(&settings::database()?, "views").await?;
-    let configure = move |app: &mut web::ServiceConfig| {
-        app.app_data(Data::new(store.clone()))
+    let app = move || {
+        App::new()
+            .app_data(Data::new(store.clone()))
             .app_data(http::json_body(EXPECTED))
+            .app_data(http::query_errors())
+            .route("/health", web::get().to(HttpResponse::Ok))
             .service(web::resource("/viewed").route(web::post().to(viewed)))
-            .service(web::resource("/history").route(web::get().to(list)));
+            .service(web::resource("/history").route(web::get().to(list)))
     };
-    http::serve(port, shutdown, configure).await
+    HttpServer::new(app)
+        .workers(1) // one thread serves thousands, and its log stays in order
+        .shutdown_signal(shutdown.cancelled_owned())
+        .shutdown_timeout(2) // seconds for the answers under way
+        .bind(address)
+        .map_err(|cause| http::cannot_listen(address, cause))?
+        .run()
+        .await?;
+    Ok(())
 }
 
 /// `POST /viewed`. A 200 is a promise: the view is on disk.

@@ -1,19 +1,15 @@
-//! Role `history`: records the views that come over the queue, and lists them.
+//! Role `history`: records each view once, and lists the views.
 //!
 //! Settings: `PORT`; `AMQP_URL`, the broker; `DATABASE`, the path of the SQLite file.
 
-use actix_web::HttpResponse;
-use actix_web::web::{self, Data, Query, ServiceConfig};
 use anyhow::Result;
-use common::http::{self, Paging};
-use common::store::Store;
-use common::{settings, shutdown};
+use common::store::{Row, Store};
+use common::{http, settings, shutdown};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::try_join;
 
-use crate::consumer::{self, Message, Refusal};
-use crate::queue;
+use crate::{consumer, queue};
 
 /// A view, as any video service publishes it.
 #[derive(Debug, Deserialize)]
@@ -22,45 +18,26 @@ struct Viewed {
     video_path: String,
 }
 
-/// Serves and consumes until SIGTERM.
+/// Consumes, and serves `GET /history?skip=&limit=`, until SIGTERM.
 pub async fn run() -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     let (port, url) = (settings::port()?, settings::amqp_url()?);
     let store = Store::open(&settings::database()?, "views").await?;
-    let views = Data::new(store.clone());
-    let configure = move |app: &mut ServiceConfig| {
-        app.app_data(views.clone())
-            .service(web::resource("/history").route(web::get().to(list)));
-    };
-    let handle = async |message: Message<'_>| record(&store, message).await;
+    let show = |row: Row| json!({ "videoPath": row.value, "viewId": row.id });
     try_join!(
-        http::serve(port, shutdown.clone(), configure),
-        consumer::run(&url, queue::VIEWED, &shutdown, handle),
+        consumer::run(&url, queue::VIEWED, &shutdown, &store, read),
+        http::serve_rows(port, shutdown.clone(), "history", &store, show),
     )?;
     Ok(())
 }
 
 // ANCHOR: record
-/// Records a view under its message's id, so that a redelivery changes nothing.
-async fn record(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
-    let viewed: Viewed =
-        serde_json::from_slice(message.body).map_err(|e| Refusal::Broken(e.into()))?;
-    let recorded = store.record(&message.id, &viewed.video_path).await;
-    match recorded.map_err(Refusal::NotNow)? {
-        true => log::info!("view {:.8}: {}", message.id, viewed.video_path),
-        false => log::info!("view {:.8} redelivered, and ignored", message.id),
-    }
-    Ok(())
+/// A view is recorded under its message's id, so that a redelivery changes nothing.
+fn read(id: &str, body: &[u8]) -> Result<Row> {
+    let viewed: Viewed = serde_json::from_slice(body)?;
+    Ok(Row {
+        id: id.to_owned(),
+        value: viewed.video_path,
+    })
 }
 // ANCHOR_END: record
-
-/// `GET /history?skip=&limit=`, in order of arrival.
-async fn list(store: Data<Store>, page: Query<Paging>) -> actix_web::Result<HttpResponse> {
-    let rows = store.list(page.skip, page.limit).await;
-    let views: Vec<_> = rows
-        .map_err(http::internal)?
-        .into_iter()
-        .map(|row| json!({ "videoPath": row.value, "viewId": row.id }))
-        .collect();
-    Ok(HttpResponse::Ok().json(json!({ "history": views })))
-}

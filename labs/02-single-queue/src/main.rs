@@ -11,27 +11,34 @@ mod video_streaming;
 
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use clap::{Parser, Subcommand};
 use common::role;
 
-const ROLES: [&str; 4] = [
-    "video-streaming",
-    "history",
-    "user-management",
-    "session-management",
-];
+#[derive(Parser)]
+#[command(about = "FlixTube over queues: a producer, a queue, a consumer, twice")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Streams the film, and publishes that it was watched
+    VideoStreaming,
+    /// Records each view once, and lists the views
+    History,
+    /// Takes new users, and publishes that they were saved
+    UserManagement,
+    /// Records each saved user once, and lists the users
+    SessionManagement,
+}
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    let role = match role::from_args(&ROLES) {
-        Ok(role) => role,
-        Err(code) => return code,
-    };
-    role::exit_code(match role {
-        "video-streaming" => video_streaming::run().await,
-        "history" => history::run().await,
-        "user-management" => user_management::run().await,
-        "session-management" => session_management::run().await,
-        other => Err(anyhow!("nobody has written {other} yet")),
-    })
+    match Arguments::parse().role {
+        Role::VideoStreaming => role::run("video-streaming", video_streaming::run()).await,
+        Role::History => role::run("history", history::run()).await,
+        Role::UserManagement => role::run("user-management", user_management::run()).await,
+        Role::SessionManagement => role::run("session-management", session_management::run()).await,
+    }
 }

@@ -1,4 +1,4 @@
-//! The producer's side: a message is published when the broker says that it has it.
+//! The producer's side: a message counts as published when the broker has confirmed it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{broker, queue};
 
-/// How long a caller waits for the broker's word, connecting included.
+/// How long a caller waits for the confirm, connecting included.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Publishes to one queue, over a connection that it opens when it needs one.
@@ -22,7 +22,7 @@ pub struct Publisher {
     open: Mutex<Option<Open>>,
 }
 
-/// The connection, and those of its channels that no publish uses at the moment.
+/// The connection, and those of its channels that no publish uses now.
 struct Open {
     connection: Connection,
     idle: Vec<Channel>,
@@ -35,8 +35,8 @@ impl Publisher {
         Self { url, queue, open }
     }
 
-    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: the broker has written
-    /// it. After an error it may have it all the same; who tries again uses the same id.
+    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: the broker has the message.
+    /// After an error it may have it too, so a caller that retries uses the same id.
     pub async fn publish(&self, id: Uuid, content: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(content).context("cannot write JSON")?;
         let sending = async {
@@ -50,14 +50,14 @@ impl Publisher {
             .with_context(|| format!("no confirm for message {id} within {PATIENCE:?}"))
             .flatten();
         if outcome.is_err() {
-            // Whatever is wrong, the next message gets a new connection and a new channel.
+            // Whatever failed, the next message gets a new connection and a new channel.
             *self.open.lock().await = None;
         }
         outcome
     }
 
-    /// A channel that no other publish uses. When several publishes share one, lapin may put
-    /// a returned message into the confirm of another publish.
+    /// A channel that no other publish uses. On a shared channel, lapin 4.12.3 may put a returned
+    /// message into the confirm of another publish.
     async fn take_channel(&self) -> Result<Channel> {
         let mut open = self.open.lock().await;
         open.take_if(|open| !open.connection.status().connected());
@@ -75,7 +75,7 @@ impl Publisher {
         }
     }
 
-    /// Keeps a channel on which all went well for the next publish.
+    /// Keeps a channel whose publish succeeded for the next one.
     async fn put_back(&self, channel: Channel) {
         if let Some(open) = &mut *self.open.lock().await {
             open.idle.push(channel);

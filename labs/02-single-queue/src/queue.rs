@@ -10,8 +10,8 @@ pub const VIEWED: &str = "viewed";
 /// Saved users, from `user-management` to `session-management`.
 pub const USERS: &str = "users";
 
-/// Makes sure that the queue is there. Both its producer and its consumer do this, so that
-/// either may be the first; they must agree on what it is like.
+/// Makes sure that the queue exists. Its producer and its consumer both declare it, so either may
+/// start first; they must declare it alike.
 pub async fn declare(channel: &Channel, name: &str) -> Result<()> {
     // HOLE 2: declare the queue durable, with no arguments.
     todo!("HOLE 2: declare the queue durable, with no arguments")

@@ -43,7 +43,7 @@ pub async fn run() -> Result<()> {
     http::serve(port, shutdown, configure).await
 }
 
-/// `POST /users/save`. A 200 is a promise: the other services will hear of this user.
+/// `POST /users/save`. A 200 is a promise: the broker keeps this user for the other services.
 async fn save(publisher: Data<Publisher>, body: Json<NewUser>) -> actix_web::Result<HttpResponse> {
     let name = body.into_inner().name;
     if name.trim().is_empty() {
@@ -55,7 +55,7 @@ async fn save(publisher: Data<Publisher>, body: Json<NewUser>) -> actix_web::Res
     if let Err(error) = publisher.publish(user_id, &saved).await {
         let why = logging::causes(&error);
         log::error!("user {user_id} is not published: {why}");
-        let text = "the user cannot be passed on just now; try again";
+        let text = "the user could not be published; try again";
         return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     Ok(HttpResponse::Ok().json(json!({ "userId": user_id })))

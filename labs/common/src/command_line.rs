@@ -1,12 +1,12 @@
-//! Values on a command line, as clap's `value_parser` wants them read.
+//! Parsers of values on a command line, for clap's `value_parser`.
 
-/// The highest rate, in things a second: tokio's clock has steps of a millisecond.
+/// The highest rate, in messages a second: tokio's clock has steps of a millisecond.
 pub const HIGHEST_RATE: f64 = 1000.0;
 
-/// Reads a rate, from one thing in 1,000 seconds to 1,000 in one.
+/// Reads a rate, from one message in 1,000 seconds to 1,000 a second.
 ///
 /// # Errors
-/// What the number should be.
+/// When the text is not such a number; the error says what it should be.
 pub fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.001..=HIGHEST_RATE).contains(&rate) => Ok(rate),

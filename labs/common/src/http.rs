@@ -1,56 +1,32 @@
-//! The plain parts of an HTTP service: listening, `GET /health`, paging, errors as JSON.
+//! The common parts of an HTTP service: listening, `GET /health`, lists, errors as JSON.
 
 use std::fmt::Display;
-use std::future::{Future, ready};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{self, JsonConfig, QueryConfig, ServiceConfig};
+use actix_web::web::{self, JsonConfig, Query, QueryConfig, ServiceConfig};
 use actix_web::{App, Error, HttpResponse, HttpServer, error};
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::time::timeout;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::store::{Row, Store};
 use crate::{logging, settings};
 
 /// The largest JSON body that a service takes, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
 
-/// How many seconds an answer under way may still take once we are told to stop.
+/// How many seconds an answer under way may still take after `shutdown`.
 const SHUTDOWN_SECONDS: u64 = 2;
 
-/// How long `drain` may take. Docker kills a container 10 seconds after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(7);
-
-/// Serves on `port` of 127.0.0.1, or of the address [`settings::bind`] gives, until
-/// `shutdown`: what `configure` sets up, and `GET /health`, which answers 200. `configure` is
-/// run once on the thread that serves, so what it creates need not be `Send`.
+/// Serves on `port` of 127.0.0.1, or of the address that [`settings::bind`] returns, until
+/// `shutdown`: the routes that `configure` adds, and `GET /health`, which answers 200.
 ///
 /// # Errors
-/// When `BIND` is wrong, or the port is taken or may not be used; the error names it.
+/// When `BIND` is wrong, or the port is taken or not allowed; the error names the port.
 pub async fn serve<F>(port: u16, shutdown: CancellationToken, configure: F) -> Result<()>
-where
-    F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
-{
-    serve_and_drain(port, shutdown, configure, ready(())).await
-}
-
-/// Like [`serve`]; but between the last connection taken and the end it waits for `drain`, at
-/// most 7 seconds: for tasks that a handler started and that outlive their request. Actix
-/// drops such tasks when it stops, so they must be waited for before.
-///
-/// # Errors
-/// When `BIND` is wrong, or the port is taken or may not be used; the error names it.
-pub async fn serve_and_drain<F>(
-    port: u16,
-    shutdown: CancellationToken,
-    configure: F,
-    drain: impl Future<Output = ()>,
-) -> Result<()>
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
@@ -62,46 +38,59 @@ where
             .configure(configure.clone())
     };
     let server = HttpServer::new(app)
-        .workers(1) // one thread serves thousands, and its log is read in order
-        .disable_signals() // `shutdown` listens for them
+        .workers(1) // one thread serves thousands, and its log stays in order
+        .shutdown_signal(shutdown.cancelled_owned())
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .bind(address)
         .map_err(|cause| cannot_listen(address, cause))?
         .run();
     log::info!("listening on http://{address}");
-    let handle = server.handle();
-    let stop = async {
-        shutdown.cancelled().await;
-        handle.pause().await; // take no new connection
-        if timeout(DRAIN, drain).await.is_err() {
-            log::warn!("work was still in hand after {DRAIN:?}; it is lost");
-        }
-        handle.stop(true).await; // finish the answers under way
-    };
-    tokio::pin!(server);
-    tokio::select! {
-        outcome = &mut server => outcome.context("the HTTP server failed"),
-        () = stop => server.await.context("the HTTP server failed"),
-    }
+    server.await.context("the HTTP server failed")
 }
 
-fn cannot_listen(address: SocketAddr, cause: io::Error) -> anyhow::Error {
-    let port = address.port();
+/// Why nothing can listen on `address`, and what to set instead.
+pub fn cannot_listen(address: SocketAddr, cause: io::Error) -> anyhow::Error {
+    let (ip, port) = (address.ip(), address.port());
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow!("port {port} is taken by another program; stop that one, or give another PORT")
+            anyhow!("port {port} is taken by another program; stop that one, or set another PORT")
         }
         io::ErrorKind::PermissionDenied => {
-            anyhow!("port {port} may not be used by this user; give a PORT from 1024 up")
+            anyhow!("this user may not listen on port {port}; set a PORT from 1024 up")
         }
         io::ErrorKind::AddrNotAvailable => {
-            anyhow!(
-                "this machine does not have the address {}; give another BIND",
-                address.ip()
-            )
+            anyhow!("this machine does not have the address {ip}; set another BIND")
         }
         _ => anyhow!("cannot listen on {address}: {cause}"),
     }
+}
+
+/// Like [`serve`]; its one route is `GET /<name>?skip=&limit=`, which lists the rows of `store` in
+/// order of arrival, as `{"<name>": […]}` with each row as `show` writes it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_rows(
+    port: u16,
+    shutdown: CancellationToken,
+    name: &'static str,
+    store: &Store,
+    show: fn(Row) -> Value,
+) -> Result<()> {
+    let store = store.clone();
+    let list = move |page: Query<Paging>| {
+        let store = store.clone();
+        async move {
+            let rows = store.list(page.skip, page.limit).await.map_err(internal)?;
+            let shown: Vec<_> = rows.into_iter().map(show).collect();
+            Ok::<_, Error>(HttpResponse::Ok().json(json!({ name: shown })))
+        }
+    };
+    let path = format!("/{name}");
+    serve(port, shutdown, move |app| {
+        app.service(web::resource(&path).route(web::get().to(list.clone())));
+    })
+    .await
 }
 
 /// An error answered as `{"error": "<text>"}`.
@@ -110,7 +99,7 @@ pub fn error(status: StatusCode, text: impl Display) -> Error {
     error::InternalError::from_response(text.to_string(), body).into()
 }
 
-/// Our own failure: the log gets the whole story, the client a 500 without our paths in it.
+/// A failure of this service: the log gets every cause, the client a 500 without our paths.
 pub fn internal(cause: anyhow::Error) -> Error {
     log::error!("{}", logging::causes(&cause));
     error(
@@ -119,8 +108,8 @@ pub fn internal(cause: anyhow::Error) -> Error {
     )
 }
 
-/// How `web::Json<T>` takes a body: at most [`MAX_BODY`] bytes, and every error answered as
-/// JSON that says what was `expected`. Give it to `ServiceConfig::app_data`.
+/// How `web::Json<T>` reads a body: at most [`MAX_BODY`] bytes, and every error answered as
+/// JSON that says what was `expected`. Pass it to `app_data`.
 pub fn json_body(expected: &'static str) -> JsonConfig {
     use actix_web::error::JsonPayloadError as Problem;
     JsonConfig::default()
@@ -142,14 +131,14 @@ pub fn json_body(expected: &'static str) -> JsonConfig {
         })
 }
 
-/// Which part of a list is wanted: `?skip=` (default 0) and `&limit=` (1 to 1000, default
-/// 100). Take it as `web::Query<Paging>`; what is out of range is answered with 400.
+/// Which part of a list a client wants: `?skip=` (default 0) and `&limit=` (1 to 1000, default
+/// 100). Take it as `web::Query<Paging>`; a value out of range is answered with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawPaging")]
 pub struct Paging {
-    /// How many rows are left out at the beginning.
+    /// How many rows to leave out at the beginning.
     pub skip: u32,
-    /// How many rows come at most.
+    /// How many rows to return at most.
     pub limit: u32,
 }
 
@@ -175,7 +164,8 @@ impl TryFrom<RawPaging> for Paging {
     }
 }
 
-fn query_errors() -> QueryConfig {
+/// How `web::Query<T>` answers an error: as JSON with an example. Pass it to `app_data`.
+pub fn query_errors() -> QueryConfig {
     QueryConfig::default().error_handler(|problem, _| {
         let text = format!("{problem}; expected something like ?skip=0&limit=100");
         error(StatusCode::BAD_REQUEST, text)

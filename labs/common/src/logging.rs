@@ -9,19 +9,18 @@ use log::LevelFilter;
 
 static NAME: OnceLock<String> = OnceLock::new();
 
-/// Logs as `name` from now on, at level info or as `RUST_LOG` says
-/// (`RUST_LOG=info,lapin=debug` for what lapin has to tell). Times are UTC. A second
-/// call changes nothing.
+/// Starts logging as `name`, at level info or as `RUST_LOG` says (`RUST_LOG=info,lapin=debug`
+/// shows lapin's own log). Times are UTC. A second call changes nothing.
 pub fn init(name: impl Into<String>) {
     let name = NAME.get_or_init(|| name.into());
     let outcome = Builder::new()
         .filter_level(LevelFilter::Info)
-        // Actix tells of each of its threads at level info; that says nothing of the service.
+        // Actix logs each of its threads at level info, which says nothing about the service.
         .filter_module("actix_server", LevelFilter::Warn)
-        // And lapin of each span that it enters.
+        // lapin logs each span that it enters.
         .filter_module("tracing::span", LevelFilter::Warn)
-        // What goes wrong in it comes to us as an error, and we say it once. Besides, it shows
-        // each returned message with its body, which is none of the log's business.
+        // lapin returns its failures to us as errors, and we log each once. Its own log also shows
+        // the body of each returned message, which may be private.
         .filter_module("lapin", LevelFilter::Off)
         .parse_env("RUST_LOG")
         .format(move |out, record| {
@@ -38,7 +37,7 @@ pub fn init(name: impl Into<String>) {
     }
 }
 
-/// The beginning of a body, for an error that says why it cannot be read.
+/// The beginning of a body, for an error that says why nobody can read it.
 #[must_use]
 pub fn excerpt(body: &[u8]) -> String {
     const LONGEST: usize = 60;
@@ -49,15 +48,15 @@ pub fn excerpt(body: &[u8]) -> String {
     }
 }
 
-/// What [`init`] was given, which tells this program from others: `worker ada`. A connection
-/// should have the same name, so that the broker's list of connections can be read.
+/// The name that [`init`] got, which tells this program from others: `worker ada`. Give it to the
+/// connection too: the broker's list of connections shows it.
 #[must_use]
 pub fn name() -> &'static str {
     NAME.get().map_or("", String::as_str)
 }
 
-/// The error and its causes on one line, each said once. `{error:#}` of a broker's error says
-/// the same twice: lapin's errors hold the text of their causes.
+/// The error and its causes on one line, each once. `{error:#}` repeats a broker's error, because
+/// the text of lapin's errors contains the text of their causes.
 #[must_use]
 pub fn causes(error: &Error) -> String {
     let mut line = String::new();
@@ -78,7 +77,7 @@ fn clock(timestamp: &str) -> &str {
         .map_or(timestamp, |(_, time)| time.trim_end_matches('Z'))
 }
 
-/// Text as it may stand on one line: what somebody sent us must not forge a line of its own.
+/// Text with its control characters escaped, so that no client can forge a line of the log.
 fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_was_quoted_is_not_told_again() {
+    fn a_cause_that_was_quoted_is_not_repeated() {
         let quoted = anyhow::anyhow!("no such vhost").context("refused: no such vhost");
         assert_eq!(
             causes(&quoted.context("cannot connect")),
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_time_of_day_is_shown() {
+    fn a_line_shows_only_the_time_of_day() {
         assert_eq!(clock("2026-01-31T12:04:11.123Z"), "12:04:11.123");
     }
 

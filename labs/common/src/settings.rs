@@ -1,5 +1,5 @@
 //! Settings from the environment. Every error names the variable and says what it should
-//! look like. It never quotes the value, which may hold a password.
+//! look like. It never quotes the value, which may contain a password.
 
 use std::env;
 use std::ffi::OsString;
@@ -26,9 +26,9 @@ pub fn port() -> Result<u16> {
     parse_port(env::var_os("PORT"))
 }
 
-/// `BIND`: the address on which this service listens; 127.0.0.1 when it is not set, so that
-/// nobody but this machine gets in. In a container, whose 127.0.0.1 is its own, it is
-/// 0.0.0.0 (`compose/Dockerfile`), and what is published of its ports decides who gets in.
+/// `BIND`: the address on which this service listens. When it is not set, that is 127.0.0.1, which
+/// only this machine reaches. A container has a 127.0.0.1 of its own, so `compose/Dockerfile` sets
+/// 0.0.0.0, and the published ports decide who reaches the service.
 ///
 /// # Errors
 /// When it is set and is not an IP address.
@@ -48,12 +48,12 @@ pub fn database() -> Result<PathBuf> {
 ///
 /// # Errors
 /// When the variable is not set or is not an `http://` address; also when the address
-/// holds a user or a password, because addresses are written to the log.
+/// contains a user or a password, because services log it.
 pub fn http_url(name: &str) -> Result<String> {
     parse_http_url(name, env::var_os(name))
 }
 
-/// `AMQP_URL`: the address of the broker. It holds a password, so don't log it.
+/// `AMQP_URL`: the address of the broker. It contains a password, so don't log it.
 ///
 /// # Errors
 /// When it is not set or does not begin with `amqp://` or `amqps://`.
@@ -70,7 +70,7 @@ pub fn millis(name: &str, default: Duration) -> Result<Duration> {
 }
 
 fn text(name: &str, looks_like: &str, value: Option<OsString>) -> Result<String> {
-    let value = value.with_context(|| format!("{name} is not set; give it, as {looks_like}"))?;
+    let value = value.with_context(|| format!("{name} is not set; set it, as {looks_like}"))?;
     match value.into_string() {
         Ok(value) if !value.trim().is_empty() => Ok(value),
         Ok(_) => bail!("{name} is empty; it should look like {looks_like}"),
@@ -106,7 +106,7 @@ fn parse_http_url(name: &str, value: Option<OsString>) -> Result<String> {
     ensure!(uri.query().is_none(), malformed());
     ensure!(
         !authority.as_str().contains('@'),
-        "{name} holds a user or a password, and it is written to the log; \
+        "{name} contains a user or a password, and services log it; \
          it should look like {LOOKS_LIKE}"
     );
     Ok(value.trim_end_matches('/').to_owned())
@@ -149,7 +149,7 @@ mod tests {
         let error = says(parse_http_url("HISTORY_URL", None));
         assert_eq!(
             error,
-            "HISTORY_URL is not set; give it, as http://127.0.0.1:4001"
+            "HISTORY_URL is not set; set it, as http://127.0.0.1:4001"
         );
         assert!(says(required("LAB_SURELY_NOT_SET", "x")).contains("LAB_SURELY_NOT_SET"));
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn services_listen_on_loopback_unless_told_otherwise() {
+    fn services_listen_on_loopback_unless_bind_is_set() {
         let bound = |value| parse_bind(value).expect("right").to_string();
         assert_eq!(bound(None), "127.0.0.1");
         assert_eq!(bound(set("0.0.0.0")), "0.0.0.0");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_address_is_refused() {
+    fn an_address_of_another_kind_is_refused() {
         for wrong in [
             "localhost:4001",
             "/viewed",

@@ -14,20 +14,20 @@ use crate::settings;
 /// How long a write waits while another program has the file locked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// One thing that was recorded.
+/// One recorded row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// What makes it the same thing when it comes twice.
+    /// The key: a second row with the same id changes nothing.
     pub id: String,
-    /// What is worth knowing of it: a path, a name.
+    /// The content: a path, a name.
     pub value: String,
 }
 
 /// One table of one SQLite file. Clones share the connection.
 ///
-/// SQLite blocks, so its work runs on tokio's threads for that. The mutex is an async one
-/// and is taken before such a thread is: a hundred requests at once wait as a hundred
-/// futures, not as a hundred threads.
+/// SQLite blocks, so its work runs on tokio's blocking threads. The mutex is an async one, and we
+/// lock it before we take such a thread: a hundred requests at once wait as a hundred futures,
+/// not as a hundred threads.
 #[derive(Debug, Clone)]
 pub struct Store {
     connection: Arc<Mutex<Connection>>,
@@ -36,15 +36,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the file at `path`, and creates it and `table` (letters and `_`) if need be.
-    /// `DATABASE_TIMEOUT_MS` (default 1000) is how long a write waits for a locked file.
+    /// Opens the file at `path`, and creates it and `table` (lower-case letters and `_`) where they
+    /// don't exist. `DATABASE_TIMEOUT_MS` (default 1000) is how long a write waits for a lock.
     ///
     /// # Errors
-    /// When the file cannot be opened or written, or is not SQLite's; the error names it.
+    /// When SQLite cannot open or write the file; the error names it.
     pub async fn open(path: &Path, table: &'static str) -> Result<Self> {
         ensure!(
             !table.is_empty() && table.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
-            "{table:?} is no name for a table: use lower-case letters and _"
+            "{table:?} is not a name for a table: use lower-case letters and _"
         );
         let patience = settings::millis("DATABASE_TIMEOUT_MS", PATIENCE)?;
         let place: Arc<str> = path.display().to_string().into();
@@ -59,8 +59,8 @@ impl Store {
         })
     }
 
-    /// Records `value` under `id`, and returns when that is committed: `true` when it is new,
-    /// `false` when the id was there already; then the first value stays.
+    /// Records `value` under `id`, and returns when that is committed: `true` for a new id, `false`
+    /// for an id that exists already, which keeps its first value.
     ///
     /// # Errors
     /// When the file cannot be written; nothing is recorded then.
@@ -72,8 +72,8 @@ impl Store {
         Ok(self.record_all(vec![row]).await? == 1)
     }
 
-    /// Records all `rows`, and returns when they are committed, all in one transaction: how
-    /// many of them are new. An id that was there already keeps its first value.
+    /// Records all `rows` in one transaction, and returns when it is committed: how many ids are
+    /// new. An id that exists already keeps its first value.
     ///
     /// # Errors
     /// When the file cannot be written; none of them is recorded then.
@@ -111,8 +111,8 @@ impl Store {
         .with_context(|| format!("cannot read the database {}", self.place))
     }
 
-    /// The values that were recorded, each with how many ids have it, the most frequent first
-    /// and equals by value; at most `limit` of them, the first `skip` left out.
+    /// The recorded values, each with the number of ids that have it; the most frequent first,
+    /// then by value; at most `limit` of them, the first `skip` left out.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -134,8 +134,8 @@ impl Store {
         .with_context(|| format!("cannot read the database {}", self.place))
     }
 
-    /// Runs `work` on a thread that may block. It runs to its end even if we are dropped
-    /// meanwhile, so a caller who gives up never leaves half a write.
+    /// Runs `work` on a thread that may block. The work runs to its end even if the caller drops
+    /// this future, so no caller leaves half a write.
     async fn run<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -147,7 +147,7 @@ impl Store {
 }
 
 fn insert(connection: &Connection, sql: &str, rows: Vec<Row>) -> rusqlite::Result<usize> {
-    // Immediate: it waits for other writers at its beginning, where waiting is of use.
+    // Immediate: it waits for other writers at its start, before it writes a row.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut new = 0;
     for row in rows {
@@ -161,11 +161,10 @@ fn insert(connection: &Connection, sql: &str, rows: Vec<Row>) -> rusqlite::Resul
 fn create(path: &Path, table: &str, patience: Duration) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(patience)?;
-    // With the write-ahead log a commit is one append. `synchronous = FULL` waits at each
-    // commit until the disk has it, so a committed row outlives a power cut as well as a
-    // `kill -9`. NORMAL would be quicker and enough for the kill, but could lose the last
-    // commits with the power: too little for a service that answers "recorded". (How far
-    // the disk itself tells the truth is beyond us.)
+    // With the write-ahead log a commit is one append. `synchronous = FULL` syncs each commit to
+    // the disk, so a committed row survives a power cut as well as a `kill -9`. NORMAL would be
+    // faster and survive the kill, but could lose the last commits in a power cut: too little
+    // for a service that answers "recorded". (Whether the disk keeps its word, we cannot see.)
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(&format!(

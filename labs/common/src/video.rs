@@ -3,15 +3,15 @@
 
 use actix_web::HttpResponse;
 
-/// Where the film lies, as the services name it in `videoPath`.
+/// The path of the film, as the services write it in `videoPath`.
 pub const PATH: &str = "./videos/flixtube.mp4";
 
-/// The whole file. It is in the program, so that a service finds it wherever it is started.
+/// The whole file, compiled into the program: a service has it in every working directory.
 pub const MP4: &[u8] = include_bytes!("../media/flixtube.mp4");
 
-/// An answer `200 OK` that streams the film; add headers as you need.
+/// The start of a `200 OK` with the film's type; add headers, then the body.
 ///
-/// The length is announced: a client then knows a film that was cut off from a whole one.
+/// actix sends the body's length first, so a client can tell a cut film from a whole one.
 #[must_use]
 pub fn response() -> actix_web::HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_small_mp4_that_can_start_at_once() {
+    fn it_is_a_small_mp4_that_starts_before_it_is_whole() {
         let at = |name: &[u8]| MP4.windows(4).position(|w| w == name);
         assert_eq!(at(b"ftyp"), Some(4));
         assert!(

@@ -1,4 +1,4 @@
-//! lapin's `Connection::connect_uri`, for a caller who may give up, as a timeout does.
+//! lapin's `Connection::connect_uri`, for a caller that may drop it, as a timeout does.
 
 use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
@@ -11,15 +11,15 @@ use tokio::sync::watch;
 
 /// Connects as `Connection::connect_uri` does, and leaves nothing behind when it is dropped.
 ///
-/// lapin 4.12.3 gives each connection a thread and has no deadline for the handshake: when the
-/// broker never answers, dropping the future drops only the promise, and thread and socket
-/// stay for ever. So we keep a handle of the socket and shut the socket down when the caller
-/// has given up. lapin's thread then reads the end of the stream, and ends.
+/// lapin 4.12.3 gives each connection a thread, and sets no deadline for the handshake. When the
+/// broker never answers, dropping lapin's future drops only a promise: thread and socket stay. So
+/// we keep a handle of the socket, and shut the socket down when the caller drops our future.
+/// lapin's thread then reads the end of the stream, and ends.
 ///
 /// # Errors
-/// lapin's: the broker cannot be reached, or refuses us.
+/// lapin's: the broker cannot be reached, or refuses the connection.
 pub async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection> {
-    // The sender is dropped with this future: a caller who gave up makes `wait_for` fail.
+    // This future owns the sender: when the caller drops it, `wait_for` fails.
     let (connected, outcome) = watch::channel(false);
     let runtime = runtime::default_runtime()?;
     let connecting = Connection::connector(
@@ -35,7 +35,7 @@ pub async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> Result<C
                 let socket = TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?);
                 tokio::spawn(async move {
                     if outcome.wait_for(|connected| *connected).await.is_err() {
-                        // Fails where the broker has closed it meanwhile: just as well.
+                        // Fails when the broker has closed the socket already, which is fine.
                         let _ = socket.shutdown(Shutdown::Both);
                     }
                 });
@@ -63,7 +63,7 @@ mod tests {
     use tokio::time::timeout;
 
     #[tokio::test]
-    async fn who_gives_up_hangs_up() -> anyhow::Result<()> {
+    async fn a_dropped_connect_closes_its_socket() -> anyhow::Result<()> {
         let silent = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("amqp://{}", silent.local_addr()?);
         let uri = url.parse().map_err(anyhow::Error::msg)?;

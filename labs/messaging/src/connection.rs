@@ -1,4 +1,4 @@
-//! A connection to the broker, as soon as there is one.
+//! A connection to the broker, as soon as the broker answers.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use tokio::time::{sleep, timeout};
 
 use crate::failure::{Unreadable, hopeless};
 
-/// How long one try may take. A frozen broker takes the call and never says a word.
+/// How long one try may take. A frozen broker accepts the connection and never answers.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The pause after the first failed try; after each further one it is twice as long.
+/// The pause after the first failed try; after each further try it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause: a broker that is back is noticed within this time.
+/// The longest pause: we notice within this time that the broker is back.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Connects, however long that takes: services may be started before their broker.
+/// Connects, however long that takes: services may start before their broker.
 ///
 /// # Errors
-/// When trying again cannot help (see [`hopeless`]): a URL that cannot be read, a wrong
-/// password, a vhost that is not there. No error holds the URL, which has the password in it.
+/// When a retry cannot help (see [`hopeless`]): a URL that cannot be read, a wrong password, a
+/// vhost that does not exist. No error quotes the URL, which holds the password.
 pub async fn connect(url: &str) -> Result<Connection> {
-    // The parser's own words are left out: they may quote a part of it.
+    // We drop the parser's own error: it may quote a part of the URL.
     let uri: AMQPUri = url.parse().map_err(|_| Unreadable)?;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -43,7 +43,7 @@ pub async fn connect(url: &str) -> Result<Connection> {
 
 async fn try_connect(uri: &AMQPUri) -> Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(logging::name().into());
-    // Not lapin's own `connect_uri`: given up, it would keep a thread and a socket.
+    // Not lapin's own `connect_uri`: after a timeout it would keep a thread and a socket.
     let connection = timeout(PATIENCE, connector::connect(uri.clone(), properties))
         .await
         .with_context(|| format!("no answer within {PATIENCE:?}"))?

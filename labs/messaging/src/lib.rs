@@ -1,5 +1,6 @@
-//! What chapter 02 taught, given to the chapters after it: to be connected to the broker, and
-//! to stay so. Whatever a chapter is about it does itself, with lapin's own channels.
+//! Chapter 02's answer, given to chapters 03 to 06: a connection that is opened again when it
+//! ends ([`keep`]), and a channel that confirms ([`Outlet`]). Publishing and consuming they do
+//! themselves, with lapin's channels.
 
 mod connection;
 mod failure;

@@ -7,8 +7,8 @@ use tokio::sync::Mutex;
 
 use crate::connect;
 
-/// A channel to publish on, in confirm mode, over a connection of its own. Both are opened
-/// when they are needed, and again when they were closed.
+/// A channel to publish on, in confirm mode, over a connection of its own. Both open when they
+/// are first needed, and again after they have closed.
 pub struct Outlet {
     url: String,
     open: Mutex<Option<Open>>,
@@ -21,7 +21,7 @@ struct Open {
 }
 
 impl Outlet {
-    /// Connects when it is first asked for a channel.
+    /// Connects at the first call of [`Outlet::channel`].
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -30,18 +30,17 @@ impl Outlet {
         }
     }
 
-    /// The channel in use, or a new one where there is none or it is closed; waits for the
-    /// broker, however long that takes.
+    /// The open channel, or else a new one; waits for the broker, however long that takes.
     ///
     /// # Errors
-    /// When the connection ends at once, or trying again cannot help (see
+    /// When the new connection ends at once, or a retry cannot help (see
     /// [`hopeless`](crate::hopeless)).
     pub async fn channel(&self) -> Result<Channel> {
         self.prepared(async |_: &Channel| Ok(())).await
     }
 
-    /// As [`Outlet::channel`]; a new one goes through `prepare` first, which declares what
-    /// is published to.
+    /// As [`Outlet::channel`]; `prepare` gets each new channel first, to declare on it what the
+    /// caller publishes to.
     ///
     /// # Errors
     /// As [`Outlet::channel`], and those of `prepare`.
@@ -68,7 +67,7 @@ impl Outlet {
         Ok(channel)
     }
 
-    /// Closes the channel and its connection: what failed on this one is tried on a new one.
+    /// Closes the channel and its connection, so that the next call opens new ones.
     pub async fn renew(&self) {
         *self.open.lock().await = None;
     }

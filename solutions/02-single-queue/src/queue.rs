@@ -10,14 +10,11 @@ pub const VIEWED: &str = "viewed";
 /// Saved users, from `user-management` to `session-management`.
 pub const USERS: &str = "users";
 
-/// Makes sure that the queue is there. Both its producer and its consumer do this, so that
-/// either may be the first; they must agree on what it is like.
+/// Makes sure that the queue exists. Its producer and its consumer both declare it, so either may
+/// start first; they must declare it alike.
 pub async fn declare(channel: &Channel, name: &str) -> Result<()> {
     // HOLE 2: declare the queue durable, with no arguments.
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
+    let options = QueueDeclareOptions::durable();
     channel
         .queue_declare(name.into(), options, FieldTable::default())
         .await?;

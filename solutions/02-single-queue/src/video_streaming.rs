@@ -1,4 +1,4 @@
-//! Role `video-streaming`: streams the film and publishes that it was watched.
+//! Role `video-streaming`: streams the film, and publishes that it was watched.
 //!
 //! Settings: `PORT`; `AMQP_URL`, the broker.
 
@@ -32,8 +32,8 @@ pub async fn run() -> Result<()> {
     http::serve(port, shutdown, configure).await
 }
 
-/// `GET /video`. A 200 is a promise: the view will be recorded. The header `view-id` tells
-/// the viewer under which id.
+/// `GET /video`. A 200 is a promise: the history will record this view, under the id in the
+/// header `view-id`.
 async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
     let id = Uuid::new_v4();
     let viewed = Viewed {
@@ -42,7 +42,7 @@ async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
     if let Err(error) = publisher.publish(id, &viewed).await {
         let why = logging::causes(&error);
         log::error!("view {id} is not published: {why}");
-        let text = "no film just now: the view cannot be passed on; try again";
+        let text = "no film just now: the view could not be published; try again";
         return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     Ok(video::response()

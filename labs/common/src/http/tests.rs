@@ -1,9 +1,9 @@
+use std::future::ready;
 use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::web::{Json, Query};
 use actix_web::{rt, test};
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -34,7 +34,7 @@ async fn ask(stream: &mut TcpStream, path: &str) -> String {
 }
 
 #[actix_web::test]
-async fn it_is_healthy_and_stops_when_told_even_with_an_idle_connection() {
+async fn it_is_healthy_and_stops_at_shutdown_even_with_an_idle_connection() {
     let (port, shutdown) = (free_port(), CancellationToken::new());
     let server = rt::spawn(serve(port, shutdown.clone(), |_| {}));
     let mut stream = connect(port).await;
@@ -50,38 +50,6 @@ async fn it_is_healthy_and_stops_when_told_even_with_an_idle_connection() {
         .expect("no panic")
         .expect("no error");
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
-}
-
-#[actix_web::test]
-async fn tasks_that_outlive_their_request_are_waited_for() {
-    let (port, shutdown) = (free_port(), CancellationToken::new());
-    let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
-    let tasks = tokio_util::task::TaskTracker::new();
-    let tracked = tasks.clone();
-    let configure = move |app: &mut ServiceConfig| {
-        let (tasks, tell) = (tracked.clone(), tell.clone());
-        app.route(
-            "/slow",
-            web::get().to(move || {
-                let tell = tell.clone();
-                rt::spawn(tasks.track_future(async move {
-                    rt::time::sleep(Duration::from_millis(300)).await;
-                    let _ = tell.send(()).await;
-                }));
-                ready(HttpResponse::Ok())
-            }),
-        );
-    };
-    let drain = async move {
-        tasks.close();
-        tasks.wait().await;
-    };
-    let server = rt::spawn(serve_and_drain(port, shutdown.clone(), configure, drain));
-    let answer = ask(&mut connect(port).await, "/slow").await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    shutdown.cancel();
-    server.await.expect("no panic").expect("no error");
-    assert!(told.try_recv().is_ok(), "the task was dropped");
 }
 
 #[actix_web::test]

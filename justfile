@@ -26,6 +26,9 @@ build_bench := 'cargo build ' + (if path_exists(bench) == 'true' { '-q ' } else 
 node := 'command -v node >/dev/null && command -v npm >/dev/null || { echo "error: the slides need Node.js 20 or later, with npm"' \
     + '; echo "  do   https://nodejs.org, or the packages nodejs and npm of your system"; exit 2; } >&2'
 
+typos := 'command -v typos >/dev/null || { echo "error: typos, which checks the spelling, is not installed"' \
+    + '; echo "  do   pipx install typos, or brew install typos-cli, or cargo install --locked typos-cli"; exit 2; } >&2; typos'
+
 # Without what the compiler keeps for the next change of checks, tests and solutions: a third of
 # the disk that `just test` takes. What it keeps of the labs' programs and of the kit stays.
 tidy := 'find "$CARGO_TARGET_DIR/debug/incremental" -mindepth 1 -maxdepth 1' \
@@ -153,6 +156,12 @@ hosts *ACTION:
 test *NAME:
     code=0; cargo test --no-fail-fast "$@" || code=$?; {{ tidy }}; exit $code
 
+# The skeleton of a chapter, as in: new-chapter 08-name
+[group('for maintainers')]
+[no-exit-message]
+new-chapter NAME:
+    exec labs/kit/tests/new_chapter/make "$@"
+
 # Measures: bench loop, acks, calls or relay
 [group('for maintainers')]
 [no-exit-message]
@@ -168,10 +177,11 @@ fmt:
 # The checks have `test = false`, so that no plain `cargo test` runs them, and
 # `--all-targets` leaves them out: clippy is told of them by name.
 #
-# Formatting and clippy, warnings denied
+# Formatting, clippy with warnings denied, and spelling
 [group('for maintainers')]
 [no-exit-message]
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo clippy --workspace --test checks --locked -- -D warnings
+    {{ typos }}

@@ -2,24 +2,27 @@
 //!
 //! ```toml
 //! [package.metadata.lab]
-//! try = ["curl -sS http://127.0.0.1:{history}/history"]
-//! topology = "compose/07-topology.json"
+//! try = [
+//!     "curl -sS -w '\\n' http://127.0.0.1:{history}/history",
+//!     "just run 03 producer --burst --count 20",
+//! ]
+//! topology = "compose/07-topology.json"   # made at the broker first
 //!
 //! [[package.metadata.lab.services]]
-//! role = "history"
-//! port = 4001
+//! role = "history"                 # the program's first argument
+//! port = 4001                      # tried first; without it, no PORT
 //! env = { OTHER_URL = "http://127.0.0.1:{other}" }
 //!
 //! [[package.metadata.lab.services]]
 //! role = "worker"
-//! name = "worker-ada"
-//! args = ["ada"]
-//! database = "jobs"
-//! login = "producer"
+//! name = "worker-ada"              # by default the role; no two alike
+//! args = ["ada"]                   # after the role
+//! database = "jobs"                # stem of its DATABASE, by default the name
+//! login = "producer"               # a user of its own: BROKER_… instead of AMQP_URL
 //! ```
 //!
 //! `{name}` stands for the port that the service of that name got, in `try`, `env` and
-//! `args`. Braces around anything that cannot be a name stay as they are.
+//! `args`. Braces around anything that cannot be a name, as in `{"a": 1}`, stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

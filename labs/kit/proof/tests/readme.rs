@@ -53,7 +53,9 @@ fn recipes() -> BTreeSet<String> {
 /// Every Markdown file that a person is meant to read.
 fn texts() -> Vec<PathBuf> {
     let root = Paths::find().unwrap().root;
-    let mut found = vec![root.join("README.md")];
+    let mut found = ["README.md", ".github/CONTRIBUTING.md"]
+        .map(|file| root.join(file))
+        .to_vec();
     for folder in ["labs", "slides", "compose"] {
         found.extend(
             course::holes::files(&root.join(folder))

@@ -1,0 +1,39 @@
+//! @TITLE@. One program; its first argument is its role.
+
+mod consumer;
+mod producer;
+mod queue;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use common::{logging, role};
+
+#[derive(Parser)]
+#[command(about = "@TITLE@")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Publishes greetings, and ends when each is confirmed
+    Producer(producer::Settings),
+    /// Records the greetings
+    Consumer,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    role::exit_code(match Arguments::parse().role {
+        Role::Producer(settings) => {
+            logging::init("producer");
+            producer::run(&settings).await
+        }
+        Role::Consumer => {
+            logging::init("consumer");
+            consumer::run().await
+        }
+    })
+}

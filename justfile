@@ -160,7 +160,7 @@ test *NAME:
 [group('for maintainers')]
 [no-exit-message]
 new-chapter NAME:
-    exec labs/kit/tests/new_chapter/make "$@"
+    exec labs/kit/proof/tests/new_chapter/make "$@"
 
 # Measures: bench loop, acks, calls or relay
 [group('for maintainers')]

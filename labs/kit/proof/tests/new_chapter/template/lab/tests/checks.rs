@@ -1,7 +1,7 @@
 //! What this chapter's services must be able to take.
 
 use anyhow::Context;
-use check;
+use check::check;
 use check::{Checks, Lab, Outcome, Seen, Topic, fail};
 use lapin::BasicProperties;
 

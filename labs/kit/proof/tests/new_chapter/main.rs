@@ -9,7 +9,7 @@ use std::process::Command;
 use course::paths::Paths;
 
 /// What `just new-chapter` runs.
-const MAKE: &str = "labs/kit/tests/new_chapter/make";
+const MAKE: &str = "labs/kit/proof/tests/new_chapter/make";
 
 /// No chapter has this number.
 const NAME: &str = "90-trial";

@@ -8,7 +8,7 @@ use actix_web::http::Method;
 use check::Exit;
 use check::check;
 use check::wiretap::Answer;
-use check::{Checks, Failure, Lab, Outcome, Seen, fail};
+use check::{Checks, Failure, Lab, Outcome, Seen, expect, fail};
 use flixtube::{FlixTube, History, complaints, watch};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -49,12 +49,12 @@ async fn recorded(lab: Lab) -> Outcome {
         flixtube.history.told(&json!({ "videoPath": path })).await?;
     }
     let paths = flixtube.history.paths().await?;
-    fail(
-        format!("the film, then {path} two times: told two times without viewId"),
-        format!("{paths:?}"),
-    )
-    .because("an older service sends no viewId, and its views count too")
-    .unless(paths == [common::video::PATH, &path, &path])
+    expect(paths == [common::video::PATH, &path, &path])
+        .or(
+            format!("the film, then {path} two times: told two times without viewId"),
+            format!("{paths:?}"),
+        )
+        .because("an older service sends no viewId, and its views count too")
 }
 
 async fn bad_input(lab: Lab) -> Outcome {
@@ -103,16 +103,16 @@ async fn bad_input(lab: Lab) -> Outcome {
     ] {
         let expected = format!("4xx for {method} {path} with {what}");
         let answer = history.service.send(method, path, kind, body).await?;
-        fail(expected, answer.summary())
-            .because("a caller must learn that it is the request that is wrong")
-            .unless((400..500).contains(&answer.status))?;
+        expect((400..500).contains(&answer.status))
+            .or(expected, answer.summary())
+            .because("a caller must learn that it is the request that is wrong")?;
     }
 
     history.told(&good("./after.mp4")).await?;
     let paths = history.paths().await?;
-    fail("the two good views in the history", format!("{paths:?}"))
+    expect(paths == ["./before.mp4", "./after.mp4"])
+        .or("the two good views in the history", format!("{paths:?}"))
         .because("what was refused must leave no trace")
-        .unless(paths == ["./before.mp4", "./after.mp4"])
 }
 
 async fn hundred_viewers(lab: Lab) -> Outcome {
@@ -140,23 +140,23 @@ async fn killed_after_200(lab: Lab) -> Outcome {
     let locked = history.service.lock_database()?;
     let answer = history.service.post("/viewed", &view).await?;
     drop(locked);
-    fail(
-        "an error while the database is locked: nothing can be committed",
-        format!("{} while it was locked", answer.summary()),
-    )
-    .because(why)
-    .unless(answer.status >= 500)?;
+    expect(answer.status >= 500)
+        .or(
+            "an error while the database is locked: nothing can be committed",
+            format!("{} while it was locked", answer.summary()),
+        )
+        .because(why)?;
 
     history.told(&view).await?;
     history.service.kill().await?;
     history.service.start().await?;
     let paths = history.paths().await?;
-    fail(
-        format!("{path} in the history after kill -9 and restart"),
-        format!("{paths:?}"),
-    )
-    .because(why)
-    .unless(paths.contains(&path))
+    expect(paths.contains(&path))
+        .or(
+            format!("{path} in the history after kill -9 and restart"),
+            format!("{paths:?}"),
+        )
+        .because(why)
 }
 
 async fn history_down(lab: Lab) -> Outcome {
@@ -182,18 +182,18 @@ async fn history_down(lab: Lab) -> Outcome {
     video.stop().await?;
     for view in &views {
         let lines = complaints(&video, view);
-        fail(
-            format!("one line of level error for view {view}"),
-            format!("{} lines of level error: {}", lines.len(), lines[0]),
-        )
-        .because("who reads the log counts lost views, not tries")
-        .unless(lines.len() == 1)?;
-        fail(
-            format!("the URL {} in the log's line", history.url("")),
-            &lines[0],
-        )
-        .because("whoever reads the log must see where it fails")
-        .unless(lines[0].contains(&history.url("")))?;
+        expect(lines.len() == 1)
+            .or(
+                format!("one line of level error for view {view}"),
+                format!("{} lines of level error: {}", lines.len(), lines[0]),
+            )
+            .because("who reads the log counts lost views, not tries")?;
+        expect(lines[0].contains(&history.url("")))
+            .or(
+                format!("the URL {} in the log's line", history.url("")),
+                &lines[0],
+            )
+            .because("whoever reads the log must see where it fails")?;
     }
     Ok(())
 }
@@ -220,15 +220,15 @@ async fn stopped(lab: Lab) -> Outcome {
         .iter()
         .filter(|call| call.given_up.is_some())
         .count();
-    fail(
-        "every call in hand has its answer before the service ends",
-        format!("{} of 5 calls cut off at SIGTERM", cut.max(given_up)),
-    )
-    .because("a service is stopped at every release; a view cut off then may be lost")
-    .unless(cut + given_up == 0)?;
-    fail("exit code 0 after SIGTERM", exit)
+    expect(cut + given_up == 0)
+        .or(
+            "every call in hand has its answer before the service ends",
+            format!("{} of 5 calls cut off at SIGTERM", cut.max(given_up)),
+        )
+        .because("a service is stopped at every release; a view cut off then may be lost")?;
+    expect(exit == Exit::Code(0))
+        .or("exit code 0 after SIGTERM", exit)
         .because("anything else tells whoever stopped it that it crashed")
-        .unless(exit == Exit::Code(0))
 }
 
 async fn history_frozen(lab: Lab) -> Outcome {
@@ -284,12 +284,12 @@ async fn history_500(lab: Lab) -> Outcome {
     // Never shorter than the pause; how much longer is up to the machine.
     for (pair, pause) in calls.windows(2).zip([0.09, 0.18]) {
         let gap = pair[1].at - pair[0].at;
-        fail(
-            "a pause of 100 ms before the second call, of 200 ms before the third",
-            format!("a pause of {:.0} ms", gap * 1e3),
-        )
-        .because("a service that is in trouble needs room to get out of it")
-        .unless(gap > pause)?;
+        expect(gap > pause)
+            .or(
+                "a pause of 100 ms before the second call, of 200 ms before the third",
+                format!("a pause of {:.0} ms", gap * 1e3),
+            )
+            .because("a service that is in trouble needs room to get out of it")?;
     }
     once(&flixtube, &view).await
 }
@@ -310,12 +310,12 @@ async fn history_400(lab: Lab) -> Outcome {
     )
     .await?;
     flixtube.video.stop().await?;
-    fail(
-        "one call, answered with 400",
-        format!("called {} times", flixtube.calls().len()),
-    )
-    .because("400 says that the request is wrong; the same one is wrong the next time too")
-    .unless(flixtube.calls().len() == 1)
+    expect(flixtube.calls().len() == 1)
+        .or(
+            "one call, answered with 400",
+            format!("called {} times", flixtube.calls().len()),
+        )
+        .because("400 says that the request is wrong; the same one is wrong the next time too")
 }
 
 async fn response_lost(lab: Lab) -> Outcome {
@@ -347,27 +347,27 @@ async fn once(flixtube: &FlixTube, view: &str) -> Outcome {
         })
         .await?;
     for call in flixtube.calls() {
-        fail(
-            format!("each call tells of view {view}"),
-            format!("a call under another id: {}", call.view),
-        )
-        .because("under a new id the history takes the same view for another one")
-        .unless(call.view == view)?;
+        expect(call.view == view)
+            .or(
+                format!("each call tells of view {view}"),
+                format!("a call under another id: {}", call.view),
+            )
+            .because("under a new id the history takes the same view for another one")?;
     }
     let list = flixtube.history.list().await?;
-    fail(
-        "recorded once, however often it was told",
-        format!("recorded {} times", list.len()),
-    )
-    .because("the first call may have been recorded although its answer was lost")
-    .hole(2)
-    .unless(list.len() == 1)?;
+    expect(list.len() == 1)
+        .or(
+            "recorded once, however often it was told",
+            format!("recorded {} times", list.len()),
+        )
+        .hole(2)
+        .because("the first call may have been recorded although its answer was lost")?;
     flixtube.recorded(&[view.to_owned()]).await?;
     let lines = complaints(&flixtube.video, view);
-    fail(
-        "no complaint in the log: the view is recorded",
-        lines.join("\n"),
-    )
-    .because("false alarms make people stop reading the log")
-    .unless(lines.is_empty())
+    expect(lines.is_empty())
+        .or(
+            "no complaint in the log: the view is recorded",
+            lines.join("\n"),
+        )
+        .because("false alarms make people stop reading the log")
 }

@@ -8,7 +8,7 @@ mod producer;
 use anyhow::Context;
 use check::check;
 use check::wiretap::Method;
-use check::{Checks, Lab, Outcome, Seen, Topic, fail};
+use check::{Checks, Lab, Outcome, Seen, Topic, expect};
 use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -62,24 +62,24 @@ async fn recorded(lab: Lab) -> Outcome {
 
     let said = lab.journal().methods("history", Method::ConnectionStartOk);
     let name = said.first().map(|frame| &frame.args["connection_name"]);
-    fail(
-        "history's connection is called `history`",
-        format!("{name:?}"),
-    )
-    .because("the broker's list of connections otherwise shows ports only")
-    .hole(1)
-    .unless(name.is_some_and(|name| name == "history"))?;
+    expect(name.is_some_and(|name| name == "history"))
+        .or(
+            "history's connection is called `history`",
+            format!("{name:?}"),
+        )
+        .hole(1)
+        .because("the broker's list of connections otherwise shows ports only")?;
     let published = lab
         .journal()
         .methods("video-streaming", Method::BasicPublish);
     for message in published.iter().filter_map(|frame| frame.message.as_ref()) {
         let kind = message.content_type.as_deref();
-        fail(
-            "each message says that it is JSON and is persistent (delivery_mode 2)",
-            format!("content_type {kind:?}, persistent: {}", message.persistent),
-        )
-        .because("who reads it must know what it is, and a restart must not lose it")
-        .unless(kind == Some("application/json") && message.persistent)?;
+        expect(kind == Some("application/json") && message.persistent)
+            .or(
+                "each message says that it is JSON and is persistent (delivery_mode 2)",
+                format!("content_type {kind:?}, persistent: {}", message.persistent),
+            )
+            .because("who reads it must know what it is, and a restart must not lose it")?;
     }
     Ok(())
 }
@@ -110,9 +110,9 @@ async fn other_clients(lab: Lab) -> Outcome {
         "durable: {}, auto_delete: {}, exclusive: {}, arguments: {}",
         queue.durable, queue.auto_delete, queue.exclusive, queue.arguments
     );
-    fail("queue `viewed` is durable and nothing else", described)
-        .because("who declares it otherwise gets 406 PRECONDITION_FAILED and a closed channel")
-        .unless(queue.durable && !queue.auto_delete && !queue.exclusive && bare)?;
+    expect(queue.durable && !queue.auto_delete && !queue.exclusive && bare)
+        .or("queue `viewed` is durable and nothing else", described)
+        .because("who declares it otherwise gets 406 PRECONDITION_FAILED and a closed channel")?;
 
     // As the Node.js forerunner does it: declare, and publish without any property.
     let channel = lab.connect().await?.create_channel().await;

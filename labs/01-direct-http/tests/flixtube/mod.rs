@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::wiretap::{ConnectionEvent, Event, HttpLine, HttpRelay, Loss, Side};
-use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, fail};
+use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
 use serde_json::Value;
 
 /// The role whose calls the relay journals.
@@ -266,12 +266,12 @@ impl History {
     /// Tells of a view as a client of our own would.
     pub async fn told(&self, body: &Value) -> Outcome {
         let answer = self.service.post("/viewed", body).await?;
-        fail(
-            format!("200 OK for POST /viewed with {body}"),
-            answer.summary(),
-        )
-        .because("it is a view as good as any; an older service sends no viewId")
-        .hole(2)
-        .unless(answer.ok())
+        expect(answer.ok())
+            .or(
+                format!("200 OK for POST /viewed with {body}"),
+                answer.summary(),
+            )
+            .hole(2)
+            .because("it is a view as good as any; an older service sends no viewId")
     }
 }

@@ -1,7 +1,7 @@
 //! What both sides must be able to take of the broker.
 
 use check::wiretap::ConnectionEvent;
-use check::{Lab, Outcome, PATIENCE, Seen, SilentBroker, fail};
+use check::{Lab, Outcome, PATIENCE, Seen, SilentBroker, expect};
 
 use super::flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, watch, watch_all};
 
@@ -27,18 +27,18 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     )
     .await?;
     let early = streaming.get("/video").await?;
-    fail("GET /video without a broker answers 503", early.summary())
-        .because("a success promises that the view will be recorded")
-        .unless(early.status == 503)?;
+    expect(early.status == 503)
+        .or("GET /video without a broker answers 503", early.summary())
+        .because("a success promises that the view will be recorded")?;
     let tries = lab
         .journal()
         .connection_count("history", &ConnectionEvent::TurnedAway);
-    fail(
-        "a few tries in that time, with longer and longer pauses",
-        format!("{tries} tries"),
-    )
-    .because("a broker that starts has other things to do than to turn away a storm")
-    .unless(tries < 40)?;
+    expect(tries < 40)
+        .or(
+            "a few tries in that time, with longer and longer pauses",
+            format!("{tries} tries"),
+        )
+        .because("a broker that starts has other things to do than to turn away a storm")?;
     for service in [&history, &streaming] {
         service.tap().restore();
     }

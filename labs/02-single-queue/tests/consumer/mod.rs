@@ -3,7 +3,7 @@
 use anyhow::Context;
 use check::Exit;
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, Seen, fail, fate};
+use check::{Lab, Outcome, Seen, expect, fail, fate};
 use lapin::BasicProperties;
 use serde_json::json;
 
@@ -15,23 +15,23 @@ pub async fn consumer_down(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
     let ids = watch_all(&streaming, 10).await?;
     let depth = lab.queue(VIEWED).await?.map_or(0, |queue| queue.ready);
-    fail(
-        "10 messages wait in queue `viewed`",
-        format!("{depth} wait"),
-    )
-    .because("10 viewers have their 200: the broker must have confirmed each view by then")
-    .hole(4)
-    .unless(depth == 10)?;
+    expect(depth == 10)
+        .or(
+            "10 messages wait in queue `viewed`",
+            format!("{depth} wait"),
+        )
+        .hole(4)
+        .because("10 viewers have their 200: the broker must have confirmed each view by then")?;
 
     let history = lab.start("history").await?;
     let expected = "all 10 views recorded once history is up";
     let seen = all_recorded(&lab, &history, expected, &ids).await?;
-    fail(
-        "the views in the order in which they were watched",
-        "another order",
-    )
-    .because("one queue and one consumer that takes one at a time keep the order")
-    .unless(seen == ids)?;
+    expect(seen == ids)
+        .or(
+            "the views in the order in which they were watched",
+            "another order",
+        )
+        .because("one queue and one consumer that takes one at a time keep the order")?;
     lab.eventually(
         "queue `viewed` is empty again",
         "a message that is never acked comes again with the next connection",
@@ -89,10 +89,10 @@ pub async fn ack_after_record(lab: Lab) -> Outcome {
                 .frames(|f| f.service == "history" && f.from == Side::Client);
             let acked = frames.iter().any(|frame| frame.method == Method::BasicAck);
             let told = fate(lab.journal(), &id).observed;
-            fail("no ack while the view cannot be recorded", told)
-                .because("an ack tells the broker to forget: the work must be done by then")
+            expect(!acked)
+                .or("no ack while the view cannot be recorded", told)
                 .hole(6)
-                .unless(!acked)?;
+                .because("an ack tells the broker to forget: the work must be done by then")?;
             let gone = frames.iter().any(|frame| gave_up.contains(&frame.method))
                 || lab.journal().disconnected("history");
             Ok(Seen::when(gone, || "neither".to_owned()).hole(6))
@@ -122,14 +122,16 @@ pub async fn prefetch(lab: Lab) -> Outcome {
     delivered(&lab, "history", 1).await?;
 
     let limit = lab.journal().prefetch("history");
-    fail(
-        "basic.qos with a prefetch from 1 to 100, before basic.consume",
-        limit.map_or("no basic.qos before it".to_owned(), |n| {
-            format!("a prefetch of {n}")
-        }),
-    )
-    .because("without it the broker hands over the whole queue, and a second worker gets none")
-    .unless(limit.is_some_and(|limit| (1..=100).contains(&limit)))?;
+    expect(limit.is_some_and(|limit| (1..=100).contains(&limit)))
+        .or(
+            "basic.qos with a prefetch from 1 to 100, before basic.consume",
+            limit.map_or("no basic.qos before it".to_owned(), |n| {
+                format!("a prefetch of {n}")
+            }),
+        )
+        .because(
+            "without it the broker hands over the whole queue, and a second worker gets none",
+        )?;
     Ok(())
 }
 
@@ -177,17 +179,17 @@ pub async fn broken_message(lab: Lab) -> Outcome {
     .await?;
 
     let seen = views(&history).await?;
-    fail("only the good view is recorded", format!("{seen:?}"))
-        .because("what cannot be read cannot be recorded")
-        .unless(seen == [good])?;
+    expect(seen == [good])
+        .or("only the good view is recorded", format!("{seen:?}"))
+        .because("what cannot be read cannot be recorded")?;
     for id in &ids {
         rejected(&lab, id).await?;
-        fail(
-            format!("the log of history names {id}"),
-            "not a word about it",
-        )
-        .because("a message that is thrown away in silence is never missed until too late")
-        .unless(history.output().contains(id.as_str()))?;
+        expect(history.output().contains(id.as_str()))
+            .or(
+                format!("the log of history names {id}"),
+                "not a word about it",
+            )
+            .because("a message that is thrown away in silence is never missed until too late")?;
     }
     Ok(())
 }
@@ -236,9 +238,9 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     drop(locked);
 
     let exit = history.ended().await?;
-    fail("exit code 0", exit.to_string())
-        .because("whoever stopped it takes anything else for a crash")
-        .unless(exit == Exit::Code(0))?;
+    expect(exit == Exit::Code(0))
+        .or("exit code 0", exit.to_string())
+        .because("whoever stopped it takes anything else for a crash")?;
     let why = "what a process has sent before it ended still arrives";
     lab.eventually("its connection ends with it", why, async || {
         let gone = lab.journal().disconnected("history");
@@ -246,12 +248,12 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     })
     .await?;
     let told = fate(lab.journal(), &ids[0]).observed;
-    fail(
-        "the message in hand is recorded and acked before history ends",
-        told,
-    )
-    .because("work that is half done at each deployment is done twice")
-    .unless(lab.journal().acked("history", &ids[0]))?;
+    expect(lab.journal().acked("history", &ids[0]))
+        .or(
+            "the message in hand is recorded and acked before history ends",
+            told,
+        )
+        .because("work that is half done at each deployment is done twice")?;
     history.start().await?;
     let expected = "the other messages are recorded after the next start";
     all_recorded(&lab, &history, expected, &ids).await?;
@@ -260,7 +262,7 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     waiting.tap().refuse();
     waiting.start().await?;
     let exit = waiting.stop().await?;
-    fail("exit code 0 without a broker, too", exit.to_string())
+    expect(exit == Exit::Code(0))
+        .or("exit code 0 without a broker, too", exit.to_string())
         .because("who waits for the broker must hear SIGTERM while it waits")
-        .unless(exit == Exit::Code(0))
 }

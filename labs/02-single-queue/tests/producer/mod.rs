@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use awc::http;
 use check::wiretap::{ConfirmRelay, Frame, Method, Side};
-use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, fail, fate};
+use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, expect, fate};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use rand::RngExt;
@@ -70,11 +70,11 @@ pub async fn queue_gone(lab: Lab) -> Outcome {
         ),
         false => answer.summary(),
     };
-    fail("no 200 for a view that no queue takes", observed)
+    expect(!answer.ok() || kept)
+        .or("no 200 for a view that no queue takes", observed)
         .because(
             "a message without a queue is confirmed too; with `mandatory` it is sent back first",
-        )
-        .unless(!answer.ok() || kept)?;
+        )?;
     publishes_again(&lab, &streaming).await
 }
 
@@ -146,12 +146,9 @@ pub async fn returned(lab: Lab) -> Outcome {
         let mut promised = promised.filter_map(|answer| answer.view_id.as_deref());
         let wrong = promised.find(|id| returned.contains(id));
         let told = wrong.map(|id| fate(lab.journal(), id).observed);
-        fail(
-            "20 viewers at once, the view of one is returned (basic.return): no 200 for that one",
-            format!("200, and {}", told.unwrap_or_default()),
-        )
-        .because("lapin puts a returned message into whichever confirm of its channel comes next")
-        .unless(wrong.is_none())?;
+        expect(wrong.is_none())
+.or("20 viewers at once, the view of one is returned (basic.return): no 200 for that one", format!("200, and {}", told.unwrap_or_default()))
+.because("lapin puts a returned message into whichever confirm of its channel comes next")?;
     }
     Ok(())
 }
@@ -213,25 +210,25 @@ pub async fn bad_request(lab: Lab) -> Outcome {
             .send(http::Method::POST, path, "application/json", body)
             .await?;
         let shown: String = body.chars().take(20).collect();
-        fail(
-            format!("POST {path} with `{shown}` answers 4xx"),
-            answer.summary(),
-        )
-        .because("the caller made the mistake, and has to hear of it")
-        .unless((400..500).contains(&answer.status))?;
+        expect((400..500).contains(&answer.status))
+            .or(
+                format!("POST {path} with `{shown}` answers 4xx"),
+                answer.summary(),
+            )
+            .because("the caller made the mistake, and has to hear of it")?;
     }
     let good = users.post("/users/save", &json!({ "name": "Ada" })).await?;
-    fail("a good request after them answers 200", told(&users, &good))
-        .because("nobody's bad request may harm the next caller")
-        .unless(good.ok())?;
+    expect(good.ok())
+        .or("a good request after them answers 200", told(&users, &good))
+        .because("nobody's bad request may harm the next caller")?;
     let published = lab
         .journal()
         .methods("user-management", Method::BasicPublish)
         .len();
-    fail(
-        "1 message published, for the good one",
-        format!("{published} published"),
-    )
-    .because("consumers should not have to sort out what the producer let in")
-    .unless(published == 1)
+    expect(published == 1)
+        .or(
+            "1 message published, for the good one",
+            format!("{published} published"),
+        )
+        .because("consumers should not have to sort out what the producer let in")
 }

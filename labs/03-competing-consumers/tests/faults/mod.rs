@@ -2,7 +2,7 @@
 
 use check::Exit;
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, Service, fail, fate, short};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, expect, fate, short};
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::types::AMQPValue;
@@ -26,9 +26,9 @@ pub async fn effect_before_ack(lab: Lab) -> Outcome {
         async || {
             let acks = lab.journal().methods("ada", Method::BasicAck);
             let told = fate(lab.journal(), &ids[0]).observed;
-            fail("no ack while the row cannot be committed", told)
-                .because("an ack tells the broker to forget: the work must be done by then")
-                .unless(acks.is_empty())?;
+            expect(acks.is_empty())
+                .or("no ack while the row cannot be committed", told)
+                .because("an ack tells the broker to forget: the work must be done by then")?;
             let gone = lab.journal().disconnected("ada")
                 || !lab.journal().methods("ada", Method::BasicNack).is_empty();
             Ok(Seen::when(gone, || "it keeps it".to_owned()))
@@ -52,17 +52,17 @@ pub async fn killed_worker(lab: Lab) -> Outcome {
     let expected = "3 jobs that ada had in hand are done after she was killed";
     let rows = all_done(&lab, &grace, expected, &ids).await?;
     let by_grace = share(&rows, "grace");
-    fail("all 3 by grace", format!("{by_grace} by her"))
-        .because("a row of ada's would be the trace of a job that she never finished")
-        .unless(by_grace == 3)?;
+    expect(by_grace == 3)
+        .or("all 3 by grace", format!("{by_grace} by her"))
+        .because("a row of ada's would be the trace of a job that she never finished")?;
     for id in &ids {
         let marked = lab
             .journal()
             .delivery("grace", id)
             .is_some_and(|frame| frame.flag("redelivered"));
-        fail("each is marked redelivered (basic.deliver)", "one is not")
-            .because("it says: somebody had this before, and may have done a part of it")
-            .unless(marked)?;
+        expect(marked)
+            .or("each is marked redelivered (basic.deliver)", "one is not")
+            .because("it says: somebody had this before, and may have done a part of it")?;
     }
     Ok(())
 }
@@ -95,19 +95,19 @@ pub async fn link_cut(lab: Lab) -> Outcome {
                 )
             };
             let expected = "one ack more, for what is done already";
-            fail(expected, told())
-                .because(why)
-                .unless(settled || times < 6)?;
+            expect(settled || times < 6)
+                .or(expected, told())
+                .because(why)?;
             Ok(Seen::when(ada.tap().sprung() && times > 1 && settled, told))
         },
     )
     .await?;
     let rows = done(&ada)?;
-    fail("2 jobs, 2 rows", format!("{} rows", rows.len()))
+    expect(rows.len() == 2)
+        .or("2 jobs, 2 rows", format!("{} rows", rows.len()))
         .because(
             "delivered at least once: the second time must make no difference, by the job's id",
-        )
-        .unless(rows.len() == 2)?;
+        )?;
     let expected = "2 jobs, 2 rows under the jobs' ids";
     all_done(&lab, &ada, expected, &ids).await?;
     Ok(())
@@ -129,9 +129,9 @@ pub async fn given_up(lab: Lab) -> Outcome {
     let why = "a job that fails for ever must not keep the workers busy for ever";
     lab.eventually(expected, why, async || {
         let most = tries(&bad[0]).max(tries("no-text"));
-        fail(expected, format!("{most} tries of one, and going on"))
-            .because(why)
-            .unless(most <= 10)?;
+        expect(most <= 10)
+            .or(expected, format!("{most} tries of one, and going on"))
+            .because(why)?;
         let dead = lab.queue(DEAD).await?.map_or(0, |queue| queue.ready);
         Ok(Seen::when(dead == 2, || {
             let told = fate(lab.journal(), &bad[0]).observed;
@@ -145,22 +145,24 @@ pub async fn given_up(lab: Lab) -> Outcome {
     for (id, reason) in [(bad[0].as_str(), "a ! in it"), ("no-text", "not text")] {
         let told: Vec<String> = dead.iter().map(told).collect();
         let found = |told: &String| told.starts_with(&short(id)) && told.contains(reason);
-        fail(
-            format!(
-                "job {} in `{DEAD}` under its own id, with a header `reason`: `…{reason}…`",
-                short(id)
-            ),
-            told.join(" and "),
-        )
-        .because("whoever finds it in the morning has to see what it is and why it is there")
-        .unless(told.iter().any(found))?;
+        expect(told.iter().any(found))
+            .or(
+                format!(
+                    "job {} in `{DEAD}` under its own id, with a header `reason`: `…{reason}…`",
+                    short(id)
+                ),
+                told.join(" and "),
+            )
+            .because("whoever finds it in the morning has to see what it is and why it is there")?;
     }
-    fail(
-        "grace tries a failing job more than once before she gives it up",
-        "once; ada had it before, but was killed before it failed",
-    )
-    .because("much of what fails now works a moment later; `redelivered` counts no failed tries")
-    .unless(tries(&bad[0]) > 1)
+    expect(tries(&bad[0]) > 1)
+        .or(
+            "grace tries a failing job more than once before she gives it up",
+            "once; ada had it before, but was killed before it failed",
+        )
+        .because(
+            "much of what fails now works a moment later; `redelivered` counts no failed tries",
+        )
 }
 
 /// A dead job's id and the reason in its headers.
@@ -193,13 +195,13 @@ pub async fn parked_in_time(lab: Lab) -> Outcome {
         let dead = lab.queue(DEAD).await?.map_or(0, |queue| queue.ready);
         let there = dead > 0 && ada.tap().sprung();
         let tries = lab.journal().deliveries("ada", &bad[0]);
-        fail(expected, "it is in no queue any more, and no worker has it")
-            .because(why)
-            .unless(queue > 0 || dead > 0 || !lab.journal().acked("ada", &bad[0]))?;
+        expect(queue > 0 || dead > 0 || !lab.journal().acked("ada", &bad[0]))
+            .or(expected, "it is in no queue any more, and no worker has it")
+            .because(why)?;
         let told = format!("{tries} tries; {dead} in `{DEAD}`, {queue} in `{MESSAGES}`");
-        fail(expected, &told)
-            .because("it goes round for ever")
-            .unless(tries <= 20)?;
+        expect(tries <= 20)
+            .or(expected, &told)
+            .because("it goes round for ever")?;
         Ok(Seen::when(there, || told))
     })
     .await
@@ -250,21 +252,21 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     ada.says("job second is in hand").await?;
     exits_in_order(&ada).await?;
     let rows = done(&ada)?;
-    fail(
-        "the job in hand is done, the two behind it are left to others: ada does 2 of 4",
-        format!("ada did {} of 4", share(&rows, "ada")),
-    )
-    .because("each deployment stops all workers: a job half done is work thrown away")
-    .unless(share(&rows, "ada") == 2)?;
+    expect(share(&rows, "ada") == 2)
+        .or(
+            "the job in hand is done, the two behind it are left to others: ada does 2 of 4",
+            format!("ada did {} of 4", share(&rows, "ada")),
+        )
+        .because("each deployment stops all workers: a job half done is work thrown away")?;
     // What a process has sent before it ended still arrives.
     acked(&lab, "ada", "second").await?;
     let ids = ["first", "second", "third", "fourth"].map(str::to_owned);
     let grace = hired(&lab, "grace", 5, 1).await?;
     let rows = all_done(&lab, &grace, "the other two are done by grace", &ids).await;
     let rows = at_hole(&lab, 6, rows)?;
-    fail("2 by grace", format!("{}", share(&rows, "grace")))
-        .because("what ada gave back unbegun is as good as new")
-        .unless(share(&rows, "grace") == 2)?;
+    expect(share(&rows, "grace") == 2)
+        .or("2 by grace", format!("{}", share(&rows, "grace")))
+        .because("what ada gave back unbegun is as good as new")?;
     let endless = lab.instance("endless", &["producer"]).await?;
     endless.launch().await?;
     endless.says("confirmed").await?;
@@ -278,7 +280,7 @@ pub async fn sigterm(lab: Lab) -> Outcome {
 
 async fn exits_in_order(worker: &Service) -> Outcome {
     let exit = worker.stop().await?;
-    fail(format!("{} ends with exit code 0", worker.name()), exit)
+    expect(exit == Exit::Code(0))
+        .or(format!("{} ends with exit code 0", worker.name()), exit)
         .because("whoever stopped it takes anything else for a crash")
-        .unless(exit == Exit::Code(0))
 }

@@ -1,7 +1,7 @@
 //! Jobs and workers, as the checks use them.
 
 use check::wiretap::Method;
-use check::{Lab, Outcome, Row, Seen, Service, Stop, fail, fate};
+use check::{Lab, Outcome, Row, Seen, Service, Stop, expect, fate};
 use lapin::BasicProperties;
 
 /// The queue that all workers share.
@@ -33,12 +33,12 @@ pub async fn send(lab: &Lab, name: &str, count: usize, text: &str) -> Outcome<Ve
     let producer = lab.instance(name, &arguments).await?;
     ends_well(&producer).await?;
     let ids = published(lab, name);
-    fail(
-        format!("{name} publishes {count} jobs"),
-        format!("{} published", ids.len()),
-    )
-    .because("what is not sent cannot be done")
-    .unless(ids.len() == count)?;
+    expect(ids.len() == count)
+        .or(
+            format!("{name} publishes {count} jobs"),
+            format!("{} published", ids.len()),
+        )
+        .because("what is not sent cannot be done")?;
     Ok(ids)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::{ConfirmRelay, Frame, Method, Side};
-use check::{Lab, Outcome, Seen, Service, fail, fate};
+use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
 use lapin::Channel;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -15,35 +15,39 @@ use super::jobs::{MESSAGES, ends_well, send};
 pub async fn sent(lab: Lab) -> Outcome {
     let ids = send(&lab, "producer", 20, "..").await?;
     let unlike: BTreeSet<_> = ids.iter().filter(|id| *id != "?").collect();
-    fail(
-        "20 jobs with 20 different message_ids",
-        format!("{} different ones", unlike.len()),
-    )
-    .because("by its id a worker knows a job that it has done already")
-    .unless(unlike.len() == 20)?;
+    expect(unlike.len() == 20)
+        .or(
+            "20 jobs with 20 different message_ids",
+            format!("{} different ones", unlike.len()),
+        )
+        .because("by its id a worker knows a job that it has done already")?;
     let queue = lab.queue(MESSAGES).await?;
-    fail(
+    expect(
+        queue
+            .as_ref()
+            .is_some_and(|queue| queue.durable && !queue.exclusive),
+    )
+    .or(
         "a durable queue `messages`, also when the producer is gone",
         queue.as_ref().map_or("no such queue".to_owned(), |queue| {
             format!("durable: {}, exclusive: {}", queue.durable, queue.exclusive)
         }),
     )
-    .because("it keeps the jobs while nobody is connected, and while the broker starts again")
-    .unless(queue.is_some_and(|queue| queue.durable && !queue.exclusive))?;
+    .because("it keeps the jobs while nobody is connected, and while the broker starts again")?;
     let waiting = lab.take(MESSAGES).await?;
     let good = waiting.iter().filter(|message| {
         *message.properties.delivery_mode() == Some(2) && message.data.ends_with(b"..")
     });
     let good = good.count();
-    fail(
-        "20 persistent jobs wait in queue `messages` once the producer has ended",
-        format!(
-            "{} wait, {good} of them persistent, with their text",
-            waiting.len()
-        ),
-    )
-    .because("a producer that ends with exit code 0 has the broker's word for each job")
-    .unless(good == 20)?;
+    expect(good == 20)
+        .or(
+            "20 persistent jobs wait in queue `messages` once the producer has ended",
+            format!(
+                "{} wait, {good} of them persistent, with their text",
+                waiting.len()
+            ),
+        )
+        .because("a producer that ends with exit code 0 has the broker's word for each job")?;
 
     let slow = ["producer", "--rate", "20", "--count", "5"];
     let slow = lab.instance("slow", &slow).await?;
@@ -85,9 +89,9 @@ pub async fn burst(lab: Lab) -> Outcome {
     .await?;
     relay.release_acks();
     let exit = producer.finished().await?;
-    fail("exit code 0", exit.to_string())
+    expect(exit == Exit::Code(0))
+        .or("exit code 0", exit.to_string())
         .because("the broker has confirmed each job")
-        .unless(exit == Exit::Code(0))
 }
 
 pub async fn producer_cut(lab: Lab) -> Outcome {
@@ -107,18 +111,20 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
         Some(id.to_string())
     });
     let arrived: BTreeSet<_> = arrived.collect();
-    fail(
-        "33 jobs in queue `messages`, now that both producers have ended with exit code 0",
-        format!("{} jobs", arrived.len()),
-    )
-    .because("what was sent may be lost on its way: only the broker's confirm says that it has it")
-    .unless(arrived.len() >= 33)?;
-    fail(
-        "33 different ids in the queue, some of them twice",
-        format!("{} different ids", arrived.len()),
-    )
-    .because("a job that is sent again under a new id is done twice")
-    .unless(arrived.len() == 33)
+    expect(arrived.len() >= 33)
+        .or(
+            "33 jobs in queue `messages`, now that both producers have ended with exit code 0",
+            format!("{} jobs", arrived.len()),
+        )
+        .because(
+            "what was sent may be lost on its way: only the broker's confirm says that it has it",
+        )?;
+    expect(arrived.len() == 33)
+        .or(
+            "33 different ids in the queue, some of them twice",
+            format!("{} different ids", arrived.len()),
+        )
+        .because("a job that is sent again under a new id is done twice")
 }
 
 /// As many jobs as a burst has in flight at once.
@@ -152,15 +158,17 @@ pub async fn returned(lab: Lab) -> Outcome {
             .filter_map(Frame::message_id)
             .find(|id| !there(id));
         let told = lost.map(|id| fate(lab.journal(), id).observed);
-        fail(
-            format!("a job of {WINDOW} in flight is returned (basic.return), and sent again"),
-            format!(
-                "{name} ended with {exit}; the job: {}",
-                told.unwrap_or_default()
-            ),
-        )
-        .because("lapin puts a returned message into another job's confirm: its id names the job")
-        .unless(lost.is_none() && exit == Exit::Code(0))?;
+        expect(lost.is_none() && exit == Exit::Code(0))
+            .or(
+                format!("a job of {WINDOW} in flight is returned (basic.return), and sent again"),
+                format!(
+                    "{name} ended with {exit}; the job: {}",
+                    told.unwrap_or_default()
+                ),
+            )
+            .because(
+                "lapin puts a returned message into another job's confirm: its id names the job",
+            )?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, Seen, Span, fail};
+use check::{Lab, Outcome, Seen, Span, expect, fail};
 
 use super::jobs::{
     MESSAGES, all_done, at_hole, done, hired, in_hand, job, send, share, some_done, worker,
@@ -17,23 +17,27 @@ pub async fn prefetch(lab: Lab) -> Outcome {
         worker.launch().await?;
         in_hand(&lab, name, 1).await?;
         let asked = lab.journal().prefetch(name);
-        fail(
-            format!("basic.qos with prefetch {limit}, as --prefetch says, before basic.consume"),
-            asked.map_or("no basic.qos before it".to_owned(), |n| {
-                format!("prefetch {n}")
-            }),
-        )
-        .because("it holds for the subscriptions that come after it; without it there is no limit")
-        .unless(asked == Some(limit))?;
+        expect(asked == Some(limit))
+            .or(
+                format!(
+                    "basic.qos with prefetch {limit}, as --prefetch says, before basic.consume"
+                ),
+                asked.map_or("no basic.qos before it".to_owned(), |n| {
+                    format!("prefetch {n}")
+                }),
+            )
+            .because(
+                "it holds for the subscriptions that come after it; without it there is no limit",
+            )?;
         let limit = limit as usize;
         in_hand(&lab, name, limit).await?;
         let most = lab.journal().most_unacked(name);
-        fail(
-            format!("{name} has {limit} in hand at most"),
-            format!("{most} at once"),
-        )
-        .because("what one worker holds, no other one can do")
-        .unless(most == limit)?;
+        expect(most == limit)
+            .or(
+                format!("{name} has {limit} in hand at most"),
+                format!("{most} at once"),
+            )
+            .because("what one worker holds, no other one can do")?;
         worker.kill().await?;
     }
     Ok(())
@@ -45,22 +49,17 @@ pub async fn fair_dispatch(lab: Lab) -> Outcome {
     let ids = send(&lab, "producer", 33, ".").await?;
     let rows = all_done(&lab, &fast, "all 33 jobs done", &ids).await?;
     let (by_fast, by_slow) = (share(&rows, "fast"), share(&rows, "slow"));
-    fail(
-        "a worker ten times as fast does most of 33 jobs",
-        format!("fast did {by_fast}, slow {by_slow}"),
-    )
-    .because(
-        "the broker hands jobs round in turn, whoever is busy, unless a prefetch says otherwise",
-    )
-    .unless(by_fast > 2 * by_slow && by_slow > 0)?;
+    expect(by_fast > 2 * by_slow && by_slow > 0)
+.or("a worker ten times as fast does most of 33 jobs", format!("fast did {by_fast}, slow {by_slow}"))
+.because("the broker hands jobs round in turn, whoever is busy, unless a prefetch says otherwise",)?;
     for name in ["fast", "slow"] {
         let most = lab.journal().most_unacked(name);
-        fail(
-            format!("{name} has 1 job in hand at most"),
-            format!("{most} at once"),
-        )
-        .because("a job in a busy worker's hand waits, while another worker is idle")
-        .unless(most == 1)?;
+        expect(most == 1)
+            .or(
+                format!("{name} has 1 job in hand at most"),
+                format!("{most} at once"),
+            )
+            .because("a job in a busy worker's hand waits, while another worker is idle")?;
     }
     Ok(())
 }
@@ -73,12 +72,12 @@ pub async fn shared(lab: Lab) -> Outcome {
     let rows = all_done(&lab, &ada, "60 jobs done, each once", &ids).await?;
     for name in ["ada", "grace", "edsger"] {
         let part = share(&rows, name);
-        fail(
-            "each of three equal workers does its part",
-            format!("{name} did {part} of 60"),
-        )
-        .because("one queue shares its messages among all who consume from it")
-        .unless(part >= 5)?;
+        expect(part >= 5)
+            .or(
+                "each of three equal workers does its part",
+                format!("{name} did {part} of 60"),
+            )
+            .because("one queue shares its messages among all who consume from it")?;
     }
     let why = "a job that is not acked is done once more, by somebody else";
     lab.eventually(
@@ -171,12 +170,9 @@ pub async fn batches(lab: Lab) -> Outcome {
     });
     at_hole(&lab, 3, acked.await)?;
     let acks = acks();
-    fail(
-        "with --batch 50, far fewer acks than jobs",
-        format!("{acks} acks for 200 jobs"),
-    )
-    .because("each commit and each ack costs a wait: take together what is here, then commit and ack it together")
-    .unless(acks <= 100)?;
+    expect(acks <= 100)
+.or("with --batch 50, far fewer acks than jobs", format!("{acks} acks for 200 jobs"))
+.because("each commit and each ack costs a wait: take together what is here, then commit and ack it together")?;
     // A batch is what is here, not what may come.
     ids.extend(send(&lab, "producer-2", 1, "").await?);
     let expected = "a single job is done without waiting for 49 others";
@@ -205,12 +201,12 @@ pub async fn joins_and_leaves(lab: Lab) -> Outcome {
     .await?;
     let rows = done(&first)?;
     for name in ["first", "second", "third"] {
-        fail(
-            "each worker does jobs while it is there",
-            format!("{name} did none"),
-        )
-        .because("a queue asks nobody for leave: who consumes gets its share from then on")
-        .unless(share(&rows, name) > 0)?;
+        expect(share(&rows, name) > 0)
+            .or(
+                "each worker does jobs while it is there",
+                format!("{name} did none"),
+            )
+            .because("a queue asks nobody for leave: who consumes gets its share from then on")?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use anyhow::Context;
 use check::Exit;
 use check::wiretap::{ConnectionEvent, Method};
-use check::{Lab, Outcome, Seen, Service, Stop, fail};
+use check::{Lab, Outcome, Seen, Service, Stop, expect};
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -73,13 +73,13 @@ impl Listener {
         })
         .await?;
         let exclusive = declared().iter().any(|frame| frame.flag("exclusive"));
-        fail(
-            format!("a queue `{}` that others may share", self.queue),
-            "it is declared as exclusive (queue.declare)",
-        )
-        .because("an exclusive queue is for one connection, and goes with it")
-        .hole(3)
-        .unless(!exclusive)?;
+        expect(!exclusive)
+            .or(
+                format!("a queue `{}` that others may share", self.queue),
+                "it is declared as exclusive (queue.declare)",
+            )
+            .hole(3)
+            .because("an exclusive queue is for one connection, and goes with it")?;
         lab.consumers(&self.queue, 1).await
     }
 
@@ -120,12 +120,12 @@ pub async fn ends_well(producer: &Service) -> Outcome {
 pub async fn send_keys(lab: &Lab, name: &str, keys: &[&str]) -> Outcome<Vec<Sent>> {
     let sent = send(lab, name, keys).await?;
     let told: Vec<&str> = sent.iter().map(|message| &*message.key).collect();
-    fail(
-        format!("the keys as they were given: {keys:?}"),
-        format!("{told:?}"),
-    )
-    .because("a key is taken as it is: who asks for it has to know how it looks")
-    .unless(told == keys)?;
+    expect(told == keys)
+        .or(
+            format!("the keys as they were given: {keys:?}"),
+            format!("{told:?}"),
+        )
+        .because("a key is taken as it is: who asks for it has to know how it looks")?;
     Ok(sent)
 }
 
@@ -176,17 +176,17 @@ pub async fn gets_only(
     waited?;
     drained(lab, queue).await?;
     for row in consumer.rows("messages")? {
-        fail(&expected, format!("it got `{}` as well", row.value))
-            .because("whoever asks for a part must not be given the whole")
-            .unless(ids.contains(&row.id))?;
+        expect(ids.contains(&row.id))
+            .or(&expected, format!("it got `{}` as well", row.value))
+            .because("whoever asks for a part must not be given the whole")?;
         let message = sent.iter().find(|message| message.id == row.id);
         let line = message.map(|message| format!("{} {}", message.key, message.text));
-        fail(
-            format!("`{}` is recorded", line.as_deref().unwrap_or("?")),
-            format!("`{}`", row.value),
-        )
-        .because("the key is part of the message: it says what it is about")
-        .unless(line.as_ref() == Some(&row.value))?;
+        expect(line.as_ref() == Some(&row.value))
+            .or(
+                format!("`{}` is recorded", line.as_deref().unwrap_or("?")),
+                format!("`{}`", row.value),
+            )
+            .because("the key is part of the message: it says what it is about")?;
     }
     Ok(())
 }
@@ -244,7 +244,7 @@ pub async fn gives_up(lab: &Lab, service: &Service) -> Outcome<String> {
                 .journal()
                 .connection_count(&name, &ConnectionEvent::Opened);
             let again = format!("it connects again and again: {tries} times by now");
-            fail(&expected, again).because(why).unless(tries <= 2)?;
+            expect(tries <= 2).or(&expected, again).because(why)?;
             Ok(match service.exit() {
                 Some(exit) => Seen::Yes(exit),
                 None => Seen::NotYet("it still runs".to_owned()),
@@ -252,8 +252,8 @@ pub async fn gives_up(lab: &Lab, service: &Service) -> Outcome<String> {
         })
         .await?;
     lab.all_well()?;
-    fail("an exit code other than 0", exit.to_string())
-        .because("whoever started it goes by the exit code")
-        .unless(exit != Exit::Code(0))?;
+    expect(exit != Exit::Code(0))
+        .or("an exit code other than 0", exit.to_string())
+        .because("whoever started it goes by the exit code")?;
     Ok(service.output())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::Method;
-use check::{Lab, Outcome, Seen, fail};
+use check::{Lab, Outcome, Seen, expect};
 use lapin::BasicProperties;
 use rand::RngExt;
 
@@ -72,12 +72,12 @@ pub async fn once(lab: Lab) -> Outcome {
     for message in sent {
         let times = lab.journal().deliveries("ops", &message.id);
         let matching = if message.key == "log.critical" { 4 } else { 2 };
-        fail(
-            format!("one delivery of a message that {matching} bindings of the queue match"),
-            format!("{times} deliveries"),
-        )
-        .because("the exchange asks whether a queue wants it, not how often")
-        .unless(times == 1)?;
+        expect(times == 1)
+            .or(
+                format!("one delivery of a message that {matching} bindings of the queue match"),
+                format!("{times} deliveries"),
+            )
+            .because("the exchange asks whether a queue wants it, not how often")?;
     }
     // Some clients send an empty id where they have none.
     let nameless = ["log.one", "log.two"].map(|key| {
@@ -108,20 +108,20 @@ pub async fn share_and_copy(lab: Lab) -> Outcome {
     gets_only(&lab, &archive, &sent, |_| true).await?;
     drained(&lab, "ops").await?;
     let rows = ops[0].rows("messages")?.len();
-    fail("16 messages for the two of `ops`", format!("{rows}"))
-        .because("a queue keeps a copy of its own, whoever else has one")
-        .unless(rows == 16)?;
+    expect(rows == 16)
+        .or("16 messages for the two of `ops`", format!("{rows}"))
+        .because("a queue keeps a copy of its own, whoever else has one")?;
     for consumer in &ops {
         let part = lab
             .journal()
             .methods(&consumer.name(), Method::BasicDeliver);
         let part = part.len();
-        fail(
-            "each of two consumers of queue `ops` gets a part of 16 messages",
-            format!("{} got {part}", consumer.name()),
-        )
-        .because("consumers of one name share a queue: each message is for one of them")
-        .unless((3..=13).contains(&part))?;
+        expect((3..=13).contains(&part))
+            .or(
+                "each of two consumers of queue `ops` gets a part of 16 messages",
+                format!("{} got {part}", consumer.name()),
+            )
+            .because("consumers of one name share a queue: each message is for one of them")?;
     }
     Ok(())
 }
@@ -137,9 +137,9 @@ pub async fn mail_shot(lab: Lab) -> Outcome {
     gets_only(&lab, &rest, &sent, |key| key.starts_with("m.")).await?;
     gets_only(&lab, &star, &sent, |_| false).await?;
     let count = preston.rows("messages")?.len();
-    fail("several letters to Preston", format!("{count}"))
+    expect(count > 1)
+        .or("several letters to Preston", format!("{count}"))
         .because("a mail shot to nobody is easily right")
-        .unless(count > 1)
 }
 
 pub async fn ready(lab: Lab) -> Outcome {
@@ -150,12 +150,12 @@ pub async fn ready(lab: Lab) -> Outcome {
     ops.launch().await?;
     ops.says("ready").await?;
     let bindings = lab.bindings("ops").await?.len();
-    fail(
-        "all 8 bindings are there once the consumer says `ready`",
-        format!("{bindings} of 8"),
-    )
-    .because("what is published before a binding is there is lost for this queue")
-    .unless(bindings == 8)?;
+    expect(bindings == 8)
+        .or(
+            "all 8 bindings are there once the consumer says `ready`",
+            format!("{bindings} of 8"),
+        )
+        .because("what is published before a binding is there is lost for this queue")?;
     let about = BasicProperties::default().with_message_id("first".into());
     lab.publish_to(LOGS, [("h.first", "hello", about)]).await?;
     let look = async || ops.ids();
@@ -172,9 +172,9 @@ pub async fn memory(lab: Lab) -> Outcome {
     let mut sent = send(&lab, "now", &["log.now"]).await?;
     gets_only(&lab, &ops, &sent, |_| true).await?;
     let exit = ops.stop().await?;
-    fail("SIGTERM: exit code 0", exit.to_string())
-        .because("whoever stopped it takes anything else for a crash")
-        .unless(exit == Exit::Code(0))?;
+    expect(exit == Exit::Code(0))
+        .or("SIGTERM: exit code 0", exit.to_string())
+        .because("whoever stopped it takes anything else for a crash")?;
     let keys = ["log.one", "log.two", "log.three"];
     sent.extend(send(&lab, "meanwhile", &keys).await?);
     ops.launch().await?;
@@ -205,12 +205,12 @@ pub async fn removed(lab: Lab) -> Outcome {
     let rows = after.rows("messages")?;
     let left = lab.bindings("ops").await?;
     let left: Vec<_> = left.iter().map(|binding| &*binding.routing_key).collect();
-    fail(
-        "no message under the pattern that was removed",
-        format!("{} messages instead of 3; bound with {left:?}", rows.len()),
-    )
-    .because("a binding lasts until somebody removes it: to forget it is not enough")
-    .unless(rows.len() == 3 && left == ["log.critical"])
+    expect(rows.len() == 3 && left == ["log.critical"])
+        .or(
+            "no message under the pattern that was removed",
+            format!("{} messages instead of 3; bound with {left:?}", rows.len()),
+        )
+        .because("a binding lasts until somebody removes it: to forget it is not enough")
 }
 
 pub async fn replaced(lab: Lab) -> Outcome {
@@ -229,17 +229,17 @@ pub async fn replaced(lab: Lab) -> Outcome {
     after.tap().delay(Duration::from_millis(15));
     after.listen(&lab).await?;
     let exit = lines.stop().await?;
-    fail(
-        "SIGTERM: the producer ends with exit code 0",
-        exit.to_string(),
-    )
-    .because("whoever stopped it takes anything else for a crash")
-    .unless(exit == Exit::Code(0))?;
+    expect(exit == Exit::Code(0))
+        .or(
+            "SIGTERM: the producer ends with exit code 0",
+            exit.to_string(),
+        )
+        .because("whoever stopped it takes anything else for a crash")?;
     let sent = published(&lab, "lines");
     gets_only(&lab, &after, &sent, |_| true).await?;
     let left = lab.bindings("ops").await?;
     let left: Vec<_> = left.iter().map(|binding| &*binding.routing_key).collect();
-    fail("a binding with `log.#`, and no other", format!("{left:?}"))
+    expect(left == ["log.#"])
+        .or("a binding with `log.#`, and no other", format!("{left:?}"))
         .because("the old one goes when the new one is there")
-        .unless(left == ["log.#"])
 }

@@ -1,7 +1,7 @@
 //! What nobody can mend but a person: it has to be said, and said well.
 
 use anyhow::Context;
-use check::{Lab, Login, Outcome, Rights, Service, fail};
+use check::{Lab, Login, Outcome, Rights, Service, expect};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
@@ -31,12 +31,12 @@ pub async fn wrong_type(lab: Lab) -> Outcome {
     for service in [producer, consumer.service().clone()] {
         let output = gives_up(&lab, &service).await?;
         let told = [LOGS, "topic", "direct"];
-        fail(
-            format!("it names the exchange `{LOGS}`, topic as it should be, direct as it is"),
-            format!("it said last: {}", service.last_words(1).join("")),
-        )
-        .because("the broker says it; passed on, it saves somebody an hour")
-        .unless(told.iter().all(|word| output.contains(word)))?;
+        expect(told.iter().all(|word| output.contains(word)))
+            .or(
+                format!("it names the exchange `{LOGS}`, topic as it should be, direct as it is"),
+                format!("it said last: {}", service.last_words(1).join("")),
+            )
+            .because("the broker says it; passed on, it saves somebody an hour")?;
     }
     Ok(())
 }
@@ -67,12 +67,12 @@ pub async fn wrong_place(lab: Lab) -> Outcome {
         .with("AMQP_URL", garbled);
     let output = gives_up(&lab, &garbled).await?;
     let told = garbled.last_words(1).join("");
-    fail(
-        "an error that names AMQP_URL, and shows nothing of it",
-        told,
-    )
-    .because("it cannot be read, so nobody knows which part of it is the password")
-    .unless(output.contains("AMQP_URL") && !output.contains("geheim"))
+    expect(output.contains("AMQP_URL") && !output.contains("geheim"))
+        .or(
+            "an error that names AMQP_URL, and shows nothing of it",
+            told,
+        )
+        .because("it cannot be read, so nobody knows which part of it is the password")
 }
 
 pub async fn no_permission(lab: Lab) -> Outcome {
@@ -109,20 +109,20 @@ pub async fn no_permission(lab: Lab) -> Outcome {
 async fn names(lab: &Lab, service: &Service, login: &Login, vhost: &str) -> Outcome {
     let output = gives_up(lab, service).await?;
     let secret = ["geheim", &login.password];
-    fail(
-        "the password is in no line of the log",
-        "it is there".to_owned(),
-    )
-    .because("logs are copied, mailed and kept for years; a URL has the password in it")
-    .unless(!secret.iter().any(|word| output.contains(word)))?;
+    expect(!secret.iter().any(|word| output.contains(word)))
+        .or(
+            "the password is in no line of the log",
+            "it is there".to_owned(),
+        )
+        .because("logs are copied, mailed and kept for years; a URL has the password in it")?;
     let told = |line: &str| line.contains(&login.user) && line.contains(vhost);
-    fail(
-        format!(
-            "a line that names user `{}` and vhost `{vhost}`",
-            login.user
-        ),
-        format!("it said last:\n{}", service.last_words(3).join("\n")),
-    )
-    .because("half of all refusals are a setting of another environment: say which one it was")
-    .unless(output.lines().any(told))
+    expect(output.lines().any(told))
+        .or(
+            format!(
+                "a line that names user `{}` and vhost `{vhost}`",
+                login.user
+            ),
+            format!("it said last:\n{}", service.last_words(3).join("\n")),
+        )
+        .because("half of all refusals are a setting of another environment: say which one it was")
 }

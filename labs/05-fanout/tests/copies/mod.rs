@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::{ConnectionEvent, Method};
-use check::{Lab, Outcome, Seen, fail};
+use check::{Lab, Outcome, Seen, expect};
 use lapin::{BasicProperties, ExchangeKind};
 use rand::RngExt;
 use serde_json::json;
@@ -21,12 +21,12 @@ pub async fn wrong_type(lab: Lab) -> Outcome {
         let tries = lab
             .journal()
             .connection_count("history", &ConnectionEvent::Opened);
-        fail(
-            expected,
-            format!("it connects again and again: {tries} times by now"),
-        )
-        .because(why)
-        .unless(tries <= 2)?;
+        expect(tries <= 2)
+            .or(
+                expected,
+                format!("it connects again and again: {tries} times by now"),
+            )
+            .because(why)?;
         Ok(match history.exit() {
             Some(exit) => Seen::Yes(exit),
             None => Seen::NotYet("it still runs".to_owned()),
@@ -34,17 +34,17 @@ pub async fn wrong_type(lab: Lab) -> Outcome {
     });
     let exit = exit.await?;
     lab.all_well()?;
-    fail("an exit code other than 0", exit.to_string())
-        .because("whoever started it goes by the exit code")
-        .unless(exit != Exit::Code(0))?;
+    expect(exit != Exit::Code(0))
+        .or("an exit code other than 0", exit.to_string())
+        .because("whoever started it goes by the exit code")?;
     let output = history.output();
     let told = [VIEWED, "fanout", "topic"];
-    fail(
-        format!("it names exchange `{VIEWED}`, fanout as it should be, topic as it is"),
-        format!("it said last: {}", history.last_words(1).join("")),
-    )
-    .because("the broker says it; passed on, it saves somebody an hour")
-    .unless(told.iter().all(|word| output.contains(word)))
+    expect(told.iter().all(|word| output.contains(word)))
+        .or(
+            format!("it names exchange `{VIEWED}`, fanout as it should be, topic as it is"),
+            format!("it said last: {}", history.last_words(1).join("")),
+        )
+        .because("the broker says it; passed on, it saves somebody an hour")
 }
 
 pub async fn other_clients(lab: Lab) -> Outcome {
@@ -85,13 +85,13 @@ pub async fn other_clients(lab: Lab) -> Outcome {
     });
     let body = ours.map(|message| String::from_utf8_lossy(&message.data).into_owned());
     let right = json!({ "videoPath": "./videos/flixtube.mp4" }).to_string();
-    fail(
-        format!("a queue of another client's has the view too: {right}"),
-        format!("{body:?}"),
-    )
-    .because("field names and exchange are the contract between services, not the language")
-    .hole(2)
-    .unless(body == Some(right))
+    expect(body.as_deref() == Some(right.as_str()))
+        .or(
+            format!("a queue of another client's has the view too: {right}"),
+            format!("{body:?}"),
+        )
+        .hole(2)
+        .because("field names and exchange are the contract between services, not the language")
 }
 
 pub async fn views(lab: Lab) -> Outcome {
@@ -106,16 +106,18 @@ pub async fn views(lab: Lab) -> Outcome {
     {
         let message = frame.message.clone().unwrap_or_default();
         let (exchange, kind) = (&frame.args["exchange"], message.content_type.as_deref());
-        fail(
-            format!("a persistent message of JSON to exchange `{VIEWED}`"),
-            format!(
-                "exchange {exchange}, content_type {kind:?}, persistent: {}",
-                message.persistent
-            ),
-        )
-        .because("the queues that it comes to are durable: a restart must not lose it either")
-        .hole(2)
-        .unless(exchange == VIEWED && kind == Some("application/json") && message.persistent)?;
+        expect(exchange == VIEWED && kind == Some("application/json") && message.persistent)
+            .or(
+                format!("a persistent message of JSON to exchange `{VIEWED}`"),
+                format!(
+                    "exchange {exchange}, content_type {kind:?}, persistent: {}",
+                    message.persistent
+                ),
+            )
+            .hole(2)
+            .because(
+                "the queues that it comes to are durable: a restart must not lose it either",
+            )?;
     }
     Ok(())
 }
@@ -130,12 +132,12 @@ pub async fn catch_up(lab: Lab) -> Outcome {
     history.listen(&lab).await?;
     let expected = "the 5 views of the time in which it was down, too";
     history.gets_only(&lab, expected, &ids).await?;
-    fail(
-        "the views in the order in which they were watched",
-        "another order",
-    )
-    .because("a queue keeps the order, and so does who takes one at a time")
-    .unless(history.ids()? == ids)
+    expect(history.ids()? == ids)
+        .or(
+            "the views in the order in which they were watched",
+            "another order",
+        )
+        .because("a queue keeps the order, and so does who takes one at a time")
 }
 
 pub async fn ready(lab: Lab) -> Outcome {
@@ -145,12 +147,12 @@ pub async fn ready(lab: Lab) -> Outcome {
     history.launch().await?;
     history.says("consuming").await?;
     let bindings = lab.bindings(&history.queue(&lab)?).await?;
-    fail(
-        format!("its queue is bound to `{VIEWED}` once it says `consuming`"),
-        format!("{} binding(s)", bindings.len()),
-    )
-    .because("what is published before a queue is bound is lost for that queue")
-    .unless(bindings.iter().any(|binding| binding.source == VIEWED))
+    expect(bindings.iter().any(|binding| binding.source == VIEWED))
+        .or(
+            format!("its queue is bound to `{VIEWED}` once it says `consuming`"),
+            format!("{} binding(s)", bindings.len()),
+        )
+        .because("what is published before a queue is bound is lost for that queue")
 }
 
 pub async fn broadcast(lab: Lab) -> Outcome {
@@ -170,9 +172,9 @@ pub async fn broadcast(lab: Lab) -> Outcome {
     for (listener, path) in [(&finance, "/bookings"), (&payment, "/payments")] {
         let answer = listener.get(path).await?;
         let shown = answer.json()[&path[1..]].as_array().map_or(0, Vec::len);
-        fail(format!("GET {path} shows the 4 sales"), answer.summary())
-            .because("what a service knows is of use when somebody can ask for it")
-            .unless(shown == 4)?;
+        expect(shown == 4)
+            .or(format!("GET {path} shows the 4 sales"), answer.summary())
+            .because("what a service knows is of use when somebody can ask for it")?;
     }
     Ok(())
 }
@@ -189,13 +191,13 @@ pub async fn newcomer(lab: Lab) -> Outcome {
     let connections = lab
         .journal()
         .connection_count("video-streaming", &ConnectionEvent::Opened);
-    fail(
-        "the producer keeps its one connection",
-        format!("{connections} connections"),
-    )
-    .because("who joins in is no concern of the producer's")
-    .hole(2)
-    .unless(connections == 1)
+    expect(connections == 1)
+        .or(
+            "the producer keeps its one connection",
+            format!("{connections} connections"),
+        )
+        .hole(2)
+        .because("who joins in is no concern of the producer's")
 }
 
 pub async fn replicas(lab: Lab) -> Outcome {
@@ -217,27 +219,29 @@ pub async fn replicas(lab: Lab) -> Outcome {
             .iter()
             .map(|one| lab.journal().deliveries(&one.name(), id))
             .collect();
-        fail(
-            "each sale goes to one of the two instances of finance",
-            format!(
-                "sale {id}: {} time(s) to one, {} to the other",
-                times[0], times[1]
-            ),
-        )
-        .because("instances that share a queue share the work; with a queue each, both do all")
-        .unless(times.iter().sum::<usize>() == 1)?;
+        expect(times.iter().sum::<usize>() == 1)
+            .or(
+                "each sale goes to one of the two instances of finance",
+                format!(
+                    "sale {id}: {} time(s) to one, {} to the other",
+                    times[0], times[1]
+                ),
+            )
+            .because(
+                "instances that share a queue share the work; with a queue each, both do all",
+            )?;
     }
     for one in &finance {
         let part = lab
             .journal()
             .methods(&one.name(), Method::BasicDeliver)
             .len();
-        fail(
-            "each of the two gets a part of the 20 sales",
-            format!("{} got {part}", one.name()),
-        )
-        .because("a second instance is started because one is not enough")
-        .unless((3..=17).contains(&part))?;
+        expect((3..=17).contains(&part))
+            .or(
+                "each of the two gets a part of the 20 sales",
+                format!("{} got {part}", one.name()),
+            )
+            .because("a second instance is started because one is not enough")?;
     }
     Ok(())
 }

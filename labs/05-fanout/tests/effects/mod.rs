@@ -1,7 +1,7 @@
 //! What becomes of a copy, whatever happens to the others.
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, fail};
+use check::{Lab, Outcome, PATIENCE, Seen, expect, fail};
 use serde_json::json;
 
 use super::events::{
@@ -63,12 +63,12 @@ async fn rejected(lab: &Lab, listener: &Listener, id: &str) -> Outcome {
             return Err(fail(&expected, with).because(SHARED).hole(4).into());
         }
         let times = lab.journal().deliveries(&name, id);
-        fail(&expected, format!("{id} came {times} times"))
-            .because(why)
-            .unless(times <= 3)?;
-        fail(&expected, "it was acked")
-            .because("an ack says that the work is done")
-            .unless(!lab.journal().acked(&name, id))?;
+        expect(times <= 3)
+            .or(&expected, format!("{id} came {times} times"))
+            .because(why)?;
+        expect(!lab.journal().acked(&name, id))
+            .or(&expected, "it was acked")
+            .because("an ack says that the work is done")?;
         let done = lab.journal().rejected(&name, id) && listener.output().contains(id);
         Ok(Seen::when(done, || format!("it came {times} time(s)")))
     })
@@ -90,9 +90,9 @@ pub async fn waits(lab: Lab) -> Outcome {
     lab.eventually(expected, why, async || {
         let journal = lab.journal();
         let settled = journal.settlement("recommendations", &ids[0]);
-        fail(expected, "it was settled")
-            .because(why)
-            .unless(settled.is_none())?;
+        expect(settled.is_none())
+            .or(expected, "it was settled")
+            .because(why)?;
         let times = journal.deliveries("recommendations", &ids[0]);
         Ok(Seen::when(times >= 2, || format!("{times} time(s)")))
     })
@@ -140,9 +140,9 @@ pub async fn once(lab: Lab) -> Outcome {
     recommendations.gets(&lab, expected, &ids).await?;
     let seen = recommendations.get("/recommendations").await?.json();
     let views = &seen["recommendations"][0]["views"];
-    fail("GET /recommendations says: 1 view", seen.to_string())
+    expect(views == 1)
+        .or("GET /recommendations says: 1 view", seen.to_string())
         .because("delivered at least once is what the broker promises; the rest is ours")
-        .unless(views == 1)
 }
 
 pub async fn killed(lab: Lab) -> Outcome {

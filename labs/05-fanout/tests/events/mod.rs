@@ -5,7 +5,7 @@ use std::ops::Deref;
 use anyhow::Context;
 use check::Exit;
 use check::wiretap::Method;
-use check::{Lab, Outcome, Response, Seen, Service, Stop, fail};
+use check::{Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, ExchangeKind};
@@ -77,13 +77,15 @@ impl Listener {
         let why = "an exchange keeps nothing: what a service wants is kept in a queue";
         lab.eventually(&expected, why, async || {
             let queues = lab.journal().methods(&name, Method::QueueDeclare);
-            fail(
-                format!("{name} has a queue that outlives its connection"),
-                "it is declared as exclusive (queue.declare)",
-            )
-            .because("an exclusive queue is for one connection, and is gone with all it holds")
-            .hole(3)
-            .unless(!queues.iter().any(|frame| frame.flag("exclusive")))?;
+            expect(!queues.iter().any(|frame| frame.flag("exclusive")))
+                .or(
+                    format!("{name} has a queue that outlives its connection"),
+                    "it is declared as exclusive (queue.declare)",
+                )
+                .hole(3)
+                .because(
+                    "an exclusive queue is for one connection, and is gone with all it holds",
+                )?;
             Ok(Seen::when(consuming() > before, || {
                 "it does not, so far".to_owned()
             }))
@@ -157,12 +159,12 @@ impl Listener {
     pub async fn gets_only(&self, lab: &Lab, expected: &str, ids: &[String]) -> Outcome {
         self.gets(lab, expected, ids).await?;
         let rows = self.ids()?.len();
-        fail(
-            format!("{}: {expected}, and nothing else", self.name()),
-            format!("{rows} recorded instead of {}", ids.len()),
-        )
-        .because("each message has one effect, however often it is delivered")
-        .unless(rows == ids.len())
+        expect(rows == ids.len())
+            .or(
+                format!("{}: {expected}, and nothing else", self.name()),
+                format!("{rows} recorded instead of {}", ids.len()),
+            )
+            .because("each message has one effect, however often it is delivered")
     }
 
     /// Waits until `GET /recommendations` tells of so many views of the film, and no more.
@@ -180,7 +182,7 @@ impl Listener {
                 let answer = self.get("/recommendations").await?.json();
                 let seen = answer["recommendations"][0]["views"].as_u64().unwrap_or(0);
                 let told = format!("it tells of {seen}{}", missing());
-                fail(&expected, &told).because(why).unless(seen <= views)?;
+                expect(seen <= views).or(&expected, &told).because(why)?;
                 Ok(Seen::when(seen == views, || told))
             })
             .await;
@@ -190,9 +192,9 @@ impl Listener {
     /// Stops it in order.
     pub async fn stops(&self) -> Outcome {
         let exit = self.stop().await?;
-        fail("SIGTERM: exit code 0", exit.to_string())
+        expect(exit == Exit::Code(0))
+            .or("SIGTERM: exit code 0", exit.to_string())
             .because("whoever stopped it takes anything else for a crash")
-            .unless(exit == Exit::Code(0))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use awc::http;
 use check::Exit;
 use check::wiretap::{ConnectionEvent, Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, fail};
+use check::{Lab, Outcome, PATIENCE, Seen, expect};
 use serde_json::json;
 
 use super::events::{about, both, listening, new_id, order, sell, sold, told};
@@ -33,12 +33,12 @@ pub async fn sold_once(lab: Lab) -> Outcome {
     // The first answer got lost on its way, so the client asks again.
     for _ in 0..2 {
         let answer = shop.post("/sales", &order(Some(&ours))).await?;
-        fail(
-            format!("200 with the saleId that was given, {ours}"),
-            answer.summary(),
-        )
-        .because("by its id the client knows what it has bought, and we what we have sold")
-        .unless(sold(&answer).as_ref() == Some(&ours))?;
+        expect(sold(&answer).as_ref() == Some(&ours))
+            .or(
+                format!("200 with the saleId that was given, {ours}"),
+                answer.summary(),
+            )
+            .because("by its id the client knows what it has bought, and we what we have sold")?;
     }
     let mut sales = vec![ours];
     sales.extend(sell(&shop, 2).await?);
@@ -95,9 +95,9 @@ pub async fn shop_sigterm(lab: Lab) -> Outcome {
     };
     let (answer, exit) = tokio::join!(shop.post("/sales", &body), stopping);
     let (answer, exit) = (answer?, exit?);
-    fail("SIGTERM: exit code 0", exit.to_string())
-        .because("whoever stopped it takes anything else for a crash")
-        .unless(exit == Exit::Code(0))?;
+    expect(exit == Exit::Code(0))
+        .or("SIGTERM: exit code 0", exit.to_string())
+        .because("whoever stopped it takes anything else for a crash")?;
     let sales: Vec<String> = sold(&answer).into_iter().collect();
     for listener in [&finance, &payment] {
         let expected = "the sale, if it was answered with 200";
@@ -125,21 +125,21 @@ pub async fn bad_order(lab: Lab) -> Outcome {
         let kind = "application/json";
         let answer = shop.send(http::Method::POST, "/sales", kind, body).await?;
         let shown: String = body.chars().take(60).collect();
-        fail(
-            format!("POST /sales with `{shown}` answers 4xx"),
-            answer.summary(),
-        )
-        .because("the client made the mistake, and has to hear of it")
-        .unless((400..500).contains(&answer.status))?;
+        expect((400..500).contains(&answer.status))
+            .or(
+                format!("POST /sales with `{shown}` answers 4xx"),
+                answer.summary(),
+            )
+            .because("the client made the mistake, and has to hear of it")?;
     }
     sell(&shop, 1).await?;
     let expected = "1 sale published, the good one";
     let why = "two services would each have to sort out what the shop let in";
     lab.eventually(expected, why, async || {
         let sent = lab.journal().methods("shop", Method::BasicPublish).len();
-        fail(expected, format!("{sent} published"))
-            .because(why)
-            .unless(sent <= 1)?;
+        expect(sent <= 1)
+            .or(expected, format!("{sent} published"))
+            .because(why)?;
         Ok(Seen::when(sent == 1, || "none, so far".to_owned()))
     })
     .await

@@ -1,7 +1,7 @@
 //! Both ends of a call, as the checks play them.
 
 use anyhow::Context;
-use check::{Failure, Lab, Outcome, Response, Seen, Service, fail};
+use check::{Failure, Lab, Outcome, Response, Seen, Service, expect, fail};
 use futures_lite::{StreamExt, future};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -75,19 +75,19 @@ pub async fn is_called(client: &Service, id: u32, name: &str) -> Outcome {
 /// Holds an answer to be this user.
 pub fn tells(client: &Service, answer: &Response, id: u32, name: &str) -> Outcome {
     let right = answer.status == 200 && answer.json() == json!({ "id": id, "name": name });
-    fail(
-        format!("GET /users/{id} answers 200 with the name {name}"),
-        told(client, answer),
-    )
-    .because("whoever asks for one user must not be told of another, or of nobody")
-    .unless(right)
+    expect(right)
+        .or(
+            format!("GET /users/{id} answers 200 with the name {name}"),
+            told(client, answer),
+        )
+        .because("whoever asks for one user must not be told of another, or of nobody")
 }
 
 /// Holds an answer to have this status.
 pub fn has_status(client: &Service, answer: &Response, status: u16, why: &str) -> Outcome {
-    fail(format!("an answer {status}"), told(client, answer))
+    expect(answer.status == status)
+        .or(format!("an answer {status}"), told(client, answer))
         .because(why)
-        .unless(answer.status == status)
 }
 
 /// An answer, with what the service logged last: why it is not the one that was expected.

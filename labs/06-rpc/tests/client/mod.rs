@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, Seen, Stop, fail};
+use check::{Lab, Outcome, Seen, Stop, expect, fail};
 use rand::seq::SliceRandom;
 
 use super::calls::{
@@ -46,36 +46,38 @@ pub async fn one_queue(lab: Lab) -> Outcome {
         // All ask for the same user, as callers do.
         let call = ask(client, 10);
         let request = desk.request().await?;
-        fail("a request for user 10", format!("{request:?}"))
-            .because("the body of a request is the id that was asked for")
+        expect(request.id == 10)
+            .or("a request for user 10", format!("{request:?}"))
             .hole(2)
-            .unless(request.id == 10)?;
+            .because("the body of a request is the id that was asked for")?;
         let kept = lab.queue(&request.reply_to).await?;
         let exclusive = kept.is_some_and(|queue| queue.exclusive);
-        fail(
-            format!(
-                "`{}` is a queue that its client has for itself",
-                request.reply_to
-            ),
-            "it is not there, or not exclusive",
-        )
-        .because("others would get our answers; and a queue that stays collects what nobody reads")
-        .unless(exclusive)?;
+        expect(exclusive)
+            .or(
+                format!(
+                    "`{}` is a queue that its client has for itself",
+                    request.reply_to
+                ),
+                "it is not there, or not exclusive",
+            )
+            .because(
+                "others would get our answers; and a queue that stays collects what nobody reads",
+            )?;
         let name = format!("user {number}");
         desk.answer(&request, &name).await?;
         tells(client, &call.answer().await?, 10, &name)?;
         queues.insert(request.reply_to);
         calls.insert(request.correlation_id);
     }
-    fail(
-        "2 reply queues for 6 calls of 2 clients",
-        format!("{}", queues.len()),
-    )
-    .because("a queue for each call is a declare, a consume and a delete for each call")
-    .unless(queues.len() == 2)?;
-    fail("6 correlation ids for 6 calls", format!("{}", calls.len()))
-        .because("a correlation id belongs to a call, not to a client or to what is asked for")
-        .unless(calls.len() == 6)?;
+    expect(queues.len() == 2)
+        .or(
+            "2 reply queues for 6 calls of 2 clients",
+            format!("{}", queues.len()),
+        )
+        .because("a queue for each call is a declare, a consume and a delete for each call")?;
+    expect(calls.len() == 6)
+        .or("6 correlation ids for 6 calls", format!("{}", calls.len()))
+        .because("a correlation id belongs to a call, not to a client or to what is asked for")?;
     for queue in queues {
         let why = "what the broker counts as not settled it keeps, for as long as we are connected";
         lab.eventually("no answer stays at the broker", why, async || {
@@ -124,9 +126,9 @@ pub async fn stray_answers(lab: Lab) -> Outcome {
     for (what, id) in strays {
         logs_a_line(&lab, &client, what, desk.send(queue, id, None, wrong)).await?;
     }
-    fail("the log names `wrong-id`", client.last_words(3).join("\n"))
-        .because("the id is all by which anybody could find out whose answer that was")
-        .unless(client.output().contains("wrong-id"))?;
+    expect(client.output().contains("wrong-id"))
+        .or("the log names `wrong-id`", client.last_words(3).join("\n"))
+        .because("the id is all by which anybody could find out whose answer that was")?;
     desk.answer(&request, "user 1").await?;
     tells(&client, &call.answer().await?, 1, "user 1")?;
 
@@ -185,9 +187,9 @@ pub async fn late_answer(lab: Lab) -> Outcome {
         }
     }
     let why = "each call was answered in time";
-    fail("an answer in one of 4 calls", "504 each time")
+    expect(false)
+        .or("an answer in one of 4 calls", "504 each time")
         .because(why)
-        .unless(false)
 }
 
 pub async fn no_leak(lab: Lab) -> Outcome {
@@ -206,12 +208,12 @@ pub async fn no_leak(lab: Lab) -> Outcome {
     }
     none_pending(&lab, &client).await?;
     let (before, after) = (before.unwrap_or_default(), client.memory().await?);
-    fail(
-        "as much memory after 1,000 calls as before them",
-        format!("{} kB before, {} kB after", before / 1024, after / 1024),
-    )
-    .because("what each call leaves behind adds up, until somebody has to restart the service")
-    .unless(after < before + ROOM)
+    expect(after < before + ROOM)
+        .or(
+            "as much memory after 1,000 calls as before them",
+            format!("{} kB before, {} kB after", before / 1024, after / 1024),
+        )
+        .because("what each call leaves behind adds up, until somebody has to restart the service")
 }
 
 pub async fn expired(lab: Lab) -> Outcome {
@@ -230,13 +232,13 @@ pub async fn expired(lab: Lab) -> Outcome {
     let direct = sent
         .iter()
         .all(|frame| frame.args["routing_key"] == RPC_QUEUE);
-    fail(
-        "they are published to queue `rpc_queue`",
-        format!("{:?}", sent[0].args),
-    )
-    .because("the default exchange routes by the name of a queue")
-    .hole(2)
-    .unless(direct)?;
+    expect(direct)
+        .or(
+            "they are published to queue `rpc_queue`",
+            format!("{:?}", sent[0].args),
+        )
+        .hole(2)
+        .because("the default exchange routes by the name of a queue")?;
     for call in calls {
         has_status(&client, &call.answer().await?, 504, "there is no server")?;
     }
@@ -253,13 +255,13 @@ pub async fn expired(lab: Lab) -> Outcome {
         .journal()
         .methods(&server.name(), Method::BasicDeliver)
         .len();
-    fail(
-        "1 request reaches the server that comes later",
-        format!("{served}"),
-    )
-    .because("a server that is back after an hour would work off an hour's requests for nobody")
-    .hole(2)
-    .unless(served == 1)
+    expect(served == 1)
+        .or(
+            "1 request reaches the server that comes later",
+            format!("{served}"),
+        )
+        .hole(2)
+        .because("a server that is back after an hour would work off an hour's requests for nobody")
 }
 
 pub async fn direct(lab: Lab) -> Outcome {
@@ -272,28 +274,28 @@ pub async fn direct(lab: Lab) -> Outcome {
         .iter()
         .map(|frame| frame.args["queue"].clone())
         .collect();
-    fail(
-        format!("it consumes from `{DIRECT}`"),
-        format!("from {from:?}"),
-    )
-    .because("this name is no queue: the broker hands answers straight to the channel")
-    .unless(from == [DIRECT])?;
+    expect(from == [DIRECT])
+        .or(
+            format!("it consumes from `{DIRECT}`"),
+            format!("from {from:?}"),
+        )
+        .because("this name is no queue: the broker hands answers straight to the channel")?;
     let declared = lab.journal().methods("user-client", Method::QueueDeclare);
     let own = declared
         .iter()
         .filter(|frame| frame.args["queue"] != RPC_QUEUE);
     let own = own.count();
-    fail("no reply queue is declared", format!("{own} declared"))
-        .because("that is what direct reply-to saves")
-        .unless(own == 0)?;
+    expect(own == 0)
+        .or("no reply queue is declared", format!("{own} declared"))
+        .because("that is what direct reply-to saves")?;
     for (id, name) in USERS {
         is_called(&client, id, name).await?;
     }
     let gone = server.output().contains("is gone");
-    fail(
-        "the server sees its answers arrive",
-        server.last_words(2).join("\n"),
-    )
-    .because("the broker returns mandatory answers to this name, although they arrive")
-    .unless(!gone)
+    expect(!gone)
+        .or(
+            "the server sees its answers arrive",
+            server.last_words(2).join("\n"),
+        )
+        .because("the broker returns mandatory answers to this name, although they arrive")
 }

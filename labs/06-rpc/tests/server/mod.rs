@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check::wiretap::{Frame, Method, Side};
-use check::{Lab, Outcome, Seen, Service, fail};
+use check::{Lab, Outcome, Seen, Service, expect, fail};
 use serde_json::json;
 
 use super::calls::{
@@ -32,15 +32,15 @@ pub async fn other_clients(lab: Lab) -> Outcome {
         let missing = fail(format!("an answer about user {id}"), "none came")
             .because("whoever sends a reply_to waits there");
         let answer = caller.next(missing).await?;
-        fail(
-            format!("correlation_id {correlation_id:?}, as in the request"),
-            format!("{:?}", answer.correlation_id),
-        )
-        .because("it is the caller's, who alone knows what it means: give back what you got")
-        .unless(answer.correlation_id.as_deref() == correlation_id)?;
-        fail(format!("{{\"name\": \"{name}\"}}"), &answer.body)
-            .because("the answer's form is the contract between services, not the language")
-            .unless(answer.json() == json!({ "name": name }))?;
+        expect(answer.correlation_id.as_deref() == correlation_id)
+            .or(
+                format!("correlation_id {correlation_id:?}, as in the request"),
+                format!("{:?}", answer.correlation_id),
+            )
+            .because("it is the caller's, who alone knows what it means: give back what you got")?;
+        expect(answer.json() == json!({ "name": name }))
+            .or(format!("{{\"name\": \"{name}\"}}"), &answer.body)
+            .because("the answer's form is the contract between services, not the language")?;
     }
     drained(&lab).await?;
     let first = |method: Method, from: Side| {
@@ -52,16 +52,16 @@ pub async fn other_clients(lab: Lab) -> Outcome {
         first(Method::BasicAck, Side::Client),
     );
     let name = server.name();
-    fail(
-        "a request is acked when the broker has confirmed its answer",
-        format!("{name}: first confirm at {confirmed:?} s, first ack at {acked:?} s"),
-    )
-    .because("acked before, the request is forgotten, and its answer may still get lost")
-    .unless(
+    expect(
         confirmed
             .zip(acked)
             .is_some_and(|(confirmed, acked)| confirmed < acked),
     )
+    .or(
+        "a request is acked when the broker has confirmed its answer",
+        format!("{name}: first confirm at {confirmed:?} s, first ack at {acked:?} s"),
+    )
+    .because("acked before, the request is forgotten, and its answer may still get lost")
 }
 
 pub async fn nobody_waits(lab: Lab) -> Outcome {
@@ -75,19 +75,19 @@ pub async fn nobody_waits(lab: Lab) -> Outcome {
         .journal()
         .methods(&server.name(), Method::BasicReturn)
         .len();
-    fail(
-        "the broker returns that one answer",
-        format!("{returned} came back"),
-    )
-    .because("without `mandatory` the broker throws it away, and confirms that it did")
-    .unless(returned == 1)?;
+    expect(returned == 1)
+        .or(
+            "the broker returns that one answer",
+            format!("{returned} came back"),
+        )
+        .because("without `mandatory` the broker throws it away, and confirms that it did")?;
     let words = server.last_words(2).join("\n");
-    fail(
-        "the log names the queue that is gone, `a-queue-that-is-gone`",
-        words,
-    )
-    .because("it is all that is known of the caller")
-    .unless(server.output().contains("a-queue-that-is-gone"))?;
+    expect(server.output().contains("a-queue-that-is-gone"))
+        .or(
+            "the log names the queue that is gone, `a-queue-that-is-gone`",
+            words,
+        )
+        .because("it is all that is known of the caller")?;
     caller
         .send(RPC_QUEUE, Some("2"), Some("answers"), "10")
         .await?;
@@ -154,12 +154,12 @@ pub async fn shared(lab: Lab) -> Outcome {
     for server in servers {
         let name = server.name();
         let part = lab.journal().methods(&name, Method::BasicDeliver).len();
-        fail(
-            "each of two servers gets a part of 24 requests",
-            format!("{name} got {part}"),
-        )
-        .because("they stand at the same queue: whoever is free takes the next one")
-        .unless((4..=20).contains(&part))?;
+        expect((4..=20).contains(&part))
+            .or(
+                "each of two servers gets a part of 24 requests",
+                format!("{name} got {part}"),
+            )
+            .because("they stand at the same queue: whoever is free takes the next one")?;
     }
     Ok(())
 }
@@ -191,12 +191,12 @@ async fn settled_once(lab: &Lab, server: &Service, what: &str, count: usize) -> 
                 .journal()
                 .methods(&server.name(), Method::BasicDeliver)
                 .len();
-            fail(
-                "each bad request is delivered once",
-                format!("{what}: {times} deliveries"),
-            )
-            .because(why)
-            .unless(times <= count)?;
+            expect(times <= count)
+                .or(
+                    "each bad request is delivered once",
+                    format!("{what}: {times} deliveries"),
+                )
+                .because(why)?;
             let kept = lab.queue(RPC_QUEUE).await?;
             let kept = kept.map_or(0, |queue| queue.ready + queue.unacked);
             Ok(Seen::when(kept == 0, || {

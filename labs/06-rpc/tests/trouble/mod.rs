@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::Method;
-use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, expect, fail};
 
 use super::calls::{
     PATIENT, Party, RPC_QUEUE, USERS, ask, client, client_with, drained, has_status, is_called,
@@ -116,10 +116,10 @@ pub async fn server_stops(lab: Lab) -> Outcome {
 
 async fn ends_well(service: &Service) -> Outcome {
     let exit = service.ended().await?;
-    fail(
-        format!("{} ends with exit code 0", service.name()),
-        exit.to_string(),
-    )
-    .because("whoever stopped it takes anything else for a crash")
-    .unless(exit == Exit::Code(0))
+    expect(exit == Exit::Code(0))
+        .or(
+            format!("{} ends with exit code 0", service.name()),
+            exit.to_string(),
+        )
+        .because("whoever stopped it takes anything else for a crash")
 }

@@ -2,7 +2,7 @@
 
 use check::Exit;
 use check::wiretap::Method;
-use check::{Grant, Grants, Lab, Login, Outcome, Rights, Seen, Service, fail};
+use check::{Grant, Grants, Lab, Login, Outcome, Rights, Seen, Service, expect, fail};
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
     ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -42,12 +42,12 @@ async fn names_them(service: &Service, names: &[&str]) -> Outcome {
     let exit = service.run().await?;
     let said = service.output();
     let unnamed: Vec<_> = names.iter().filter(|name| !said.contains(**name)).collect();
-    fail(
-        format!("{} ends, and names {}", service.name(), names.join(", ")),
-        format!("{exit}; not named: {unnamed:?}"),
-    )
-    .because("who starts it on a new machine should not have to read its source")
-    .unless(unnamed.is_empty() && exit != Exit::Code(0))?;
+    expect(unnamed.is_empty() && exit != Exit::Code(0))
+        .or(
+            format!("{} ends, and names {}", service.name(), names.join(", ")),
+            format!("{exit}; not named: {unnamed:?}"),
+        )
+        .because("who starts it on a new machine should not have to read its source")?;
     keeps_quiet(service)
 }
 
@@ -58,12 +58,12 @@ fn keeps_quiet(service: &Service) -> Outcome {
     // As it is, and as it stands in a URL.
     let forms = [password.clone(), percent(&password)];
     let shown = !password.is_empty() && forms.iter().any(|form| said.contains(form));
-    fail(
-        format!("the password is not in what {} prints", service.name()),
-        "it is",
-    )
-    .because("a log is read by many, kept for long and sent around")
-    .unless(!shown)
+    expect(!shown)
+        .or(
+            format!("the password is not in what {} prints", service.name()),
+            "it is",
+        )
+        .because("a log is read by many, kept for long and sent around")
 }
 
 fn percent(text: &str) -> String {
@@ -88,12 +88,14 @@ pub async fn as_told(lab: Lab) -> Outcome {
     let heartbeat = tuned
         .first()
         .and_then(|frame| frame.args["heartbeat"].as_u64());
-    fail(
-        "a heartbeat of BROKER_HEARTBEAT_S, 1 s (connection.tune-ok)",
-        format!("{heartbeat:?}"),
-    )
-    .because("RabbitMQ's own is 60 s: a dead peer would stay unnoticed for two to three minutes")
-    .unless(heartbeat == Some(1))?;
+    expect(heartbeat == Some(1))
+        .or(
+            "a heartbeat of BROKER_HEARTBEAT_S, 1 s (connection.tune-ok)",
+            format!("{heartbeat:?}"),
+        )
+        .because(
+            "RabbitMQ's own is 60 s: a dead peer would stay unnoticed for two to three minutes",
+        )?;
     keeps_quiet(&consumer)
 }
 
@@ -134,9 +136,9 @@ async fn gives_up(lab: &Lab, service: &Service, code: u16) -> Outcome {
     };
     let exit = lab
         .eventually(&expected, why, async || {
-            fail(&expected, format!("{} logins, and going on", logins()))
-                .because(why)
-                .unless(logins() < 3)?;
+            expect(logins() < 3)
+                .or(&expected, format!("{} logins, and going on", logins()))
+                .because(why)?;
             Ok(match service.exit() {
                 Some(exit) => Seen::Yes(exit),
                 None => Seen::NotYet(format!("{} login(s), and it still runs", logins())),
@@ -144,12 +146,12 @@ async fn gives_up(lab: &Lab, service: &Service, code: u16) -> Outcome {
         })
         .await?;
     let words = service.last_words(1).join("");
-    fail(
-        expected,
-        format!("{} login(s); {exit}; it said last: {words}", logins()),
-    )
-    .because(why)
-    .unless(logins() == 1 && matches!(exit, Exit::Code(code) if code != 0))
+    expect(logins() == 1 && matches!(exit, Exit::Code(code) if code != 0))
+        .or(
+            expected,
+            format!("{} login(s); {exit}; it said last: {words}", logins()),
+        )
+        .because(why)
 }
 
 pub async fn least_privilege(lab: Lab) -> Outcome {
@@ -342,13 +344,13 @@ async fn forbidden(lab: &Lab, login: &Login, who: &str, deed: &Deed) -> Outcome 
         outcome.as_ref().map_err(lapin::Error::kind),
         Err(lapin::ErrorKind::ProtocolError(said)) if said.get_id() == 403
     );
-    fail(
-        format!("the {who}'s user may not {deed}"),
-        match outcome {
-            Ok(()) => "it may".to_owned(),
-            Err(error) => error.to_string(),
-        },
-    )
-    .because("its password lies on another machine: who finds it there can do what it may do")
-    .unless(refused)
+    expect(refused)
+        .or(
+            format!("the {who}'s user may not {deed}"),
+            match outcome {
+                Ok(()) => "it may".to_owned(),
+                Err(error) => error.to_string(),
+            },
+        )
+        .because("its password lies on another machine: who finds it there can do what it may do")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::{ConnectionEvent, Event, Method, Side};
-use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, fail};
+use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, expect};
 
 /// The queue, the exchange and the key.
 pub const MESSAGES: &str = "messages";
@@ -84,12 +84,12 @@ pub async fn ends_well(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
     }
     let all = format!("sent {0}, confirmed {0}", ids.len());
     let words = producer.last_words(1).join("");
-    fail(
-        format!("the producer says last `{all}`, and ends with exit code 0"),
-        format!("it said `{words}`; {exit}"),
-    )
-    .because("what was not confirmed may be lost, and only the producer can know it")
-    .unless(words.ends_with(&all) && exit == Exit::Code(0))?;
+    expect(words.ends_with(&all) && exit == Exit::Code(0))
+        .or(
+            format!("the producer says last `{all}`, and ends with exit code 0"),
+            format!("it said `{words}`; {exit}"),
+        )
+        .because("what was not confirmed may be lost, and only the producer can know it")?;
     Ok(ids)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail, fate};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, Span, expect, fail, fate};
 use lapin::BasicProperties;
 
 use super::net::{DEAD, MESSAGES, TOPOLOGY, arrived, cleared, consumer, consuming, effects, sent};
@@ -20,9 +20,9 @@ pub async fn consumer_away(lab: Lab) -> Outcome {
     let ids = sent(&lab, 20).await?;
     let queue = lab.queue(MESSAGES).await?;
     let ready = queue.map_or(0, |queue| queue.ready);
-    fail("20 messages wait in the queue", format!("{ready} do"))
-        .because("that is what the queue is for: one of the two may be away")
-        .unless(ready == 20)?;
+    expect(ready == 20)
+        .or("20 messages wait in the queue", format!("{ready} do"))
+        .because("that is what the queue is for: one of the two may be away")?;
     let consumer = consuming(&lab).await?;
     let expected = "the consumer starts, and each of the 20 messages has its effect, once";
     arrived(&lab, &consumer, expected, &ids).await
@@ -77,9 +77,9 @@ pub async fn effect_first(lab: Lab) -> Outcome {
     lab.eventually(expected, why, async || {
         let acks = lab.journal().methods("consumer", Method::BasicAck);
         let told = fate(lab.journal(), "one").observed;
-        fail("no ack while the effect cannot be committed", &told)
-            .because(why)
-            .unless(acks.is_empty())?;
+        expect(acks.is_empty())
+            .or("no ack while the effect cannot be committed", &told)
+            .because(why)?;
         let gone = lab.journal().disconnected("consumer")
             || !lab
                 .journal()
@@ -124,9 +124,9 @@ pub async fn no_id(lab: Lab) -> Outcome {
     )
     .await?;
     let rows = consumer.rows("messages")?.len();
-    fail("1 effect", format!("{rows}"))
-        .because("without an id nobody can tell it from its double")
-        .unless(rows == 1)?;
+    expect(rows == 1)
+        .or("1 effect", format!("{rows}"))
+        .because("without an id nobody can tell it from its double")?;
     let why = "whoever sent it has a mistake to mend, and has to see it somewhere";
     let expected = "the two without an id are in `messages.dead`";
     lab.eventually(expected, why, async || {
@@ -163,9 +163,9 @@ pub async fn far_away(lab: Lab) -> Outcome {
     again.at_most(2 * took, slow)?;
     let asked = lab.journal().prefetch("far");
     let told = asked.map_or("without a limit".to_owned(), |count| count.to_string());
-    fail("a prefetch of at most 1,000", told)
+    expect(asked.is_some_and(|count| count <= 1000))
+        .or("a prefetch of at most 1,000", told)
         .because("all that one consumer holds goes round again when its connection is lost")
-        .unless(asked.is_some_and(|count| count <= 1000))
 }
 
 const PREFETCH: &str = "no more than prefetch / round trip messages get here in a second";
@@ -201,16 +201,16 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     lab.publish(MESSAGES, batch).await?;
     consumer.says("in hand: text of two").await?;
     let exit = consumer.stop().await?;
-    fail("the consumer ends with exit code 0", exit)
-        .because("whoever stopped it takes anything else for a crash")
-        .unless(exit == Exit::Code(0))?;
+    expect(exit == Exit::Code(0))
+        .or("the consumer ends with exit code 0", exit)
+        .because("whoever stopped it takes anything else for a crash")?;
     let done = consumer.rows("messages")?.len();
     let left = lab.queue(MESSAGES).await?;
     let left = left.map_or(0, |queue| queue.ready + queue.unacked);
-    fail(
-        "the second one, in hand, is finished and acked; two are left to others",
-        format!("{done} effect(s), {left} left"),
-    )
-    .because("each deployment stops all consumers")
-    .unless(done == 2 && left == 2)
+    expect(done == 2 && left == 2)
+        .or(
+            "the second one, in hand, is finished and acked; two are left to others",
+            format!("{done} effect(s), {left} left"),
+        )
+        .because("each deployment stops all consumers")
 }

@@ -30,7 +30,7 @@ pub use fate::{Finding, Topic, fate, fate_at, short};
 pub use http::Response;
 pub(crate) use lab::Plan;
 pub use lab::{DEADLINE, Lab, PATIENCE};
-pub use outcome::{Failure, Outcome, Seen, Stop, fail};
+pub use outcome::{Condition, Expectation, Failure, Outcome, Seen, Stop, expect, fail};
 pub(crate) use pressure::Pressure;
 pub use process::{Exit, Port};
 pub use service::Service;

@@ -1,6 +1,6 @@
 //! A service's life: started, asked to end, killed, and what can be told of its end.
 
-use super::{DEADLINE, Outcome, PATIENCE, Seen, Service, fail};
+use super::{DEADLINE, Outcome, PATIENCE, Seen, Service, expect, fail};
 use process::guard::Exit;
 use process::service::Process;
 use wiretap::Event;
@@ -100,12 +100,12 @@ impl Service {
     pub async fn ends_well(&self, why: &str) -> Outcome {
         let exit = self.run().await?;
         let words = self.last_words(1).join("");
-        fail(
-            format!("{} ends with exit code 0", self.name()),
-            format!("{exit}; it said last: {words}"),
-        )
-        .because(why)
-        .unless(exit == Exit::Code(0))
+        expect(exit == Exit::Code(0))
+            .or(
+                format!("{} ends with exit code 0", self.name()),
+                format!("{exit}; it said last: {words}"),
+            )
+            .because(why)
     }
 
     /// Waits until it has printed `text`, over all its starts.

@@ -53,12 +53,62 @@ impl Failure {
         self
     }
 
-    /// This failure unless `holds`.
+    /// This failure unless `holds`: for one that was made beforehand, as a [`Span`](super::Span)
+    /// takes it.
     ///
     /// # Errors
     /// This failure.
     pub fn unless(self, holds: bool) -> Outcome {
         if holds { Ok(()) } else { Err(self.into()) }
+    }
+}
+
+/// A condition that must hold, as in
+/// `expect(queue.durable).or("a durable queue", "a transient one").because("…")?`.
+#[must_use]
+pub fn expect(holds: bool) -> Condition {
+    Condition(holds)
+}
+
+/// What [`expect`] was given.
+#[derive(Debug)]
+#[must_use]
+pub struct Condition(bool);
+
+impl Condition {
+    /// What is said where the condition does not hold: what was expected, and what was observed.
+    pub fn or(self, expected: impl Display, observed: impl Display) -> Expectation {
+        Expectation {
+            holds: self.0,
+            failure: fail(expected, observed),
+        }
+    }
+}
+
+/// A condition, and the failure where it does not hold.
+#[derive(Debug)]
+#[must_use]
+pub struct Expectation {
+    holds: bool,
+    failure: Failure,
+}
+
+impl Expectation {
+    /// Adds the hole to look at.
+    pub fn hole(mut self, hole: u32) -> Self {
+        self.failure = self.failure.hole(hole);
+        self
+    }
+
+    /// Adds why it matters, and decides.
+    ///
+    /// # Errors
+    /// The failure, where the condition does not hold.
+    pub fn because(self, why: impl Display) -> Outcome {
+        match self.holds {
+            true => Ok(()),
+            false => Err(self.failure.because(why).into()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use check::check;
 use check::run::Package;
-use check::{Checks, Lab, Outcome, Seen, Service, Stop, fail};
+use check::{Checks, Lab, Outcome, Seen, Service, Stop, expect, fail};
 use rand::RngExt;
 
 /// The role under which this program is the service under check.
@@ -126,16 +126,13 @@ async fn fails_at_length(_: Lab) -> Outcome {
 }
 
 async fn fails_shortly(_: Lab) -> Outcome {
-    fail("this", "that")
-        .because("reasons")
-        .hole(7)
-        .unless(false)
+    expect(false).or("this", "that").hole(7).because("reasons")
 }
 
 async fn optional(_: Lab) -> Outcome {
-    fail("more", "less")
+    expect(false)
+        .or("more", "less")
         .because("somebody liked it")
-        .unless(false)
 }
 
 async fn unknown(_: Lab) -> Outcome {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use check::check;
-use check::{Checks, Lab, Outcome, Seen, Topic, fail};
+use check::{Checks, Lab, Outcome, Seen, Topic, expect};
 use lapin::BasicProperties;
 
 check::main!(Checks {
@@ -27,12 +27,9 @@ async fn published(lab: Lab) -> Outcome {
     let why = "exit code 0 says that the broker has confirmed each greeting";
     producer.ends_well(why).await?;
     let ready = lab.queue(GREETINGS).await?.map_or(0, |queue| queue.ready);
-    fail(
-        "3 greetings wait in queue `greetings`",
-        format!("{ready} wait"),
-    )
-    .because("a confirmed message is in its queue until a consumer acks it")
-    .unless(ready == 3)
+    expect(ready == 3)
+.or("3 greetings wait in queue `greetings`", format!("{ready} wait"))
+.because("a confirmed message is in its queue until a consumer acks it")
 }
 
 async fn recorded(lab: Lab) -> Outcome {

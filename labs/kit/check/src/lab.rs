@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::pressure::{Pressure, Watch};
 use super::{Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, told};
 use broker::{Broker, OwnNode};
 use course::paths::Paths;
+use process::pressure::{Pressure, Watch};
 use process::service::Launch;
 use wiretap::{Journal, Wiretap};
 
@@ -207,8 +207,9 @@ impl Lab {
     }
 
     fn found(&self, finding: &Finding, expected: &str, seen: &str) -> Failure {
-        let hole = (self.0.plan.hole_for)(finding.topic);
-        finding.failure(expected, seen, hole)
+        fail(expected, format!("{seen}; {}", finding.observed))
+            .because(finding.why)
+            .hole((self.0.plan.hole_for)(finding.topic))
     }
 
     /// The URL of `vhost` behind a wiretap, for `login` or for the lab's own user.

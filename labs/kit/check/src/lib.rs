@@ -7,17 +7,14 @@
 mod arrive;
 mod ask;
 mod database;
-mod fate;
 mod http;
 mod lab;
 mod life;
 mod outcome;
-mod pressure;
 pub mod run;
 mod service;
 mod silent;
 mod span;
-mod told;
 mod vhost;
 mod wait;
 
@@ -26,17 +23,15 @@ use std::pin::Pin;
 
 pub use broker::access::{Grant, Grants, Login};
 pub use database::{Locked, Row, rows};
-pub use fate::{Finding, Topic, fate, fate_at, short};
+pub use explain::{Finding, Topic, fate, fate_at, short, told};
 pub use http::Response;
 pub(crate) use lab::Plan;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use outcome::{Condition, Expectation, Failure, Outcome, Seen, Stop, expect, fail};
-pub(crate) use pressure::Pressure;
 pub use process::{Exit, Port};
 pub use service::Service;
 pub use silent::SilentBroker;
 pub use span::Span;
-pub use told::told;
 pub use vhost::Rights;
 pub use wiretap;
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 
-use super::pressure::{Lost, Watch};
 use super::wait::LOOK_AGAIN;
 use super::{Failure, Lab, Outcome, Stop};
+use process::pressure::{Lost, Watch};
 
 /// However busy the machine is, one second in so many counts, so that each wait ends.
 const MOST: u32 = 5;

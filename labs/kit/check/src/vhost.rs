@@ -7,10 +7,10 @@ use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use rand::distr::{Alphanumeric, SampleString};
 
-use super::fate::unacked_of;
 use super::{Lab, Outcome, fail};
 use broker::access::{self, Grants, Login};
 use broker::{Binding, Broker, OwnNode, Queue};
+use explain::unacked_of;
 use wiretap::{CheckEvent, Event};
 
 /// Which names a user may touch in the room's vhost, as regular expressions of RabbitMQ's;

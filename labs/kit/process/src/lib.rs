@@ -8,6 +8,7 @@ pub mod cast;
 pub mod guard;
 pub mod parent;
 mod port;
+pub mod pressure;
 pub mod probe;
 pub mod service;
 pub mod stop;

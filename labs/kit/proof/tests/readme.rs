@@ -262,7 +262,7 @@ fn the_readmes_verdict_is_in_the_checks_words() {
     let mut sources = String::new();
     let chapters = Chapter::all(&root).unwrap().into_iter();
     let tests = chapters.map(|chapter| chapter.lab.join("tests"));
-    for folder in tests.chain([root.join("labs/kit/check/src/fate")]) {
+    for folder in tests.chain([root.join("labs/kit/explain/src")]) {
         for file in course::holes::files(&folder).unwrap() {
             sources += &fs::read_to_string(folder.join(file)).unwrap();
         }

@@ -16,10 +16,11 @@ use tokio::task::JoinSet;
 pub use arguments::Arguments;
 pub use report::{Report, Status, Verdict};
 
-use crate::{Check, Checks, Lab, Outcome, Plan, Pressure, Stop};
+use crate::{Check, Checks, Lab, Outcome, Plan, Stop};
 use broker::Broker;
 use course::paths::Paths;
 use process::parent;
+use process::pressure::Pressure;
 
 /// How many checks run at once, beside the patient ones. Each waits far more than it works.
 const AT_ONCE: usize = 6;

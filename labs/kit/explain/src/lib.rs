@@ -1,21 +1,26 @@
-//! What became of a message, told from the journal: why a check that misses it failed.
+//! What became of a message, told from the journal: why a check that misses it failed. A failed
+//! check's *observed* and *why* are made here.
+//!
+//! It knows the journal and nothing of checks, chapters or processes. Start reading at
+//! [`fate`]; [`told`] is its counterpart for chapters without a broker.
 
 mod broker;
 mod delivered;
 mod frames;
+mod http;
 mod unacked;
 mod undelivered;
 
-use super::{Failure, fail};
 use delivered::delivered;
 use frames::frames;
 use undelivered::undelivered;
 use wiretap::{Journal, Method};
 
-pub(super) use unacked::unacked_of;
+pub use http::told;
+pub use unacked::unacked_of;
 
 const FULL_HANDS: &str =
-    "what is not settled counts for the prefetch: who has so many gets nothing more";
+    "unacked messages count for the prefetch: a consumer at its limit gets no more messages";
 
 /// What a finding is about; a chapter knows which of its holes that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +60,6 @@ impl Finding {
             why,
             topic,
         }
-    }
-
-    /// The failure of a check that expected something else of this message.
-    #[must_use]
-    pub fn failure(&self, expected: &str, seen: &str, hole: u32) -> Failure {
-        fail(expected, format!("{seen}; {}", self.observed))
-            .because(self.why)
-            .hole(hole)
     }
 }
 

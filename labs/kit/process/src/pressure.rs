@@ -28,7 +28,7 @@ const STAT_UNIT_MS: u64 = 10;
 
 /// Looks at the machine for as long as it lives: one for all checks of a run.
 #[derive(Debug, Clone)]
-pub(crate) struct Pressure(Arc<Shared>);
+pub struct Pressure(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -56,7 +56,7 @@ impl Disk {
 
 /// What is known of the machine during one check.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub struct Watch {
     programs: Mutex<Vec<i32>>,
     /// What these processes and their children use is not the machine's doing.
     families: Mutex<Vec<i32>>,
@@ -79,20 +79,24 @@ struct Sample {
 
 /// What the machine took away of a span of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Lost {
-    pub(crate) processor: Duration,
-    pub(crate) disk: Duration,
+pub struct Lost {
+    /// Waiting for a processor.
+    pub processor: Duration,
+    /// Waiting for the disk.
+    pub disk: Duration,
 }
 
 impl Lost {
-    pub(crate) fn all(self) -> Duration {
+    /// Both together.
+    #[must_use]
+    pub fn all(self) -> Duration {
         self.processor + self.disk
     }
 }
 
 impl Pressure {
     /// Begins to look. It writes to a file in `dir`.
-    pub(crate) fn start(dir: &Path) -> Self {
+    pub fn start(dir: &Path) -> Self {
         let shared = Arc::new(Shared::default());
         let weak = Arc::downgrade(&shared);
         in_background("pressure", move || look(&weak));
@@ -105,7 +109,7 @@ impl Pressure {
     }
 
     /// Begins to keep what one check has to know.
-    pub(crate) fn watch(&self) -> Arc<Watch> {
+    pub fn watch(&self) -> Arc<Watch> {
         let watch = Arc::new(Watch::default());
         let own = std::process::id().cast_signed();
         watch.add(own);
@@ -117,17 +121,17 @@ impl Pressure {
 
 impl Watch {
     /// Counts this process among the check's programs, until it ends.
-    pub(crate) fn add(&self, pid: i32) {
+    pub fn add(&self, pid: i32) {
         lock(&self.programs).push(pid);
     }
 
     /// Counts what this process and its children use as the check's own.
-    pub(crate) fn add_family(&self, pid: i32) {
+    pub fn add_family(&self, pid: i32) {
         lock(&self.families).push(pid);
     }
 
     /// What the machine took away between two moments.
-    pub(crate) fn lost(&self, from: Instant, to: Instant) -> Lost {
+    pub fn lost(&self, from: Instant, to: Instant) -> Lost {
         let samples = lock(&self.samples);
         let [mut waited, mut ours, mut others, mut disk] = [0.0; 4];
         let during = samples.iter().rev().take_while(|sample| sample.to > from);

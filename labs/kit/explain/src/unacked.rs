@@ -5,7 +5,7 @@ use super::frames::{At, frames, is_unacked};
 use wiretap::{Journal, Method};
 
 /// The messages of `queue` that were delivered to services and are not settled yet.
-pub(crate) fn unacked_of(journal: &Journal, queue: &str) -> u64 {
+pub fn unacked_of(journal: &Journal, queue: &str) -> u64 {
     journal.read(|entries| {
         let frames = frames(entries);
         let unacked = |consume: &At<'_>| {

@@ -1,5 +1,5 @@
 //! What became of something that one service told another over HTTP, from the journal: the
-//! counterpart of [`fate`](super::fate()) for a chapter without a broker.
+//! counterpart of [`fate`](crate::fate()) for a chapter without a broker.
 
 use wiretap::{Entry, Event, HttpLine, Journal, Side};
 

@@ -7,7 +7,7 @@ mod queue;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use common::{logging, role};
+use common::role;
 
 #[derive(Parser)]
 #[command(about = "@TITLE@")]
@@ -26,14 +26,8 @@ enum Role {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    role::exit_code(match Arguments::parse().role {
-        Role::Producer(settings) => {
-            logging::init("producer");
-            producer::run(&settings).await
-        }
-        Role::Consumer => {
-            logging::init("consumer");
-            consumer::run().await
-        }
-    })
+    match Arguments::parse().role {
+        Role::Producer(settings) => role::run("producer", producer::run(&settings)).await,
+        Role::Consumer => role::run("consumer", consumer::run()).await,
+    }
 }

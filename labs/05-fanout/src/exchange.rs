@@ -11,8 +11,8 @@ pub const VIEWED: &str = "viewed";
 /// Something was sold.
 pub const SALES: &str = "sales";
 
-/// Makes sure that the exchange is there. Producers and consumers do this, so that any of
-/// them may be the first.
+/// Makes sure that the exchange exists. Producers and consumers do this, so that any of them
+/// may be started first.
 pub async fn declare(channel: &Channel, exchange: &str) -> Result<()> {
     // HOLE 1: a durable fanout exchange of this name.
     todo!("HOLE 1: declare the durable fanout exchange")

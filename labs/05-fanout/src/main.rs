@@ -1,5 +1,5 @@
-//! Publish/subscribe: a service tells what has happened, and does not ask who listens. One
-//! program; its first argument is the role it plays.
+//! Publish/subscribe: a service publishes what has happened, and does not know who listens.
+//! One program; its first argument is its role.
 
 mod consumer;
 mod exchange;
@@ -11,36 +11,46 @@ mod queue;
 mod recommendations;
 mod sale;
 mod shop;
+mod subscriber;
 mod video_streaming;
 mod view;
 
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use clap::{Parser, Subcommand};
 use common::role;
 
-const ROLES: [&str; 6] = [
-    "video-streaming",
-    "history",
-    "recommendations",
-    "shop",
-    "finance",
-    "payment",
-];
+#[derive(Parser)]
+#[command(about = "Publish/subscribe: each service gets its own copy of each event")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Streams the film and publishes that it was watched
+    VideoStreaming,
+    /// Records the views, and lists them
+    History,
+    /// Counts the views of each film, and lists the films
+    Recommendations,
+    /// Takes orders and publishes that something was sold
+    Shop,
+    /// Books each sale
+    Finance,
+    /// Collects the money for each sale
+    Payment,
+}
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    let role = match role::from_args(&ROLES) {
-        Ok(role) => role,
-        Err(code) => return code,
-    };
-    role::exit_code(match role {
-        "video-streaming" => video_streaming::run().await,
-        "history" => history::run().await,
-        "recommendations" => recommendations::run().await,
-        "shop" => shop::run().await,
-        "finance" => finance::run().await,
-        "payment" => payment::run().await,
-        other => Err(anyhow!("nobody has written {other} yet")),
-    })
+    match Arguments::parse().role {
+        Role::VideoStreaming => role::run("video-streaming", video_streaming::run()).await,
+        Role::History => role::run("history", history::run()).await,
+        Role::Recommendations => role::run("recommendations", recommendations::run()).await,
+        Role::Shop => role::run("shop", shop::run()).await,
+        Role::Finance => role::run("finance", finance::run()).await,
+        Role::Payment => role::run("payment", payment::run()).await,
+    }
 }

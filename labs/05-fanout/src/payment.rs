@@ -1,22 +1,16 @@
 //! Role `payment`: collects the money for each sale.
-//!
-//! Settings: `PORT`; `AMQP_URL`, the broker; `DATABASE`, the path of the SQLite file, one for
-//! all instances.
 
-use actix_web::HttpResponse;
-use actix_web::web::{self, Data, Query, ServiceConfig};
 use anyhow::Result;
-use common::http::{self, Paging};
+use common::http::Paging;
 use common::store::Store;
-use common::{settings, shutdown};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::try_join;
+use serde_json::{Value, json};
 
-use crate::consumer::{self, Message, Refusal};
+use crate::consumer::{Message, Refusal};
 use crate::exchange::SALES;
+use crate::subscriber;
 
-/// What the cashier needs to know of a sale.
+/// What payment reads of a sale.
 #[derive(Debug, Deserialize)]
 struct Due {
     customer: String,
@@ -25,20 +19,12 @@ struct Due {
 
 /// Serves and consumes until SIGTERM.
 pub async fn run() -> Result<()> {
-    let shutdown = shutdown::on_signal()?;
-    let (port, url) = (settings::port()?, settings::amqp_url()?);
-    let store = Store::open(&settings::database()?, "payments").await?;
-    let payments = Data::new(store.clone());
-    let configure = move |app: &mut ServiceConfig| {
-        app.app_data(payments.clone())
-            .service(web::resource("/payments").route(web::get().to(list)));
-    };
-    let handle = async |message: Message<'_>| collect(&store, message).await;
-    try_join!(
-        http::serve(port, shutdown.clone(), configure),
-        consumer::run(&url, (SALES, "payment"), &shutdown, handle),
-    )?;
-    Ok(())
+    subscriber::run(
+        (SALES, "payment"),
+        ("payments", collect),
+        ("payments", list),
+    )
+    .await
 }
 
 /// Collects the money under the message's id, so that a redelivery collects nothing.
@@ -53,13 +39,9 @@ async fn collect(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `GET /payments?skip=&limit=`, in order of arrival.
-async fn list(store: Data<Store>, page: Query<Paging>) -> actix_web::Result<HttpResponse> {
-    let rows = store.list(page.skip, page.limit).await;
-    let payments: Vec<_> = rows
-        .map_err(http::internal)?
-        .into_iter()
-        .map(|row| json!({ "saleId": row.id, "payment": row.value }))
-        .collect();
-    Ok(HttpResponse::Ok().json(json!({ "payments": payments })))
+/// In order of arrival.
+async fn list(store: &Store, page: &Paging) -> Result<Vec<Value>> {
+    let rows = store.list(page.skip, page.limit).await?.into_iter();
+    let payments = rows.map(|row| json!({ "saleId": row.id, "payment": row.value }));
+    Ok(payments.collect())
 }

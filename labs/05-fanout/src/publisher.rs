@@ -1,4 +1,4 @@
-//! The producer's side: it knows an exchange, and not who listens.
+//! The producer's side: it knows an exchange, and not which services listen.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{exchange, queue};
 
-/// How long a caller waits for the broker's word, connecting included.
+/// How long a caller waits for the confirm, connecting included.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Publishes to one exchange.
@@ -21,14 +21,14 @@ pub struct Publisher {
     exchange: &'static str,
     audience: &'static [&'static str],
     outlet: Outlet,
-    /// lapin puts a returned message into the confirm that it resolves next. So there is one
-    /// message at a time on the channel.
+    /// lapin puts a returned message into the confirm that it resolves next, so only one
+    /// publish at a time is in flight on the channel.
     turn: Mutex<()>,
 }
 
 impl Publisher {
-    /// Connects at the first message. The services of the `audience` are those that are
-    /// promised each message; whoever else is bound gets it, too.
+    /// Connects at the first message. The services of the `audience` are promised each
+    /// message; every other bound queue gets it, too.
     pub fn new(url: String, exchange: &'static str, audience: &'static [&'static str]) -> Self {
         Self {
             exchange,
@@ -38,29 +38,28 @@ impl Publisher {
         }
     }
 
-    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: each queue that is
-    /// bound has written it, and there is at least one. After an error it may be there all the
-    /// same; who tries again uses the same id.
+    /// Publishes `content` as JSON under `id`. An `Ok` is a promise: every bound queue has
+    /// written it, and at least one queue is bound. After an error the message may have arrived
+    /// all the same, so a caller that retries must use the same id.
     pub async fn publish(&self, id: Uuid, content: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(content).context("cannot write JSON")?;
-        let over = Instant::now() + PATIENCE;
-        let late = || format!("the broker has not confirmed message {id} within {PATIENCE:?}");
-        let _turn = timeout_at(over, self.turn.lock())
-            .await
-            .with_context(late)?;
-        let sent = timeout_at(over, self.send(id, &body)).await;
+        let deadline = Instant::now() + PATIENCE;
+        let late = || format!("no confirm for message {id} within {PATIENCE:?}");
+        let turn = timeout_at(deadline, self.turn.lock()).await;
+        let _turn = turn.with_context(late)?;
+        let sent = timeout_at(deadline, self.send(id, &body)).await;
         let outcome = sent.with_context(late).flatten();
         if outcome.is_err() {
-            // Whatever is wrong, the next message gets a new channel, and all declared anew.
+            // Whatever failed: the next message gets a new channel, and new declarations.
             self.outlet.renew().await;
         }
         outcome
     }
 
-    /// What is published to, declared when a channel is opened.
+    /// Declares what this producer publishes to; runs on each new channel.
     async fn prepare(&self, channel: &Channel) -> Result<()> {
         exchange::declare(channel, self.exchange).await?;
-        // HOLE 6: what the audience is promised needs a queue that takes it, from now on.
+        // HOLE 6: each service of the audience needs its queue, bound, from now on.
         // Naive: whoever is bound by then will get it.
         Ok(())
         // END HOLE 6
@@ -73,7 +72,7 @@ impl Publisher {
             .with_message_id(id.to_string().into())
             .with_content_type("application/json".into())
             .with_delivery_mode(2); // persistent
-        // HOLE 2: publish it to the exchange, mandatory, await the confirm, and judge it.
+        // HOLE 2: publish it to the exchange, mandatory; await the confirm, and judge it.
         todo!("HOLE 2: publish, await the confirm, and judge it")
         // END HOLE 2
     }

@@ -15,14 +15,14 @@ use crate::exchange::SALES;
 use crate::publisher::Publisher;
 use crate::sale::Sale;
 
-/// Who has to hear of each sale: one books it, one collects the money.
+/// The services that must get each sale: one books it, one collects the money.
 const AUDIENCE: &[&str] = &["finance", "payment"];
 
 /// What a client sends.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Order {
-    /// Given by a client who may have to try again; else the shop makes one.
+    /// Given by a client that retries; otherwise the shop makes one.
     sale_id: Option<Uuid>,
     item: String,
     pence: u32,
@@ -44,14 +44,14 @@ pub async fn run() -> Result<()> {
     http::serve(port, shutdown, configure).await
 }
 
-/// `POST /sales`. A 200 is a promise: the whole audience will hear of this sale.
+/// `POST /sales`. A 200 is a promise: the whole audience will get this sale.
 async fn sell(publisher: Data<Publisher>, order: Json<Order>) -> actix_web::Result<HttpResponse> {
     let order = order.into_inner();
     if order.item.trim().is_empty() || order.customer.trim().is_empty() || order.pence == 0 {
-        let text = format!("something is missing; expected JSON like {EXPECTED}");
+        let text = format!("a field is empty or 0; expected JSON like {EXPECTED}");
         return Err(http::error(StatusCode::BAD_REQUEST, text));
     }
-    // HOLE 7: one id however often it is ordered, and 200 only when the promise can be kept.
+    // HOLE 7: one id however often it is ordered; 200 only after the confirm.
     // Naive: nobody has to wait for the broker.
     let sale = Sale {
         sale_id: Uuid::new_v4(),

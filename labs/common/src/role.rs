@@ -1,5 +1,6 @@
 //! One binary a chapter; its first argument is the role it plays.
 
+use std::future::Future;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -20,6 +21,13 @@ pub fn from_args(roles: &[&'static str]) -> Result<&'static str, ExitCode> {
             Err(ExitCode::from(2))
         }
     }
+}
+
+/// Runs `role` with its log set up under `name`, and gives the program's exit code: 0, or 1
+/// with the error logged on one line, causes and all.
+pub async fn run(name: impl Into<String>, role: impl Future<Output = Result<()>>) -> ExitCode {
+    crate::logging::init(name);
+    exit_code(role.await)
 }
 
 /// Exit code 0, or 1 with the error logged on one line, causes and all.

@@ -1,4 +1,4 @@
-//! The consumer's side: a service works off its own queue, and acks when the work is done.
+//! The consumer's side: a service consumes from its own queue, and acks when the work is done.
 
 use anyhow::{Context, Result};
 use futures_lite::StreamExt;
@@ -16,8 +16,8 @@ const PREFETCH: u16 = 20;
 
 /// A message, as a handler gets it.
 pub struct Message<'a> {
-    /// Its id, the same however often it is delivered, and in each queue that has a copy. A
-    /// producer that gave none gets a new one for each delivery.
+    /// Its id: the same at each redelivery, and in each queue that has a copy. A message
+    /// without one gets a new one at each delivery.
     pub id: String,
     /// The JSON.
     pub body: &'a [u8],
@@ -25,13 +25,13 @@ pub struct Message<'a> {
 
 /// Why a handler did not do the work.
 pub enum Refusal {
-    /// The message is broken, for this service, and will be so tomorrow.
+    /// This service can never read the message.
     Broken(anyhow::Error),
-    /// The message is fine; we could not do the work just now.
+    /// The message is fine, but the work failed: a later delivery may succeed.
     NotNow(anyhow::Error),
 }
 
-/// Hands `service` each message that comes to `exchange`, until `shutdown`.
+/// Hands each message that `service` gets of `exchange` to `handle`, until `shutdown`.
 pub async fn run(
     url: &str,
     (exchange, service): (&str, &str),
@@ -46,7 +46,7 @@ pub async fn run(
         let mut deliveries = consume(&channel, &queue).await?;
         log::info!("consuming `{queue}`");
         // ANCHOR_END: subscribed
-        // A message in hand is always finished: `shutdown` is looked at between two messages.
+        // `shutdown` is checked between two messages: a delivered message is always finished.
         while let Some(next) = shutdown.run_until_cancelled(deliveries.next()).await {
             let delivery = next.context("the broker ended the subscription")??;
             settle(&delivery, &handle).await?;
@@ -70,8 +70,8 @@ async fn consume(channel: &Channel, queue: &str) -> Result<Consumer> {
     Ok(deliveries.await?)
 }
 
-/// Has the work done, then tells the broker what became of the message. Other queues have
-/// copies of their own, so nobody else hears of it.
+/// Has the work done, then acks or rejects. That settles this queue's copy of the message, and
+/// no other's.
 async fn settle(
     delivery: &Delivery,
     handle: &impl AsyncFn(Message<'_>) -> Result<(), Refusal>,
@@ -79,19 +79,19 @@ async fn settle(
     let message = message(delivery);
     let id = message.id.clone();
     match handle(message).await {
-        Ok(()) => {
-            delivery.ack(BasicAckOptions::default()).await?;
-            Ok(())
-        }
+        Ok(()) => delivery.ack(BasicAckOptions::default()).await?,
         Err(Refusal::Broken(error)) => {
-            log::error!("message {id} is broken and thrown away: {error:#}");
-            let options = BasicRejectOptions { requeue: false };
-            delivery.reject(options).await?;
-            Ok(())
+            log::error!("message {id} cannot be read, and is rejected: {error:#}");
+            delivery
+                .reject(BasicRejectOptions { requeue: false })
+                .await?
         }
-        // Left unsettled: the broker hands it out again once this channel is gone.
-        Err(Refusal::NotNow(error)) => Err(error.context(format!("message {id} has to wait"))),
-    }
+        // Neither acked nor rejected: the broker requeues it when this channel closes.
+        Err(Refusal::NotNow(error)) => {
+            return Err(error.context(format!("message {id} has to wait")));
+        }
+    };
+    Ok(())
 }
 
 fn message(delivery: &Delivery) -> Message<'_> {

@@ -11,8 +11,8 @@ pub const VIEWED: &str = "viewed";
 /// Something was sold.
 pub const SALES: &str = "sales";
 
-/// Makes sure that the exchange is there. Producers and consumers do this, so that any of
-/// them may be the first.
+/// Makes sure that the exchange exists. Producers and consumers do this, so that any of them
+/// may be started first.
 pub async fn declare(channel: &Channel, exchange: &str) -> Result<()> {
     // HOLE 1: a durable fanout exchange of this name.
     let options = ExchangeDeclareOptions {
@@ -23,6 +23,6 @@ pub async fn declare(channel: &Channel, exchange: &str) -> Result<()> {
     channel
         .exchange_declare(exchange.into(), ExchangeKind::Fanout, options, none)
         .await
-        .with_context(|| format!("cannot have a durable fanout exchange `{exchange}`"))
+        .with_context(|| format!("cannot declare the durable fanout exchange `{exchange}`"))
     // END HOLE 1
 }

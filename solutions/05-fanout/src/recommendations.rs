@@ -1,40 +1,26 @@
-//! Role `recommendations`: knows what is watched most.
-//!
-//! Settings: `PORT`; `AMQP_URL`, the broker; `DATABASE`, the path of the SQLite file, one for
-//! all instances.
+//! Role `recommendations`: counts the views of each film.
 
-use actix_web::HttpResponse;
-use actix_web::web::{self, Data, Query, ServiceConfig};
 use anyhow::Result;
-use common::http::{self, Paging};
+use common::http::Paging;
 use common::store::Store;
-use common::{settings, shutdown};
-use serde_json::json;
-use tokio::try_join;
+use serde_json::{Value, json};
 
-use crate::consumer::{self, Message, Refusal};
+use crate::consumer::{Message, Refusal};
 use crate::exchange::VIEWED;
+use crate::subscriber;
 use crate::view::Viewed;
 
 /// Serves and consumes until SIGTERM.
 pub async fn run() -> Result<()> {
-    let shutdown = shutdown::on_signal()?;
-    let (port, url) = (settings::port()?, settings::amqp_url()?);
-    let store = Store::open(&settings::database()?, "seen").await?;
-    let seen = Data::new(store.clone());
-    let configure = move |app: &mut ServiceConfig| {
-        app.app_data(seen.clone())
-            .service(web::resource("/recommendations").route(web::get().to(list)));
-    };
-    let handle = async |message: Message<'_>| count(&store, message).await;
-    try_join!(
-        http::serve(port, shutdown.clone(), configure),
-        consumer::run(&url, (VIEWED, "recommendations"), &shutdown, handle),
-    )?;
-    Ok(())
+    subscriber::run(
+        (VIEWED, "recommendations"),
+        ("seen", count),
+        ("recommendations", list),
+    )
+    .await
 }
 
-/// Counts a view: one row each, so that it is counted once however often it is delivered.
+/// Counts a view: one row each, so that a redelivered view counts once.
 async fn count(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     // HOLE 5: a row under the message's id; tell what is broken from what has to wait.
     let viewed: Viewed =
@@ -45,13 +31,12 @@ async fn count(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     // END HOLE 5
 }
 
-/// `GET /recommendations?skip=&limit=`, what was watched most comes first.
-async fn list(store: Data<Store>, page: Query<Paging>) -> actix_web::Result<HttpResponse> {
-    let counts = store.most_frequent(page.skip, page.limit).await;
-    let films: Vec<_> = counts
-        .map_err(http::internal)?
-        .into_iter()
-        .map(|(path, views)| json!({ "videoPath": path, "views": views }))
-        .collect();
-    Ok(HttpResponse::Ok().json(json!({ "recommendations": films })))
+/// The film with the most views comes first.
+async fn list(store: &Store, page: &Paging) -> Result<Vec<Value>> {
+    let counts = store
+        .most_frequent(page.skip, page.limit)
+        .await?
+        .into_iter();
+    let films = counts.map(|(path, views)| json!({ "videoPath": path, "views": views }));
+    Ok(films.collect())
 }

@@ -3,16 +3,16 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Something was sold. Each service that hears of it reads the fields that it needs.
+/// Something was sold. Each service reads the fields that it needs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sale {
-    /// The message's id, too.
+    /// Also the id of the message.
     pub sale_id: Uuid,
     /// What was sold.
     pub item: String,
-    /// For how much, at least 1.
+    /// The price, at least 1.
     pub pence: u32,
-    /// Who pays.
+    /// The customer who pays.
     pub customer: String,
 }

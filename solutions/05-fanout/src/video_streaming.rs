@@ -17,7 +17,7 @@ use crate::view::Viewed;
 pub async fn run() -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     let port = settings::port()?;
-    // Whoever likes to know what is watched; nobody in particular.
+    // No audience: a view is for every service that subscribes, and promised to none.
     let publisher = Data::new(Publisher::new(settings::amqp_url()?, VIEWED, &[]));
     let configure = move |app: &mut ServiceConfig| {
         app.app_data(publisher.clone())
@@ -26,8 +26,8 @@ pub async fn run() -> Result<()> {
     http::serve(port, shutdown, configure).await
 }
 
-/// `GET /video`. A 200 is a promise: whoever is subscribed will hear of the view. The header
-/// `view-id` tells the viewer under which id.
+/// `GET /video`. A 200 is a promise: every subscribed service will get the view, under the id
+/// in the header `view-id`.
 async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
     let id = Uuid::new_v4();
     let viewed = Viewed {
@@ -36,7 +36,7 @@ async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
     if let Err(error) = publisher.publish(id, &viewed).await {
         let why = logging::causes(&error);
         log::error!("view {id} is not published: {why}");
-        let text = "no film just now: the view cannot be passed on; try again";
+        let text = "no film just now: the view is not confirmed; retry";
         return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     Ok(video::response()

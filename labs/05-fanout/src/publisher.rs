@@ -60,7 +60,7 @@ impl Publisher {
     async fn prepare(&self, channel: &Channel) -> Result<()> {
         exchange::declare(channel, self.exchange).await?;
         // HOLE 6: each service of the audience needs its queue, bound, from now on.
-        // Naive: whoever is bound by then will get it.
+        // Naive: the queues that are bound by then get it.
         Ok(())
         // END HOLE 6
     }

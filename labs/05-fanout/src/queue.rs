@@ -8,7 +8,7 @@ use lapin::types::FieldTable;
 /// The name of the queue in which `service` gets its copy of each message of `exchange`.
 pub fn name(exchange: &str, service: &str) -> String {
     // HOLE 4: consumers of one queue share its messages. Who should, and who should not?
-    // Naive: as in chapter 02, the queue is called like what comes to it.
+    // Naive: as in chapter 02, the queue is named after what it gets.
     exchange.to_owned()
     // END HOLE 4
 }

@@ -23,7 +23,7 @@ pub async fn run() -> Result<()> {
 /// Counts a view: one row each, so that a redelivered view counts once.
 async fn count(store: &Store, message: Message<'_>) -> Result<(), Refusal> {
     // HOLE 5: a row under the message's id; tell what is broken from what has to wait.
-    // Naive: it counts, and whatever goes wrong is tried again.
+    // Naive: each delivery counts, and every failure is retried.
     let viewed: Viewed =
         serde_json::from_slice(message.body).map_err(|e| Refusal::NotNow(e.into()))?;
     let id = uuid::Uuid::new_v4().to_string();

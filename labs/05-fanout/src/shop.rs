@@ -52,7 +52,7 @@ async fn sell(publisher: Data<Publisher>, order: Json<Order>) -> actix_web::Resu
         return Err(http::error(StatusCode::BAD_REQUEST, text));
     }
     // HOLE 7: one id however often it is ordered; 200 only after the confirm.
-    // Naive: nobody has to wait for the broker.
+    // Naive: it answers without waiting for the broker.
     let sale = Sale {
         sale_id: Uuid::new_v4(),
         item: order.item,

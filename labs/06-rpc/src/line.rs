@@ -1,4 +1,4 @@
-//! The caller's end: a channel to ask on, and a place for the answers.
+//! The caller's end: a channel for the requests, and a place for the answers.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use lapin::{BasicProperties, Channel, Connection, Consumer};
 use crate::queue::{self, RPC_QUEUE};
 use crate::request::DIRECT;
 
-/// Where answers go to.
+/// Where answers go.
 #[derive(Clone, Copy)]
 pub enum ReplyTo {
     /// A queue of the client's own.
     Queue,
-    /// Straight to the channel that has asked.
+    /// Straight to the channel that sent the request.
     Direct,
 }
 
-/// A channel to ask on, and where its answers go to. Clones are the same line.
+/// A channel for requests, and where their answers go. Clones share the channel.
 #[derive(Clone)]
 pub struct Line {
     channel: Channel,
@@ -27,7 +27,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Opens one, with the stream of all answers that come in.
+    /// Opens one, with the stream of its answers.
     pub async fn open(connection: &Connection, reply_to: ReplyTo) -> Result<(Self, Consumer)> {
         let channel = connection.create_channel().await?;
         queue::declare(&channel).await?;
@@ -39,7 +39,7 @@ impl Line {
         Ok((Self { channel, reply_to }, answers))
     }
 
-    /// Asks for a user. Nobody needs the request after `deadline`.
+    /// Asks for a user. After `deadline` the broker may drop the request.
     pub async fn send(&self, id: u32, correlation_id: &str, deadline: Duration) -> Result<()> {
         let Self { channel, reply_to } = self;
         let body = id.to_string();
@@ -49,17 +49,17 @@ impl Line {
     }
 }
 
-/// A queue for all answers to this client: its name, and what comes to it.
+/// A queue for all answers to this client: its name, and its messages.
 async fn reply_queue(channel: &Channel) -> Result<(ShortString, Consumer)> {
     // HOLE 1: declare a queue of our own, named by the broker, and consume from it.
     todo!("HOLE 1: declare a reply queue, and consume from it")
     // END HOLE 1
 }
 
-/// The same without a queue: the broker hands answers straight to the channel that has asked.
+/// The same without a queue: the broker passes answers straight to the channel that asked.
 async fn direct(channel: &Channel) -> Result<(ShortString, Consumer)> {
     // HOLE 8: optional: consume from DIRECT, which is no queue, instead.
-    // Naive: as if nobody had asked for it.
+    // Naive: it uses a reply queue all the same.
     reply_queue(channel).await
     // END HOLE 8
 }

@@ -1,5 +1,5 @@
-//! A call over a queue: a request, and an answer that finds back to its caller. One program;
-//! its first argument is the role it plays.
+//! A call over a queue: a request, and an answer that finds its caller. One program; its first
+//! argument is its role.
 
 mod answer;
 mod caller;
@@ -12,20 +12,28 @@ mod user_service;
 
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use clap::{Parser, Subcommand};
 use common::role;
 
-const ROLES: [&str; 2] = ["user-service", "user-client"];
+#[derive(Parser)]
+#[command(about = "Request and reply over queues: ask for a user's name by id")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Answers requests from the queue `rpc_queue`
+    UserService,
+    /// Serves over HTTP what it asks the user service
+    UserClient,
+}
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    let role = match role::from_args(&ROLES) {
-        Ok(role) => role,
-        Err(code) => return code,
-    };
-    role::exit_code(match role {
-        "user-service" => user_service::run().await,
-        "user-client" => user_client::run().await,
-        other => Err(anyhow!("nobody has written {other} yet")),
-    })
+    match Arguments::parse().role {
+        Role::UserService => role::run("user-service", user_service::run()).await,
+        Role::UserClient => role::run("user-client", user_client::run()).await,
+    }
 }

@@ -1,79 +1,79 @@
-//! The calls that wait for an answer.
+//! The calls in progress: each waits for its answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// Correlation ids, and who waits for the answer that carries them.
+/// For each correlation id the call that waits for the answer with it.
 type Table = HashMap<String, oneshot::Sender<Vec<u8>>>;
 
-/// The table of calls that are under way. Clones share it.
-#[derive(Clone, Default)]
-pub struct Pending(Arc<Mutex<Table>>);
+/// The table of the calls in progress.
+#[derive(Default)]
+pub struct Pending(Mutex<Table>);
 
 /// A call's place in the table.
-pub struct Ticket {
-    /// Under which the call stands in the table, and no other call ever will.
+pub struct Ticket<'a> {
+    /// The call's key in the table. No other call ever has the same.
     pub correlation_id: String,
     answer: oneshot::Receiver<Vec<u8>>,
-    pending: Pending,
+    pending: &'a Pending,
 }
 
 impl Pending {
     /// Enters a new call.
-    pub fn enter(&self) -> Ticket {
+    pub fn enter(&self) -> Ticket<'_> {
         let correlation_id = Uuid::new_v4().to_string();
         let (waiting, answer) = oneshot::channel();
         self.table().insert(correlation_id.clone(), waiting);
         Ticket {
             correlation_id,
             answer,
-            pending: self.clone(),
+            pending: self,
         }
     }
 
-    /// Gives an answer to the call that it is for.
+    /// Gives an answer to the call that waits for it.
     pub fn settle(&self, correlation_id: Option<&str>, body: Vec<u8>) {
-        // HOLE 4: to the one call that it is for, once; ignore and log what is for nobody.
+        // HOLE 4: to the one call that waits for it, once; log and ignore any other answer.
         todo!("HOLE 4: give the answer to the call that it is for")
         // END HOLE 4
     }
 
-    /// Tells all calls that no answer will come any more.
+    /// Ends all calls: no answer can reach them any more.
     pub fn give_up(&self) {
         self.table().clear();
     }
 
-    /// How many calls are under way.
+    /// How many calls are in progress.
     pub fn count(&self) -> usize {
         self.table().len()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Nothing that is done under the lock leaves the table half changed.
+        // Whatever panicked under the lock, the table is whole: each change is one call.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ticket {
-    /// The answer, once it is there.
+impl Ticket<'_> {
+    /// Waits for the answer.
     ///
     /// # Errors
     /// When no answer will come.
     pub async fn answer(&mut self) -> Result<Vec<u8>> {
-        let answer = &mut self.answer;
-        answer.await.context("the way back for the answer is gone")
+        let answer = (&mut self.answer).await;
+        answer.context("the connection ended before the answer came")
     }
 }
 
 /// However a call ends, its ticket is dropped.
-impl Drop for Ticket {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         // HOLE 6: leave the table.
-        // Naive: whoever was answered has left the table, and everybody is answered.
+        // Naive: an answered call has left the table, and every call is answered.
         // END HOLE 6
     }
 }

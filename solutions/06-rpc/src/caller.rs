@@ -1,12 +1,12 @@
-//! A call: a request goes out, and an answer comes back, or not.
+//! A call: send a request, and wait for its answer until the deadline.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use futures_lite::StreamExt;
 use lapin::Connection;
 use lapin::types::ShortString;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -19,31 +19,32 @@ pub struct Caller {
     deadline: Duration,
     reply_to: ReplyTo,
     pending: Pending,
-    line: Mutex<Option<Line>>,
+    /// None while there is no connection.
+    line: watch::Sender<Option<Line>>,
 }
 
 /// Why there is no answer.
 pub enum NoAnswer {
-    /// None came by the deadline. The request may have been served, or be served yet.
+    /// None came by the deadline. The request may still have been served, or be served later.
     TooLate,
-    /// We are not connected, or were disconnected while we waited.
+    /// There is no connection, or it ended during the call.
     Disconnected(Error),
-    /// One came that cannot be read.
+    /// An answer came, and cannot be read.
     Garbled(Error),
 }
 
 impl Caller {
-    /// Calls end at `deadline`.
+    /// Each call ends by `deadline`.
     pub fn new(deadline: Duration, reply_to: ReplyTo) -> Self {
         Self {
             deadline,
             reply_to,
             pending: Pending::default(),
-            line: Mutex::default(),
+            line: watch::Sender::default(),
         }
     }
 
-    /// How many calls are under way.
+    /// How many calls are in progress.
     pub fn pending(&self) -> usize {
         self.pending.count()
     }
@@ -51,15 +52,14 @@ impl Caller {
     /// Asks for a user.
     ///
     /// # Errors
-    /// When there is no answer. One that says that there is no such user is an answer.
+    /// When there is no answer. [`Answer::Error`] is an answer.
     pub async fn ask(&self, id: u32) -> Result<Answer, NoAnswer> {
-        let line = self.line().clone().context("there is no broker");
+        let line = self.line.borrow().clone().context("not connected");
         let line = line.map_err(NoAnswer::Disconnected)?;
-        // HOLE 5: enter the call, send it, wait for the answer: all of it by the deadline.
+        // HOLE 5: enter the call, send it, wait for the answer; all by the deadline.
         let mut ticket = self.pending.enter(); // first: an answer may be quick
         let call = async {
-            let sent = line.send(id, &ticket.correlation_id, self.deadline);
-            sent.await?;
+            line.send(id, &ticket.correlation_id, self.deadline).await?;
             ticket.answer().await
         };
         let answer = timeout(self.deadline, call).await;
@@ -69,7 +69,7 @@ impl Caller {
         Answer::read(&body).map_err(NoAnswer::Garbled)
     }
 
-    /// Keeps a line open, and hands out the answers that come in, until `shutdown`.
+    /// Keeps a line open, and gives each answer to its call, until `shutdown`.
     pub async fn run(&self, url: &str, shutdown: &CancellationToken) -> Result<()> {
         messaging::keep(url, shutdown, async |connection| {
             self.receive(connection, shutdown).await
@@ -79,7 +79,7 @@ impl Caller {
 
     async fn receive(&self, connection: &Connection, shutdown: &CancellationToken) -> Result<()> {
         let (line, mut answers) = Line::open(connection, self.reply_to).await?;
-        *self.line() = Some(line);
+        self.line.send_replace(Some(line));
         let _hang_up = HangUp(self);
         log::info!("ready");
         while let Some(next) = shutdown.run_until_cancelled(answers.next()).await {
@@ -90,19 +90,14 @@ impl Caller {
         }
         Ok(())
     }
-
-    fn line(&self) -> MutexGuard<'_, Option<Line>> {
-        // Nothing that is done under the lock can leave it half changed.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// However a connection ends: what was asked over it will not be answered any more.
+/// However a connection ends: no call over it can be answered any more.
 struct HangUp<'a>(&'a Caller);
 
 impl Drop for HangUp<'_> {
     fn drop(&mut self) {
-        *self.0.line() = None;
+        self.0.line.send_replace(None);
         self.0.pending.give_up();
     }
 }

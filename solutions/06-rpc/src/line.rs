@@ -1,4 +1,4 @@
-//! The caller's end: a channel to ask on, and a place for the answers.
+//! The caller's end: a channel for the requests, and a place for the answers.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use lapin::{BasicProperties, Channel, Connection, Consumer};
 use crate::queue::{self, RPC_QUEUE};
 use crate::request::DIRECT;
 
-/// Where answers go to.
+/// Where answers go.
 #[derive(Clone, Copy)]
 pub enum ReplyTo {
     /// A queue of the client's own.
     Queue,
-    /// Straight to the channel that has asked.
+    /// Straight to the channel that sent the request.
     Direct,
 }
 
-/// A channel to ask on, and where its answers go to. Clones are the same line.
+/// A channel for requests, and where their answers go. Clones share the channel.
 #[derive(Clone)]
 pub struct Line {
     channel: Channel,
@@ -27,7 +27,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Opens one, with the stream of all answers that come in.
+    /// Opens one, with the stream of its answers.
     pub async fn open(connection: &Connection, reply_to: ReplyTo) -> Result<(Self, Consumer)> {
         let channel = connection.create_channel().await?;
         queue::declare(&channel).await?;
@@ -39,7 +39,7 @@ impl Line {
         Ok((Self { channel, reply_to }, answers))
     }
 
-    /// Asks for a user. Nobody needs the request after `deadline`.
+    /// Asks for a user. After `deadline` the broker may drop the request.
     pub async fn send(&self, id: u32, correlation_id: &str, deadline: Duration) -> Result<()> {
         let Self { channel, reply_to } = self;
         let body = id.to_string();
@@ -50,7 +50,7 @@ impl Line {
             .with_reply_to(reply_to.clone())
             .with_expiration(deadline.as_millis().to_string().into());
         let (queue, options) = (RPC_QUEUE.into(), BasicPublishOptions::default());
-        // No confirm: the broker's word would not help. Only the answer counts.
+        // No confirm: only the answer counts.
         channel
             .basic_publish("".into(), queue, options, body.as_bytes(), properties)
             .await?;
@@ -59,19 +59,15 @@ impl Line {
     }
 }
 
-/// A queue for all answers to this client: its name, and what comes to it.
+/// A queue for all answers to this client: its name, and its messages.
 async fn reply_queue(channel: &Channel) -> Result<(ShortString, Consumer)> {
     // HOLE 1: declare a queue of our own, named by the broker, and consume from it.
-    let options = QueueDeclareOptions {
-        exclusive: true, // ours alone, and gone with our connection
-        ..QueueDeclareOptions::default()
-    };
     let none = FieldTable::default;
+    let options = QueueDeclareOptions::exclusive(); // ours alone, and deleted with our connection
     let queue = channel.queue_declare("".into(), options, none()).await?;
     let name = queue.name().clone();
-    // Whoever dies with an answer in hand has nobody left to hand it to.
     let options = BasicConsumeOptions {
-        no_ack: true,
+        no_ack: true, // no other consumer could get an answer that we lose
         ..BasicConsumeOptions::default()
     };
     let answers = channel
@@ -81,11 +77,11 @@ async fn reply_queue(channel: &Channel) -> Result<(ShortString, Consumer)> {
     // END HOLE 1
 }
 
-/// The same without a queue: the broker hands answers straight to the channel that has asked.
+/// The same without a queue: the broker passes answers straight to the channel that asked.
 async fn direct(channel: &Channel) -> Result<(ShortString, Consumer)> {
     // HOLE 8: optional: consume from DIRECT, which is no queue, instead.
     let options = BasicConsumeOptions {
-        no_ack: true, // the broker insists on it
+        no_ack: true, // the broker requires it
         ..BasicConsumeOptions::default()
     };
     let answers = channel

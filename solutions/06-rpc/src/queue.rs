@@ -1,4 +1,4 @@
-//! The queue that the requests go through.
+//! The queue of the requests.
 
 use anyhow::Result;
 use lapin::Channel;
@@ -8,14 +8,11 @@ use lapin::types::FieldTable;
 /// Its name. The default exchange routes by it.
 pub const RPC_QUEUE: &str = "rpc_queue";
 
-/// Makes sure that it is there. Both sides do this, so either may be the first.
+/// Makes sure that it exists. Both sides do this, so either may be started first.
 pub async fn declare(channel: &Channel) -> Result<()> {
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
+    let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
     channel
-        .queue_declare(RPC_QUEUE.into(), options, FieldTable::default())
+        .queue_declare(RPC_QUEUE.into(), durable, none)
         .await?;
     Ok(())
 }

@@ -5,16 +5,16 @@ use common::logging::excerpt;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 
-/// The broker's own name for the place that answers go to without a queue.
+/// The broker's own name for direct reply-to: answers without a reply queue.
 pub const DIRECT: &str = "amq.rabbitmq.reply-to";
 
-/// Who asks for which user.
+/// Which user is asked for, and where the answer goes.
 pub struct Request {
     /// The user's id.
     pub id: u32,
-    /// The queue that the answer is to go to.
+    /// The queue for the answer.
     pub reply_to: ShortString,
-    /// What the answer must carry, so that the caller knows which call it is for.
+    /// The answer carries it, too: by it the caller finds the call.
     pub correlation_id: Option<ShortString>,
 }
 
@@ -22,23 +22,21 @@ impl Request {
     /// Reads what was delivered.
     ///
     /// # Errors
-    /// When it cannot be answered: nothing says where to, or it is no id. It will be so
-    /// tomorrow.
+    /// When it cannot be answered: it has no `reply_to`, or its body is not an id.
     pub fn read(delivery: &Delivery) -> Result<Self> {
         let about = &delivery.properties;
         let reply_to = about.reply_to().clone().context("it has no reply_to")?;
-        let no_id = || format!("its body is no id: `{}`", excerpt(&delivery.data));
+        let no_id = || format!("its body is not an id: `{}`", excerpt(&delivery.data));
         let body = str::from_utf8(&delivery.data).with_context(no_id)?;
-        let id = body.trim().parse();
         Ok(Self {
-            id: id.with_context(no_id)?,
+            id: body.trim().parse().with_context(no_id)?,
             reply_to,
             correlation_id: about.correlation_id().clone(),
         })
     }
 
-    /// Whether the answer goes to the caller without a queue. `mandatory` then tells nothing:
-    /// RabbitMQ 3.10 and 4.0 return each answer although it arrives, 4.3 returns none.
+    /// Whether the answer goes to the caller without a queue. `mandatory` then means nothing:
+    /// RabbitMQ 3.10 and 4.0 return each answer although it arrives; 4.3 returns none.
     pub fn is_direct(&self) -> bool {
         self.reply_to.as_str().starts_with(DIRECT)
     }

@@ -1,4 +1,4 @@
-//! Role `user-client`: answers over HTTP what it asks the user service over a queue.
+//! Role `user-client`: serves over HTTP what it asks the user service over a queue.
 //!
 //! Settings: `PORT`; `AMQP_URL`, the broker; `RPC_TIMEOUT_MS`, how long a call may take
 //! (default 2000); `REPLY_TO`, `queue` (the default) or `direct`.
@@ -19,7 +19,7 @@ use crate::answer::Answer;
 use crate::caller::{Caller, NoAnswer};
 use crate::line::ReplyTo;
 
-/// How long a caller waits when no setting says otherwise.
+/// How long a call may take when no setting says otherwise.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM.
@@ -34,7 +34,7 @@ pub async fn run() -> Result<()> {
             .service(web::resource("/users/{id}").route(web::get().to(user)))
             .service(web::resource("/pending").route(web::get().to(pending)));
     };
-    // Answers must still come in for the calls that are under way when we are told to stop.
+    // At SIGTERM the calls in progress still need their answers: receive until HTTP has ended.
     let served = CancellationToken::new();
     let serving = async {
         let outcome = http::serve(port, shutdown, configure).await;
@@ -62,12 +62,12 @@ async fn user(caller: Data<Caller>, id: Path<u32>) -> actix_web::Result<HttpResp
         }
         Ok(Answer::Error(text)) => (StatusCode::NOT_FOUND, text),
         Err(NoAnswer::TooLate) => {
-            let text = "the user service has not answered in time; try again";
+            let text = "the user service has not answered in time; retry";
             (StatusCode::GATEWAY_TIMEOUT, text.to_owned())
         }
         Err(NoAnswer::Disconnected(error)) => {
             log::error!("user {id}: {}", logging::causes(&error));
-            let text = "the user service cannot be reached just now; try again";
+            let text = "the user service cannot be reached just now; retry";
             (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
         }
         Err(NoAnswer::Garbled(error)) => {
@@ -79,7 +79,7 @@ async fn user(caller: Data<Caller>, id: Path<u32>) -> actix_web::Result<HttpResp
     Err(http::error(status, text))
 }
 
-/// `GET /pending`: how many calls are under way.
+/// `GET /pending`: how many calls are in progress.
 async fn pending(caller: Data<Caller>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "pending": caller.pending() }))
 }

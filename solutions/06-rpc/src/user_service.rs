@@ -1,4 +1,4 @@
-//! Role `user-service`: knows the users' names, and answers whoever asks over the queue.
+//! Role `user-service`: knows the users' names, and answers requests over the queue.
 //!
 //! Settings: `AMQP_URL`, the broker.
 
@@ -20,8 +20,8 @@ use crate::answer::Answer;
 use crate::queue::{self, RPC_QUEUE};
 use crate::request::Request;
 
-/// How many requests the broker may hand over ahead of our acks. Few: somebody waits for
-/// each of them, and another server may be idle.
+/// How many requests the broker may hand over ahead of our acks. Few: a caller waits for each
+/// of them, and another server may be idle.
 const PREFETCH: u16 = 4;
 
 /// The users, by id.
@@ -38,7 +38,8 @@ pub async fn run() -> Result<()> {
     .await
 }
 
-/// Answers one request after the other, until `shutdown`. The one in hand is finished.
+/// Answers one request after the other. `shutdown` is checked between two of them: a delivered
+/// request is always answered.
 async fn serve(connection: &Connection, users: &Users, shutdown: &CancellationToken) -> Result<()> {
     let channel = connection.create_channel().await?;
     channel
@@ -68,16 +69,17 @@ async fn subscribe(channel: &Channel) -> Result<Consumer> {
     Ok(requests.await?)
 }
 
-/// Answers a request, or gets rid of what is none.
+/// Answers a request. One that cannot be read is rejected for good: it would be no better
+/// when it is redelivered.
 async fn handle(channel: &Channel, users: &Users, delivery: &Delivery) -> Result<()> {
-    // HOLE 7: answer what can be read; log what cannot, and reject it for good.
+    // HOLE 7: answer a request that can be read; log any other, and reject it for good.
     match Request::read(delivery) {
         Ok(request) => {
             let answer = look_up(users, request.id);
             reply(channel, delivery, &request, &answer).await
         }
         Err(error) => {
-            log::error!("a request is broken and thrown away: {error:#}");
+            log::error!("a request cannot be answered, and is rejected: {error:#}");
             let options = BasicRejectOptions { requeue: false };
             delivery.reject(options).await?;
             Ok(())
@@ -93,7 +95,7 @@ fn look_up(users: &Users, id: u32) -> Answer {
     }
 }
 
-/// Sends the answer to whoever asked, and then tells the broker that the request is done.
+/// Sends the answer to the caller, then acks the request.
 async fn reply(
     channel: &Channel,
     delivery: &Delivery,
@@ -118,9 +120,9 @@ async fn reply(
         .await?; // confirmed
     match confirmation {
         Confirmation::Ack(None) => log::info!("user {id}: {answer:?}"),
-        // The caller has gone, and its queue with it: nobody is left to be told.
+        // The caller has gone, and its queue with it: the request is done all the same.
         Confirmation::Ack(Some(_)) => log::warn!("user {id}: `{reply_to}` is gone"),
-        other => bail!("the broker did not take the answer: {other:?}"),
+        other => bail!("the broker did not confirm the answer: {other:?}"),
     }
     delivery.ack(BasicAckOptions::default()).await?;
     Ok(())

@@ -21,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 use crate::job::Job;
 use crate::{queue, retry};
 
-/// How long it may take to put a failed job elsewhere, connecting included.
+/// How long it may take to publish a failed job again, connecting included.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The command line.
 #[derive(clap::Args)]
 pub struct Settings {
-    /// What this worker is called; its name stands beside each job it did
+    /// The worker's name, recorded with each job that it does
     pub name: String,
     /// How many jobs the broker may hand over ahead of our acks
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
@@ -44,7 +44,7 @@ pub struct Settings {
 struct Worker {
     settings: Settings,
     store: Store,
-    /// For the jobs that failed.
+    /// For the failed jobs.
     outlet: Outlet,
     shutdown: CancellationToken,
 }
@@ -66,14 +66,14 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 impl Worker {
-    /// Works off one delivery after the other, until `shutdown`.
+    /// Does one batch of jobs after the other, until `shutdown`.
     async fn consume(&self, connection: &Connection) -> Result<()> {
         let channel = connection.create_channel().await?;
         queue::declare(&channel).await?;
         let mut deliveries = subscribe(&channel, self.settings.prefetch).await?;
         log::info!("ready, with prefetch {}", self.settings.prefetch);
-        // HOLE 6: until `shutdown`, which is looked at between two batches and never in one.
-        // Naive: nothing ends it but an error, so it does not hear SIGTERM.
+        // HOLE 6: until `shutdown`, which is checked between two batches and never in one.
+        // Naive: only an error ends it, and SIGTERM does not.
         loop {
             let batch = take(&mut deliveries, self.settings.batch.into()).await?;
             self.work_off(batch).await?;
@@ -81,8 +81,8 @@ impl Worker {
         // END HOLE 6
     }
 
-    /// Does these jobs one after the other. Those not begun when `shutdown` comes go back to
-    /// the queue with our channel.
+    /// Does these jobs one after the other. At `shutdown` the job in hand is finished; the
+    /// broker requeues the others when our channel closes.
     async fn work_off(&self, batch: Vec<Delivery>) -> Result<()> {
         let unit = Duration::from_millis(self.settings.unit_ms);
         let mut done = Vec::new();
@@ -100,8 +100,8 @@ impl Worker {
         self.finish(done).await
     }
 
-    /// Has a failed job tried again, or given up. When that takes too long, or fails, the job
-    /// is still ours, and goes back to its queue with our channel.
+    /// Has a failed job tried again, or given up. When that fails, or takes too long, the job is
+    /// still unacked, and the broker requeues it when our channel closes.
     async fn put_off(&self, delivery: &Delivery, why: &Error) -> Result<()> {
         let moving = retry::again_or_give_up(&self.outlet, delivery, why);
         let moved = timeout(PATIENCE, moving).await;
@@ -112,7 +112,7 @@ impl Worker {
         outcome
     }
 
-    /// Makes what was done last, then tells the broker.
+    /// Commits what was done, then acks it.
     async fn finish(&self, done: Vec<(Job, Delivery)>) -> Result<()> {
         // HOLE 3: commit a row for each job, under its id; then one ack for all of them.
         todo!("HOLE 3: commit a row for each job, then ack")
@@ -128,10 +128,10 @@ impl Worker {
     }
 }
 
-/// Asks the broker for jobs, at most `prefetch` of them ahead of our acks.
+/// Consumes jobs, at most `prefetch` of them ahead of our acks.
 async fn subscribe(channel: &Channel, prefetch: u16) -> Result<Consumer> {
     // HOLE 2: set the prefetch, then consume.
-    // Naive: without a prefetch the broker hands over whatever there is.
+    // Naive: without a prefetch the broker hands over the whole queue.
     let deliveries = channel
         .basic_consume(
             queue::MESSAGES.into(),
@@ -144,12 +144,12 @@ async fn subscribe(channel: &Channel, prefetch: u16) -> Result<Consumer> {
     // END HOLE 2
 }
 
-/// The next delivery; with it those that are here already, but not more than `most`.
+/// Waits for the next delivery, and takes those that have arrived with it: at most `most`.
 async fn take(deliveries: &mut Consumer, most: usize) -> Result<Vec<Delivery>> {
     let first = deliveries.next().await;
     let mut taken = vec![first.context("the broker ended the subscription")??];
-    // HOLE 5: whatever else has arrived by now, without waiting for more.
-    // Naive: one job at a time, however many are here.
+    // HOLE 5: take all that have arrived by now, without waiting for more.
+    // Naive: one job at a time, however many have arrived.
     // END HOLE 5
     Ok(taken)
 }

@@ -1,4 +1,4 @@
-//! One try to connect to the broker.
+//! One attempt to connect to the broker.
 
 use anyhow::{Context, Result};
 use common::logging;
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::settings::Broker;
 
-/// Looks up the broker's name, calls it, and logs in: one try, within the timeout.
+/// Looks up the broker's name, connects, and logs in: one attempt, within the timeout.
 pub async fn connect(broker: &Broker) -> Result<Connection> {
     log::info!("calling {}:{}", broker.host, broker.port);
     let connection = attempt(broker).await?;
@@ -16,8 +16,8 @@ pub async fn connect(broker: &Broker) -> Result<Connection> {
     Ok(connection)
 }
 
-/// With `connector::connect`, and not lapin's own `Connection::connect_uri`: that one, given up
-/// by a timeout, keeps a thread and a socket for ever.
+/// Uses `connector::connect`: lapin's own `Connection::connect_uri`, when a timeout gives it up,
+/// keeps its thread and its socket for ever.
 async fn attempt(broker: &Broker) -> Result<Connection> {
     // HOLE 2: the address from its fields, with a heartbeat; one timeout around it all.
     todo!("HOLE 2: connect, with a heartbeat and within the timeout")

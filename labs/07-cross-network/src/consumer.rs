@@ -3,7 +3,6 @@
 //! Settings: `BROKER_…`, see `settings.rs`; `DATABASE`, the path of its SQLite file; and the
 //! command line.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::session;
 use crate::settings::Broker;
 
-/// The queue. An administrator has made it; we have no right to.
+/// The queue. An administrator has declared it; we have no right to.
 const MESSAGES: &str = "messages";
 
-// HOLE 7: so many that the next one is here when we are done with the last.
+// HOLE 7: so many that the next one has arrived when the last one is done.
 /// How many messages the broker may hand over ahead of our acks. Naive: as in chapter 03.
 const PREFETCH: u16 = 1;
 // END HOLE 7
@@ -39,30 +38,27 @@ pub struct Settings {
     work_ms: u64,
 }
 
-/// What was settled so far, over all connections.
-#[derive(Default)]
-struct Count {
-    received: Cell<u64>,
-    duplicates: Cell<u64>,
-    effects: Cell<u64>,
-}
-
+/// A consumer, with its counts over all connections.
 struct Recorder {
     settings: Settings,
     store: Store,
-    count: Count,
     shutdown: CancellationToken,
+    received: u64,
+    duplicates: u64,
+    effects: u64,
 }
 
 /// Records until SIGTERM.
 pub async fn run(settings: Settings) -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     let broker = Broker::from_env()?;
-    let recorder = Recorder {
+    let mut recorder = Recorder {
         settings,
         store: Store::open(&settings::database()?, "messages").await?,
-        count: Count::default(),
         shutdown: shutdown.clone(),
+        received: 0,
+        duplicates: 0,
+        effects: 0,
     };
     let consume = async |connection: &Connection| recorder.consume(connection).await;
     let outcome = session::keep(&broker, &shutdown, consume).await;
@@ -71,8 +67,9 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 impl Recorder {
-    /// Records one message after the other, until `shutdown`; the one in hand is finished.
-    async fn consume(&self, connection: &Connection) -> Result<()> {
+    /// Records one message after the other. `shutdown` is checked between two of them: a message
+    /// in hand is always finished.
+    async fn consume(&mut self, connection: &Connection) -> Result<()> {
         let mut deliveries = self.subscribe(connection).await?;
         log::info!("ready, with prefetch {}", self.settings.prefetch);
         while let Some(next) = self.shutdown.run_until_cancelled(deliveries.next()).await {
@@ -81,13 +78,13 @@ impl Recorder {
             log::debug!("in hand: {text}");
             sleep(Duration::from_millis(self.settings.work_ms)).await;
             self.settle(&delivery, &text).await?;
-            add_one(&self.count.received);
+            self.received += 1;
             self.tell();
         }
         Ok(())
     }
 
-    /// Asks for messages. Nothing is declared: that is not among our rights.
+    /// Consumes the queue. Declares nothing: we have no right to.
     async fn subscribe(&self, connection: &Connection) -> Result<Consumer> {
         let channel = connection.create_channel().await?;
         channel
@@ -102,30 +99,21 @@ impl Recorder {
         Ok(deliveries.await?)
     }
 
-    /// Gives the message its effect, once, and then tells the broker.
-    async fn settle(&self, delivery: &Delivery, text: &str) -> Result<()> {
+    /// Gives the message its effect, once; then acks it.
+    async fn settle(&mut self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ShortString::as_str).filter(|id| !id.is_empty());
         // HOLE 6: commit it under its id, then ack, and count; reject one without an id.
-        // Naive: the broker may forget it before it has its effect, and each delivery counts.
+        // Naive: the broker forgets the message before its effect, and each delivery counts.
         delivery.ack(BasicAckOptions::default()).await?;
         self.store.record(id.unwrap_or("no id"), text).await?;
-        add_one(&self.count.effects);
+        self.effects += 1;
         Ok(())
         // END HOLE 6
     }
 
     fn tell(&self) {
-        let Count {
-            received,
-            duplicates,
-            effects,
-        } = &self.count;
-        let [received, duplicates, effects] = [received, duplicates, effects].map(Cell::get);
+        let (received, duplicates, effects) = (self.received, self.duplicates, self.effects);
         log::info!("received {received}, duplicates {duplicates}, effects {effects}");
     }
-}
-
-fn add_one(count: &Cell<u64>) {
-    count.set(count.get() + 1);
 }

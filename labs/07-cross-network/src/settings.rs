@@ -1,5 +1,5 @@
-//! Where the broker is, and who we are there. All of it comes from the environment: the same
-//! program runs on every machine, and no password is in a file that is committed.
+//! Where the broker is, and which user we are there. All of it comes from the environment: the
+//! same program runs on every machine, and no committed file holds a password.
 
 use std::env;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-/// Where the broker is, and who we are there.
+/// Where the broker is, and which user we are there.
 #[derive(Clone)]
 pub struct Broker {
     /// Name or IP address.
@@ -17,13 +17,13 @@ pub struct Broker {
     pub vhost: String,
     pub user: String,
     pub password: String,
-    /// After how many seconds of silence one end asks itself whether the other is there.
+    /// The heartbeat interval in seconds that we ask the broker for.
     pub heartbeat: u16,
-    /// How long one try to connect may take, from the name to the end of the handshake.
+    /// How long one attempt to connect may take, from the name to the end of the handshake.
     pub connect_timeout: Duration,
 }
 
-/// As it may stand in a log. Not derived: that would show the password.
+/// As a log may show it. Not derived: that would show the password.
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -42,21 +42,21 @@ impl Broker {
     /// `BROKER_PASSWORD`, `BROKER_HEARTBEAT_S` (10) and `BROKER_CONNECT_TIMEOUT_MS` (3000).
     ///
     /// # Errors
-    /// Names all that have no default and are not set.
+    /// Names every required variable that is not set.
     pub fn from_env() -> Result<Self> {
-        // HOLE 1: the seven of them; the error names every required one that is not given.
+        // HOLE 1: the seven of them; the error names every required one that is not set.
         todo!("HOLE 1: the settings from the environment; name what is missing")
         // END HOLE 1
     }
 }
 
-/// The value of an environment variable. One that is empty counts as not set: a shell, or a
-/// Compose file, makes such of a variable that it does not know.
+/// The value of an environment variable. An empty one counts as not set: shells and Compose
+/// files put it in the place of a variable that they do not know.
 fn given(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A number from the environment, or the default where there is none.
+/// A number from the environment, or the default when it is not set.
 fn number<T: FromStr>(name: &str, default: T) -> Result<T> {
     let Some(value) = given(name) else {
         return Ok(default);

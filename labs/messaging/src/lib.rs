@@ -5,8 +5,10 @@ mod connection;
 mod failure;
 mod outlet;
 mod session;
+mod settle;
 
 pub use connection::connect;
 pub use failure::hopeless;
 pub use outlet::Outlet;
 pub use session::keep;
+pub use settle::settle;

@@ -1,4 +1,4 @@
-//! What there is to do.
+//! A job.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use lapin::message::Delivery;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// A job, as it stands in a message.
+/// What one message asks for.
 pub struct Job {
-    /// Its id, the same however often it is delivered. A producer that gave none gets a
-    /// new one for each delivery, and then nobody can tell a redelivery from a new job.
+    /// Its id, the same at each redelivery. A message without one gets a new one at each
+    /// delivery: a redelivery then looks like a new job.
     pub id: String,
     /// The text: each `.` in it is a unit of work, and at a `!` the work fails.
     pub body: Vec<u8>,

@@ -1,4 +1,4 @@
-//! One queue and as many workers as it takes. One program; its first argument is its role.
+//! One queue, shared by any number of workers. One program; its first argument is its role.
 
 mod job;
 mod producer;
@@ -10,7 +10,7 @@ mod worker;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use common::{logging, role};
+use common::role;
 
 #[derive(Parser)]
 #[command(about = "A work queue: producers send jobs, workers share them")]
@@ -23,21 +23,18 @@ struct Arguments {
 enum Role {
     /// Sends jobs to the queue `messages`
     Producer(producer::Settings),
-    /// Does jobs from the queue `messages`, which it shares with all other workers
+    /// Does jobs from the queue `messages`, which all workers share
     Worker(worker::Settings),
 }
 
-// On one thread an ack costs no trip to another one; a worker has one thing in hand anyway.
+// One thread: an ack then needs no trip to another one, and a worker does one job at a time.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    role::exit_code(match Arguments::parse().role {
-        Role::Producer(settings) => {
-            logging::init("producer");
-            producer::run(&settings).await
-        }
+    match Arguments::parse().role {
+        Role::Producer(settings) => role::run("producer", producer::run(settings)).await,
         Role::Worker(settings) => {
-            logging::init(format!("worker {}", settings.name));
-            worker::run(settings).await
+            let name = format!("worker {}", settings.name);
+            role::run(name, worker::run(settings)).await
         }
-    })
+    }
 }

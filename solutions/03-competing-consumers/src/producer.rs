@@ -1,4 +1,4 @@
-//! Role `producer`: sends jobs, one after the other or all at once.
+//! Role `producer`: sends jobs, one by one or all at once.
 //!
 //! Settings: `AMQP_URL`, the broker; and the command line.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use common::command_line::{HIGHEST_RATE, rate};
 use common::{logging, settings, shutdown};
-use lapin::{BasicProperties, Channel};
+use lapin::{BasicProperties, Channel, PublisherConfirm};
 use messaging::{Outlet, hopeless};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,11 +18,11 @@ use crate::{publish, queue};
 /// How long the broker may take to confirm a window of jobs, connecting included.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The pause after a failed try.
+/// The pause after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// How many jobs may be on their way at once, sent and not confirmed yet: enough to hide the
-/// way there and back, few enough to keep in memory and to send again.
+/// How many jobs may be in flight, sent and not confirmed yet: enough to hide the round trip,
+/// few enough to keep in memory and to send again.
 const WINDOW: usize = 256;
 
 /// The command line.
@@ -37,13 +37,13 @@ pub struct Settings {
     /// Send them all at once, as fast as the broker takes them
     #[arg(long, requires = "count", conflicts_with = "rate")]
     burst: bool,
-    /// What stands in each job; each `.` is a unit of work, a `!` makes it fail
+    /// The text of each job; each `.` is a unit of work, a `!` makes it fail
     #[arg(long, default_value = "...")]
     text: String,
 }
 
 /// Sends until all is confirmed, or until SIGTERM.
-pub async fn run(settings: &Settings) -> Result<()> {
+pub async fn run(settings: Settings) -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     let outlet = Outlet::new(settings::amqp_url()?);
     let mut jobs = (1..=settings.count.unwrap_or(usize::MAX))
@@ -67,7 +67,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Sends `jobs` until the broker has confirmed each of them. One whose confirm got lost is
+/// Sends `jobs` until the broker has confirmed each of them. A job whose confirm is lost is
 /// sent twice, with the same id.
 async fn deliver(outlet: &Outlet, mut jobs: Vec<Job>, shutdown: &CancellationToken) -> Result<()> {
     while !jobs.is_empty() {
@@ -79,7 +79,7 @@ async fn deliver(outlet: &Outlet, mut jobs: Vec<Job>, shutdown: &CancellationTok
             }
             Err(error) => {
                 let why = logging::causes(&error);
-                log::warn!("{} job(s) have to be sent again: {why}", jobs.len());
+                log::warn!("{why}; sending {} job(s) again", jobs.len());
                 outlet.renew().await;
                 shutdown.run_until_cancelled(sleep(PAUSE)).await;
             }
@@ -88,9 +88,9 @@ async fn deliver(outlet: &Outlet, mut jobs: Vec<Job>, shutdown: &CancellationTok
     Ok(())
 }
 
-/// One try. Jobs that a queue has leave `jobs`; after an error the others are still in it.
+/// One attempt. Jobs that a queue has leave `jobs`; after an error the others are still in it.
 async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken) -> Result<()> {
-    // Without a broker nothing is in hand that could be finished.
+    // SIGTERM ends the wait for a connection: without one there is nothing to finish.
     let channel = shutdown.run_until_cancelled(outlet.prepared(queue::declare));
     let channel = channel.await.context("told to stop")??;
     // HOLE 1: send all jobs, then await all confirms, then settle which jobs leave `jobs`.
@@ -102,12 +102,12 @@ async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken
     for confirm in confirms {
         confirmations.push(confirm.await?);
     }
-    publish::settle(jobs, &confirmations)
+    messaging::settle(jobs, |job| &job.id, &confirmations)
     // END HOLE 1
 }
 
 /// Sends a job under its id.
-async fn publish(channel: &Channel, job: &Job) -> Result<lapin::PublisherConfirm> {
+async fn publish(channel: &Channel, job: &Job) -> Result<PublisherConfirm> {
     let properties = BasicProperties::default()
         .with_message_id(job.id.as_str().into())
         .with_content_type("text/plain".into());

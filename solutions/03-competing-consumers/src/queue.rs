@@ -8,20 +8,15 @@ use lapin::types::FieldTable;
 /// The jobs that all workers share.
 pub const MESSAGES: &str = "messages";
 
-/// The jobs that were given up, for a person to look at.
+/// The jobs that failed too often, for a person to look at.
 pub const DEAD: &str = "messages.dead";
 
-/// Makes sure that both are there, durable. Producers and workers do this, so that any of
-/// them may be the first.
+/// Makes sure that both exist, durable. Producers and workers do this, so that any of them
+/// may be started first.
 pub async fn declare(channel: &Channel) -> Result<()> {
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
     for name in [MESSAGES, DEAD] {
-        channel
-            .queue_declare(name.into(), options, FieldTable::default())
-            .await?;
+        let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
+        channel.queue_declare(name.into(), durable, none).await?;
     }
     Ok(())
 }

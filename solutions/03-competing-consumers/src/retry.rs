@@ -1,5 +1,4 @@
-//! What becomes of a job that failed: another try, and after a few of them a place where
-//! somebody will look.
+//! What becomes of a failed job: another try, and after the last one the queue for dead jobs.
 
 use anyhow::{Error, Result};
 use lapin::message::Delivery;
@@ -12,17 +11,17 @@ use crate::{publish, queue};
 /// How often a job is tried.
 const TRIES: i64 = 3;
 
-/// The header that counts the tries so far. A queue counts nothing of the kind: `redelivered`
+/// The header that counts the failed tries. The broker doesn't count them: `redelivered` only
 /// says *at least once before*.
 const TRIED: &str = "tried";
 
 /// The header that says why the last try failed.
 const REASON: &str = "reason";
 
-/// Puts a job that failed for this `reason` back at the end of its queue, or, at its last
-/// try, into the queue for dead ones. Then settles the delivery.
+/// Publishes a job that failed for this `reason` again: to the end of its queue, or after the
+/// last try to the queue for dead jobs. Then acks the delivery.
 pub async fn again_or_give_up(outlet: &Outlet, delivery: &Delivery, reason: &Error) -> Result<()> {
-    // HOLE 4: publish it once more with the headers, to one queue or the other, then ack.
+    // HOLE 4: publish it again with the headers, to one queue or the other; then ack.
     let tried = tried(delivery) + 1;
     let next = if tried < TRIES {
         queue::MESSAGES
@@ -34,19 +33,19 @@ pub async fn again_or_give_up(outlet: &Outlet, delivery: &Delivery, reason: &Err
     let channel = outlet.channel().await?;
     let confirm = publish::send(&channel, next, &delivery.data, properties).await?;
     publish::accepted(confirm.await?)?;
-    // Only now: the other way round, a kill between the two would lose the job.
+    // Only now: acked first, the job would be lost by a kill between the two.
     delivery.ack(BasicAckOptions::default()).await?;
     log::warn!("try {tried} of {TRIES} failed, now in `{next}`: {reason:#}");
     Ok(())
     // END HOLE 4
 }
 
-/// How often it was tried before this delivery, as its header says.
+/// How often it failed before this delivery, as its header says.
 fn tried(delivery: &Delivery) -> i64 {
     let headers = delivery.properties.headers().as_ref();
     match headers.and_then(|headers| headers.inner().get(TRIED)) {
         Some(AMQPValue::LongLongInt(tried)) => *tried,
-        // Absent, or written by somebody who counts in another way.
+        // No header, or not one of ours.
         _ => 0,
     }
 }

@@ -3,7 +3,6 @@
 //! Settings: `BROKER_…`, see `settings.rs`; `DATABASE`, the path of its SQLite file; and the
 //! command line.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use crate::session;
 use crate::settings::Broker;
 
-/// The queue. An administrator has made it; we have no right to.
+/// The queue. An administrator has declared it; we have no right to.
 const MESSAGES: &str = "messages";
 
-// HOLE 7: so many that the next one is here when we are done with the last.
-/// How many messages the broker may hand over ahead of our acks. It gets an ack one round trip
-/// after it has handed over the message; so no more than prefetch / round trip messages a
-/// second get here. 100 are enough for 500 a second over 200 ms.
+// HOLE 7: so many that the next one has arrived when the last one is done.
+/// How many messages the broker may hand over ahead of our acks. An ack reaches the broker one
+/// round trip after it sent the message, so at most prefetch / round trip messages arrive a
+/// second. 100 are enough for 500 a second over 200 ms.
 const PREFETCH: u16 = 100;
 // END HOLE 7
 
@@ -41,30 +40,27 @@ pub struct Settings {
     work_ms: u64,
 }
 
-/// What was settled so far, over all connections.
-#[derive(Default)]
-struct Count {
-    received: Cell<u64>,
-    duplicates: Cell<u64>,
-    effects: Cell<u64>,
-}
-
+/// A consumer, with its counts over all connections.
 struct Recorder {
     settings: Settings,
     store: Store,
-    count: Count,
     shutdown: CancellationToken,
+    received: u64,
+    duplicates: u64,
+    effects: u64,
 }
 
 /// Records until SIGTERM.
 pub async fn run(settings: Settings) -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     let broker = Broker::from_env()?;
-    let recorder = Recorder {
+    let mut recorder = Recorder {
         settings,
         store: Store::open(&settings::database()?, "messages").await?,
-        count: Count::default(),
         shutdown: shutdown.clone(),
+        received: 0,
+        duplicates: 0,
+        effects: 0,
     };
     let consume = async |connection: &Connection| recorder.consume(connection).await;
     let outcome = session::keep(&broker, &shutdown, consume).await;
@@ -73,8 +69,9 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 impl Recorder {
-    /// Records one message after the other, until `shutdown`; the one in hand is finished.
-    async fn consume(&self, connection: &Connection) -> Result<()> {
+    /// Records one message after the other. `shutdown` is checked between two of them: a message
+    /// in hand is always finished.
+    async fn consume(&mut self, connection: &Connection) -> Result<()> {
         let mut deliveries = self.subscribe(connection).await?;
         log::info!("ready, with prefetch {}", self.settings.prefetch);
         while let Some(next) = self.shutdown.run_until_cancelled(deliveries.next()).await {
@@ -83,13 +80,13 @@ impl Recorder {
             log::debug!("in hand: {text}");
             sleep(Duration::from_millis(self.settings.work_ms)).await;
             self.settle(&delivery, &text).await?;
-            add_one(&self.count.received);
+            self.received += 1;
             self.tell();
         }
         Ok(())
     }
 
-    /// Asks for messages. Nothing is declared: that is not among our rights.
+    /// Consumes the queue. Declares nothing: we have no right to.
     async fn subscribe(&self, connection: &Connection) -> Result<Consumer> {
         let channel = connection.create_channel().await?;
         channel
@@ -104,38 +101,29 @@ impl Recorder {
         Ok(deliveries.await?)
     }
 
-    /// Gives the message its effect, once, and then tells the broker.
-    async fn settle(&self, delivery: &Delivery, text: &str) -> Result<()> {
+    /// Gives the message its effect, once; then acks it.
+    async fn settle(&mut self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ShortString::as_str).filter(|id| !id.is_empty());
         // HOLE 6: commit it under its id, then ack, and count; reject one without an id.
         let Some(id) = id else {
-            log::warn!("a message without an id goes to the dead letters: {text:?}");
+            log::warn!("a message without an id is dead-lettered: {text:?}");
             let options = BasicRejectOptions { requeue: false };
             delivery.reject(options).await?;
             return Ok(());
         };
         let new = self.store.record(id, text).await?;
         delivery.ack(BasicAckOptions::default()).await?;
-        add_one(match new {
-            true => &self.count.effects,
-            false => &self.count.duplicates,
-        });
+        match new {
+            true => self.effects += 1,
+            false => self.duplicates += 1,
+        }
         Ok(())
         // END HOLE 6
     }
 
     fn tell(&self) {
-        let Count {
-            received,
-            duplicates,
-            effects,
-        } = &self.count;
-        let [received, duplicates, effects] = [received, duplicates, effects].map(Cell::get);
+        let (received, duplicates, effects) = (self.received, self.duplicates, self.effects);
         log::info!("received {received}, duplicates {duplicates}, effects {effects}");
     }
-}
-
-fn add_one(count: &Cell<u64>) {
-    count.set(count.get() + 1);
 }

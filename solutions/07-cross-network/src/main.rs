@@ -14,7 +14,7 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use common::{logging, role};
+use common::role;
 use tokio::runtime::Builder;
 
 #[derive(Parser)]
@@ -30,33 +30,23 @@ enum Role {
     Producer(producer::Settings),
     /// Records each message of the queue `messages` once
     Consumer(consumer::Settings),
-    /// Prints what the users of the broker may do, as JSON
+    /// Prints the rights of the broker's users, as JSON
     Rights,
 }
 
-fn main() -> ExitCode {
+fn main() -> anyhow::Result<ExitCode> {
     let role = Arguments::parse().role;
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return role::exit_code(Err(error.into())),
-    };
-    let outcome = runtime.block_on(play(role));
-    // Not by dropping it: that would wait for a name that is being looked up in a thread
-    // which nobody can interrupt.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(run(role));
+    // Not dropped: that would wait for a DNS lookup, in a thread that nothing can interrupt.
     runtime.shutdown_background();
-    role::exit_code(outcome)
+    Ok(code)
 }
 
-async fn play(role: Role) -> anyhow::Result<()> {
+async fn run(role: Role) -> ExitCode {
     match role {
-        Role::Producer(settings) => {
-            logging::init("producer");
-            producer::run(settings).await
-        }
-        Role::Consumer(settings) => {
-            logging::init("consumer");
-            consumer::run(settings).await
-        }
-        Role::Rights => rights::print(),
+        Role::Producer(settings) => role::run("producer", producer::run(settings)).await,
+        Role::Consumer(settings) => role::run("consumer", consumer::run(settings)).await,
+        Role::Rights => role::run("rights", async { rights::print() }).await,
     }
 }

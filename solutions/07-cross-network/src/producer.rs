@@ -10,15 +10,14 @@ use common::shutdown;
 use futures_lite::future::poll_once;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
-use tokio::sync::Mutex;
 use tokio::time::{Interval, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::message::{self, Message};
+use crate::message::Message;
 use crate::session;
 use crate::settings::Broker;
 
-/// How many messages may be on their way at once, sent and not confirmed yet.
+/// How many messages may be in flight, sent and not confirmed yet.
 const WINDOW: usize = 256;
 
 /// The command line.
@@ -32,12 +31,12 @@ pub struct Settings {
     rate: f64,
 }
 
-/// What was sent so far, over all connections.
+/// The progress over all connections.
 struct Work {
-    /// How many there are to send.
+    /// How many messages to send.
     count: u64,
     ticks: Interval,
-    /// Sent or about to be, and not confirmed.
+    /// Taken for sending, and not confirmed yet.
     window: Vec<Message>,
     sent: u64,
     confirmed: u64,
@@ -47,21 +46,16 @@ struct Work {
 pub async fn run(settings: Settings) -> Result<()> {
     let shutdown = shutdown::on_signal()?;
     let broker = Broker::from_env()?;
-    let work = Mutex::new(Work {
+    let mut work = Work {
         count: settings.count.unwrap_or(u64::MAX),
-        // What was due while the broker was away is made up for.
+        // It makes up for messages that were due while the broker was away.
         ticks: interval(Duration::from_secs_f64(1.0 / settings.rate)),
         window: Vec::new(),
         sent: 0,
         confirmed: 0,
-    });
-    let publish = async |connection: &Connection| {
-        // Of two sessions the first has ended: nobody else has it.
-        let mut work = work.lock().await;
-        work.publish(connection, &shutdown).await
     };
+    let publish = async |connection: &Connection| work.publish(connection, &shutdown).await;
     let outcome = session::keep(&broker, &shutdown, publish).await;
-    let work = work.into_inner();
     work.tell();
     outcome?;
     let missing = work.window.len();
@@ -80,24 +74,21 @@ impl Work {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
-        // What the last connection left unconfirmed comes first: the broker may have it, or not.
+        // First the messages that the last connection left unconfirmed: the broker may have them.
         while !self.window.is_empty() || self.fill(shutdown).await {
             self.send(&channel).await?;
         }
         Ok(())
     }
 
-    /// Waits until a message is due, and takes it and all others that are into the window;
-    /// false when there are no more to come.
+    /// Waits until a message is due, and takes all that are due into the window; false when no
+    /// message will come.
     async fn fill(&mut self, shutdown: &CancellationToken) -> bool {
         if self.sent == self.count {
             return false;
         }
-        if shutdown
-            .run_until_cancelled(self.ticks.tick())
-            .await
-            .is_none()
-        {
+        let due = shutdown.run_until_cancelled(self.ticks.tick()).await;
+        if due.is_none() {
             return false;
         }
         self.make();
@@ -115,8 +106,8 @@ impl Work {
         self.window.push(Message::new(self.sent));
     }
 
-    /// Sends the window, then awaits all its confirms; what a queue has leaves it. After an
-    /// error in between the whole window stays: what came back by then is not known.
+    /// Sends the window, then awaits all its confirms. The messages that a queue has leave it.
+    /// After an error in between the whole window stays: returned messages are not known yet.
     async fn send(&mut self, channel: &Channel) -> Result<()> {
         let mut confirms = Vec::new();
         for message in &self.window {
@@ -127,7 +118,7 @@ impl Work {
             confirmations.push(confirm.await?);
         }
         let before = self.window.len();
-        let outcome = message::settle(&mut self.window, &confirmations);
+        let outcome = messaging::settle(&mut self.window, |message| &message.id, &confirmations);
         self.confirmed += (before - self.window.len()) as u64;
         self.tell();
         outcome

@@ -1,11 +1,11 @@
-//! Role `rights`: what the users of the broker may do. Whoever sets up the broker asks us for
-//! it, so that what we need and what we may do stand in one place.
+//! Role `rights`: what the broker's users may do. Setting up the broker runs this program for
+//! it, so that what the code does and what it may do stand in one place.
 
 use anyhow::Result;
 use serde::Serialize;
 
-/// The names that a user may touch in its vhost: three regular expressions of RabbitMQ's.
-/// They are not anchored: `messages` matches `messages.dead`, too.
+/// Which names a user may use in its vhost: RabbitMQ's three regular expressions. They are not
+/// anchored: `messages` matches `messages.dead`, too.
 #[derive(Serialize)]
 struct Rights {
     /// To declare and to delete.

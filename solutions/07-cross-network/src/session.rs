@@ -1,4 +1,4 @@
-//! Doing something with a connection for as long as it takes, over as many as it takes.
+//! A session that continues on a new connection when its connection ends.
 
 use std::time::{Duration, Instant};
 
@@ -13,24 +13,24 @@ use crate::connect::connect;
 use crate::failure::hopeless;
 use crate::settings::Broker;
 
-/// How long the broker may take to say goodbye.
+/// How long closing the connection may take.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How often we look whether the connection is still there.
+/// How often we check whether the connection still exists.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Connects and runs `session`, which returns `Ok` when it is done: because its work is, or
-/// because `shutdown` asked it to stop. When it fails, or the connection ends under it, or
-/// there is none to be had, it is tried again on a new one after a pause.
+/// Connects and runs `session`, which returns `Ok` when it is done: its work is finished, or it
+/// has seen `shutdown`. When connecting or the session fails, or the connection ends, both are
+/// tried again after a pause.
 ///
-/// `shutdown` itself ends only the waiting in between, so a session must look at it.
+/// `shutdown` itself ends only connecting and pauses, so a session must check it.
 ///
 /// # Errors
 /// When trying again cannot help (see [`hopeless`]).
 pub async fn keep(
     broker: &Broker,
     shutdown: &CancellationToken,
-    session: impl AsyncFn(&Connection) -> Result<()>,
+    mut session: impl AsyncFnMut(&Connection) -> Result<()>,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
     // HOLE 5: connect, run the session; again after a pause, unless it is done or hopeless.
@@ -40,7 +40,7 @@ pub async fn keep(
             break;
         };
         let outcome = match connected {
-            Ok(connection) => once(&connection, &session).await,
+            Ok(connection) => once(&connection, &mut session).await,
             Err(error) => Err(error),
         };
         let error = match outcome {
@@ -56,23 +56,23 @@ pub async fn keep(
     // END HOLE 5
 }
 
-/// Runs the session on this connection, for no longer than that lives. Now and then lapin
-/// 4.12 never answers an ack or a confirm that is under way when the connection dies.
+/// Runs the session, for no longer than its connection lives: lapin 4.12 sometimes never
+/// resolves an ack or a confirm that is in flight when the connection ends.
 async fn once(
     connection: &Connection,
-    session: &impl AsyncFn(&Connection) -> Result<()>,
+    session: &mut impl AsyncFnMut(&Connection) -> Result<()>,
 ) -> Result<()> {
     tokio::select! {
         outcome = session(connection) => outcome?,
         error = gone(connection) => return error,
     }
-    // All is settled. A broker that is gone, or frozen, need not hear of it.
+    // All is settled. If the broker is gone or frozen, closing may fail: no harm.
     let _ = timeout(FAREWELL, connection.close(200, "done".into())).await;
     Ok(())
 }
 
-/// Waits until the connection is closed, whoever closed it: also lapin, when it has heard
-/// nothing from the broker for two heartbeats.
+/// Waits until the connection is closed: by either side, or by lapin after two heartbeats
+/// without a frame from the broker.
 async fn gone(connection: &Connection) -> Result<()> {
     while connection.status().connected() {
         sleep(LOOK_AGAIN).await;

@@ -1,4 +1,4 @@
-//! Role `consumer`: works off a queue of its own name, which gets what its patterns match.
+//! Role `consumer`: consumes from a queue of its own name, which gets what its patterns match.
 //!
 //! Settings: `AMQP_URL`, the broker; `DATABASE`, the path of the SQLite file, one for all
 //! consumers of a name; `ALTERNATE_EXCHANGE`, see [`topics`]; and the command line.
@@ -31,7 +31,7 @@ pub struct Settings {
     /// Get what one of these matches: `*` is one word, `#` any number of them
     #[arg(value_name = "PATTERN", value_parser = key::parse, required_unless_present = "unbind")]
     patterns: Vec<ShortString>,
-    /// Get no longer what this one matches; may be given several times
+    /// No longer get what this one matches; may be given several times
     #[arg(long, value_name = "PATTERN", value_parser = key::parse)]
     unbind: Vec<ShortString>,
 }
@@ -62,11 +62,12 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 impl Subscriber {
-    /// Works off one delivery after the other, until `shutdown`.
+    /// Records one message after the other. `shutdown` is checked between two of them: a message
+    /// in hand is always finished.
     async fn consume(&self, connection: &Connection) -> Result<()> {
         let channel = connection.create_channel().await?;
         topics::declare(&channel, self.alternate.as_deref()).await?;
-        // In this order: what an old pattern and a new one both match is never missed.
+        // In this order: a message that an old and a new pattern match is never missed.
         self.bind(&channel).await?;
         self.unbind(&channel).await?;
         let mut deliveries = self.subscribe(&channel).await?;
@@ -78,7 +79,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Makes sure that our queue is there and gets what our patterns match.
+    /// Makes sure that our queue exists, and is bound with each of our patterns.
     async fn bind(&self, channel: &Channel) -> Result<()> {
         let Settings { name, patterns, .. } = &self.settings;
         // HOLE 3: declare the durable queue `name`, and bind it to LOGS with each pattern.
@@ -86,16 +87,16 @@ impl Subscriber {
         // END HOLE 3
     }
 
-    /// Makes sure that our queue gets no longer what these patterns match.
+    /// Makes sure that our queue is no longer bound with these patterns.
     async fn unbind(&self, channel: &Channel) -> Result<()> {
         let Settings { name, unbind, .. } = &self.settings;
         // HOLE 4: remove the bindings, and nothing else.
-        // Naive: a pattern that is not asked for any more is just not bound.
+        // Naive: an old pattern is just not bound again.
         Ok(())
         // END HOLE 4
     }
 
-    /// Asks the broker for messages, some of them ahead of our acks.
+    /// Consumes from our queue, up to [`PREFETCH`] messages ahead of our acks.
     async fn subscribe(&self, channel: &Channel) -> Result<Consumer> {
         channel
             .basic_qos(PREFETCH, BasicQosOptions::default())
@@ -109,7 +110,7 @@ impl Subscriber {
         Ok(deliveries.await?)
     }
 
-    /// Keeps what came, under its id, then tells the broker.
+    /// Records the message under its id, then acks it.
     async fn record(&self, delivery: &Delivery) -> Result<()> {
         let id = match delivery.properties.message_id() {
             Some(id) if !id.as_str().is_empty() => id.to_string(),

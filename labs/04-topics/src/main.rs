@@ -1,4 +1,4 @@
-//! A topic exchange: producers name what a message is about, queues say what they want. One
+//! A topic exchange: producers say what a message is about, consumers choose by patterns. One
 //! program; its first argument is its role.
 
 mod consumer;
@@ -13,7 +13,7 @@ mod topics;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use common::{logging, role};
+use common::role;
 
 #[derive(Parser)]
 #[command(about = "A topic exchange: producers name a topic, consumers choose by patterns")]
@@ -26,20 +26,17 @@ struct Arguments {
 enum Role {
     /// Sends messages to the exchange `logs`, each under a routing key
     Producer(producer::Settings),
-    /// Works off a queue that gets what its patterns match
+    /// Consumes from a queue that gets what its patterns match
     Consumer(consumer::Settings),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    role::exit_code(match Arguments::parse().role {
-        Role::Producer(settings) => {
-            logging::init("producer");
-            producer::run(settings).await
-        }
+    match Arguments::parse().role {
+        Role::Producer(settings) => role::run("producer", producer::run(settings)).await,
         Role::Consumer(settings) => {
-            logging::init(settings.name.as_str());
-            consumer::run(settings).await
+            let name = settings.name.to_string();
+            role::run(name, consumer::run(settings)).await
         }
-    })
+    }
 }

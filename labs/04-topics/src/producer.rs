@@ -20,7 +20,7 @@ use crate::{key, mail_shot, place, topics};
 /// How long the broker may take to confirm a message, connecting included.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The pause after a failed try.
+/// The pause after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// The keys of the log lines, in turn.
@@ -77,7 +77,7 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 impl Producer {
-    /// Sends messages that are meant for somebody: an error when one of them reaches no queue.
+    /// Sends messages that must reach a queue. When one does not, that is an error.
     async fn send_all(&self, messages: Vec<Message>) -> Result<()> {
         let all = messages.len();
         let mut unroutable = 0;
@@ -98,7 +98,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Sends log lines until SIGTERM. One that nobody wants is no error: so it is with logs.
+    /// Sends log lines until SIGTERM. An unrouted log line is not an error.
     async fn send_log(&self, count: usize, rate: f64, text: &str) -> Result<()> {
         let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
         for (key, number) in LEVELS.iter().cycle().zip(1..=count) {
@@ -115,8 +115,8 @@ impl Producer {
         Ok(())
     }
 
-    /// Sends `message` until the broker says what became of it. When that word got lost, it is
-    /// sent twice, with the same id.
+    /// Sends `message` until the broker confirms or returns it. A message whose confirm is lost
+    /// is sent twice, with the same id.
     async fn deliver(&self, message: &Message) -> Result<Outcome> {
         loop {
             let sent = timeout(PATIENCE, self.send(message)).await;
@@ -135,11 +135,11 @@ impl Producer {
         }
     }
 
-    /// One try.
+    /// One attempt.
     async fn send(&self, message: &Message) -> Result<Outcome> {
         let alternate = self.alternate.as_deref();
         let declare = async |channel: &Channel| topics::declare(channel, alternate).await;
-        // Without a broker nothing is in hand that could be finished.
+        // SIGTERM ends the wait for a connection: without one there is nothing to finish.
         let channel = self
             .shutdown
             .run_until_cancelled(self.outlet.prepared(declare));

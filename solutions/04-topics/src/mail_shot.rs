@@ -2,7 +2,7 @@
 
 use crate::message::Message;
 
-/// Our customers, and where they live: around Preston (PR) and Manchester (M).
+/// Our customers and their postcodes, around Preston (PR) and Manchester (M).
 const CUSTOMERS: [(&str, &str); 6] = [
     ("Ada", "PR1 2HE"),
     ("Grace", "PR1 8BU"),

@@ -1,4 +1,4 @@
-//! What is sent.
+//! A message, as the producer sends it.
 
 use lapin::types::ShortString;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! One message on its way to the exchange.
+//! Publishes one message to the exchange.
 
 use anyhow::{Result, bail};
 use lapin::options::BasicPublishOptions;
@@ -7,18 +7,18 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use crate::message::Message;
 use crate::topics::LOGS;
 
-/// What became of a message that the broker has confirmed.
+/// What became of a confirmed message.
 pub enum Outcome {
     /// At least one queue has it.
     Taken,
-    /// No queue wanted it, so it came back.
+    /// No queue takes it: it was returned.
     Unroutable,
 }
 
-/// Sends `message` under its key, and waits for the broker's word.
+/// Publishes `message` under its key, and waits for the confirm.
 ///
 /// # Errors
-/// When there is no such word: the message may have arrived, or not, and is to be sent again.
+/// When none comes. The message may have arrived, or not: send it again.
 pub async fn publish(channel: &Channel, message: &Message) -> Result<Outcome> {
     let properties = BasicProperties::default()
         .with_message_id(message.id.as_str().into())
@@ -37,7 +37,7 @@ pub async fn publish(channel: &Channel, message: &Message) -> Result<Outcome> {
     match confirmation {
         Confirmation::Ack(None) => Ok(Outcome::Taken),
         Confirmation::Ack(Some(_)) => Ok(Outcome::Unroutable),
-        other => bail!("the broker did not take it: {other:?}"),
+        other => bail!("the broker did not confirm it: {other:?}"),
     }
     // END HOLE 2
 }

@@ -1,4 +1,4 @@
-//! The exchange of this chapter, and what takes the messages that no queue wants.
+//! The exchange of this chapter, and its alternate exchange for unroutable messages.
 
 use std::env;
 
@@ -7,18 +7,18 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
-/// The exchange that producers send to and queues are bound to.
+/// The exchange that producers publish to and queues are bound to.
 pub const LOGS: &str = "logs";
 
-/// Setting `ALTERNATE_EXCHANGE`: the exchange that gets what no queue of [`LOGS`] takes. All
-/// who declare [`LOGS`] must agree on it; most often there is none.
+/// Setting `ALTERNATE_EXCHANGE`: the exchange for messages that no queue of [`LOGS`] takes. All
+/// programs that declare [`LOGS`] must agree on it; most often there is none.
 pub fn alternate() -> Option<String> {
     let name = env::var("ALTERNATE_EXCHANGE").ok();
     name.filter(|name| !name.is_empty())
 }
 
-/// Makes sure that the exchange is there. Producers and consumers do this, so that any of
-/// them may be the first.
+/// Makes sure that the exchange exists. Producers and consumers do this, so that any of them
+/// may be started first.
 pub async fn declare(channel: &Channel, alternate: Option<&str>) -> Result<()> {
     let arguments = match alternate {
         Some(name) => catch_all(channel, name).await?,
@@ -32,12 +32,12 @@ pub async fn declare(channel: &Channel, alternate: Option<&str>) -> Result<()> {
     channel
         .exchange_declare(LOGS.into(), ExchangeKind::Topic, options, arguments)
         .await
-        .with_context(|| format!("cannot have a durable topic exchange `{LOGS}`"))
+        .with_context(|| format!("cannot declare the durable topic exchange `{LOGS}`"))
     // END HOLE 1
 }
 
-/// Makes sure that the alternate exchange is there, with a queue that keeps what comes to it.
-/// Gives the arguments with which [`LOGS`] refers to it.
+/// Makes sure that the alternate exchange exists, with a queue that keeps its messages. Returns
+/// the arguments with which [`LOGS`] refers to it.
 async fn catch_all(channel: &Channel, name: &str) -> Result<FieldTable> {
     // HOLE 7: a fanout exchange, a queue bound to it, and the argument `alternate-exchange`.
     let options = ExchangeDeclareOptions {
@@ -48,11 +48,8 @@ async fn catch_all(channel: &Channel, name: &str) -> Result<FieldTable> {
     channel
         .exchange_declare(name.into(), ExchangeKind::Fanout, options, none())
         .await?;
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    channel.queue_declare(name.into(), options, none()).await?;
+    let durable = QueueDeclareOptions::durable();
+    channel.queue_declare(name.into(), durable, none()).await?;
     let options = QueueBindOptions::default();
     channel
         .queue_bind(name.into(), name.into(), "".into(), options, none())

@@ -209,19 +209,16 @@ pub async fn mailbox(lab: &Lab, queue: &str, pattern: &str) -> Outcome {
     let connection = lab.connect().await?;
     let made = async {
         let channel = connection.create_channel().await?;
-        let (durable, none) = (true, FieldTable::default);
+        let none = FieldTable::default;
         let options = ExchangeDeclareOptions {
-            durable,
+            durable: true,
             ..ExchangeDeclareOptions::default()
         };
         let kind = ExchangeKind::Topic;
         let exchange = channel.exchange_declare(LOGS.into(), kind, options, none());
         exchange.await?;
-        let options = QueueDeclareOptions {
-            durable,
-            ..QueueDeclareOptions::default()
-        };
-        channel.queue_declare(queue.into(), options, none()).await?;
+        let durable = QueueDeclareOptions::durable();
+        channel.queue_declare(queue.into(), durable, none()).await?;
         let options = QueueBindOptions::default();
         channel
             .queue_bind(queue.into(), LOGS.into(), pattern.into(), options, none())

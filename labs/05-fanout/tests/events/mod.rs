@@ -274,18 +274,15 @@ pub async fn mailbox(lab: &Lab, exchange: &str, kind: ExchangeKind, queue: &str)
     ));
     let made = async {
         let channel = connection.create_channel().await?;
-        let (durable, none) = (true, FieldTable::default);
+        let none = FieldTable::default;
         let options = ExchangeDeclareOptions {
-            durable,
+            durable: true,
             ..ExchangeDeclareOptions::default()
         };
         let declared = channel.exchange_declare(exchange.into(), kind, options, none());
         declared.await?;
-        let options = QueueDeclareOptions {
-            durable,
-            ..QueueDeclareOptions::default()
-        };
-        channel.queue_declare(queue.into(), options, none()).await?;
+        let durable = QueueDeclareOptions::durable();
+        channel.queue_declare(queue.into(), durable, none()).await?;
         let (key, options) = ("some.key".into(), QueueBindOptions::default());
         let bound = channel.queue_bind(queue.into(), exchange.into(), key, options, none());
         bound.await?;

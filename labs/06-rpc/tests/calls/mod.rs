@@ -174,23 +174,18 @@ pub struct Request {
 impl Party {
     /// The server: it stands at [`RPC_QUEUE`].
     pub async fn server(lab: &Lab) -> Outcome<Self> {
-        Self::at(lab, RPC_QUEUE, true).await
+        Self::at(lab, RPC_QUEUE, QueueDeclareOptions::durable()).await
     }
 
     /// A client, with a reply queue of this name.
     pub async fn client(lab: &Lab, queue: &str) -> Outcome<Self> {
-        Self::at(lab, queue, false).await
+        Self::at(lab, queue, QueueDeclareOptions::exclusive()).await
     }
 
-    async fn at(lab: &Lab, queue: &str, durable: bool) -> Outcome<Self> {
+    async fn at(lab: &Lab, queue: &str, options: QueueDeclareOptions) -> Outcome<Self> {
         let connection = lab.connect().await?;
         let made = async {
             let channel = connection.create_channel().await?;
-            let options = QueueDeclareOptions {
-                durable,
-                exclusive: !durable,
-                ..QueueDeclareOptions::default()
-            };
             let none = FieldTable::default;
             channel.queue_declare(queue.into(), options, none()).await?;
             let options = BasicConsumeOptions {

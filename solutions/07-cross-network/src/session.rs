@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use common::logging;
+use futures_lite::StreamExt;
 use lapin::Connection;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -15,9 +16,6 @@ use crate::settings::Broker;
 
 /// How long closing the connection may take.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// How often we check whether the connection still exists.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Connects and runs `session`, which returns `Ok` when it is done: its work is finished, or it
 /// has seen `shutdown`. When connecting or the session fails, or the connection ends, both are
@@ -64,18 +62,19 @@ async fn once(
 ) -> Result<()> {
     tokio::select! {
         outcome = session(connection) => outcome?,
-        error = gone(connection) => return error,
+        () = gone(connection) => bail!("the connection is gone"),
     }
     // All is settled. If the broker is gone or frozen, closing may fail: no harm.
     let _ = timeout(FAREWELL, connection.close(200, "done".into())).await;
     Ok(())
 }
 
-/// Waits until the connection is closed: by either side, or by lapin after two heartbeats
+/// Waits until the connection has closed, whoever closed it: also lapin, after two heartbeats
 /// without a frame from the broker.
-async fn gone(connection: &Connection) -> Result<()> {
+async fn gone(connection: &Connection) {
+    // First the listener, then the status: no change can pass between the two unnoticed.
+    let mut events = connection.events_listener();
     while connection.status().connected() {
-        sleep(LOOK_AGAIN).await;
+        events.next().await;
     }
-    bail!("the connection is gone");
 }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow};
 use common::logging;
 use futures_lite::StreamExt;
-use lapin::Connection;
+use lapin::{Connection, Event};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -62,19 +62,22 @@ async fn once(
 ) -> Result<()> {
     tokio::select! {
         outcome = session(connection) => outcome?,
-        () = gone(connection) => bail!("the connection is gone"),
+        error = gone(connection) => return Err(error),
     }
     // All is settled. If the broker is gone or frozen, closing may fail: no harm.
     let _ = timeout(FAREWELL, connection.close(200, "done".into())).await;
     Ok(())
 }
 
-/// Waits until the connection has closed, whoever closed it: also lapin, after two heartbeats
-/// without a frame from the broker.
-async fn gone(connection: &Connection) {
+/// Waits until the connection has ended, and returns why: a cut, the broker's reply code, or two
+/// heartbeats without a frame from the broker.
+async fn gone(connection: &Connection) -> Error {
     // First the listener, then the status: no change can pass between the two unnoticed.
     let mut events = connection.events_listener();
     while connection.status().connected() {
-        events.next().await;
+        if let Some(Event::Error(error)) = events.next().await {
+            return error.into();
+        }
     }
+    anyhow!("the connection is gone")
 }

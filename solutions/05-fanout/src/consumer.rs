@@ -81,7 +81,7 @@ async fn settle(
     match handle(message).await {
         Ok(()) => delivery.ack(BasicAckOptions::default()).await?,
         Err(Refusal::Broken(error)) => {
-            log::error!("message {id} cannot be read, and is rejected: {error:#}");
+            log::error!("message {id} is broken, and rejected: {error:#}");
             delivery
                 .reject(BasicRejectOptions { requeue: false })
                 .await?

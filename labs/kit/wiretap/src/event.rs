@@ -54,6 +54,7 @@ pub enum Event {
         /// The name of the service whose link it is.
         service: String,
         /// What the check did.
+        #[serde(serialize_with = "as_displayed")]
         what: LinkEvent,
     },
     /// Something that happened to one connection of a service's link; in the file a `link`
@@ -65,11 +66,13 @@ pub enum Event {
         /// Counts that service's connections from 1.
         connection: u32,
         /// What happened.
+        #[serde(serialize_with = "as_displayed")]
         what: ConnectionEvent,
     },
     /// Something the check did itself: to the broker, or as a client of a service.
     Check {
         /// What the check did.
+        #[serde(serialize_with = "as_displayed")]
         what: CheckEvent,
     },
 }
@@ -272,20 +275,10 @@ impl fmt::Display for CheckEvent {
     }
 }
 
-/// Writes each of these types into the file as it is displayed.
-macro_rules! written_as_displayed {
-    ($($type:ty),*) => {
-        $(impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        })*
-    };
-}
-
-/// For a type of another crate.
-fn as_displayed<S: Serializer>(what: &Change, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes an event, or a method, into the file as it is displayed.
+pub(super) fn as_displayed<S: Serializer>(
+    what: &impl fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(what)
 }
-
-written_as_displayed!(Method, LinkEvent, ConnectionEvent, CheckEvent);

@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::event::{CheckEvent, Entry, Event};
+use super::event::{CheckEvent, Entry, Event, as_displayed};
 use super::{Method, lock};
 
 /// How long a line may wait to be written with others. The lines of this time are lost when
@@ -75,6 +75,7 @@ pub struct Frame {
     /// The AMQP channel number.
     pub channel: u16,
     /// The method: in the file, its name in the AMQP specification: `basic.publish`.
+    #[serde(serialize_with = "as_displayed")]
     pub method: Method,
     /// Those arguments of the method that a lesson mentions.
     pub args: Value,
@@ -221,7 +222,7 @@ impl Journal {
         }
     }
 
-    /// Adds an entry, and leaves to others when it is written.
+    /// Adds an entry, and leaves it to the caller when the file gets it.
     pub(super) fn add(&self, event: Event) {
         let mut fresh = lock(&self.0.fresh);
         // Under the lock, so that times ascend.

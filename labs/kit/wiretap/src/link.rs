@@ -1,8 +1,8 @@
-//! A service's link to what it talks to: a loopback port that can be taken down and cut
-//! while it is in use. What happens to the bytes of a connection is the relay's part.
+//! A service's link to its broker, or to another service: a loopback port that a check can
+//! close and cut while it is in use. The relays decide what happens to a connection's bytes.
 //!
-//! All links of this process live on one thread of their own, so that no byte waits for a
-//! check that computes, reads a database or looks at a long journal.
+//! All links of this process share one thread of their own, so that no byte waits for a check
+//! that computes, reads a database or looks at a long journal.
 
 use std::future::Future;
 use std::io;
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use process::Port;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
@@ -19,9 +20,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::event::{ConnectionEvent, Event, LinkEvent, Loss};
 use super::journal::{Journal, Side};
-use process::Port;
 
-/// How soon a port that something else holds, or a failed accept, is tried again.
+/// How soon the link tries again to take a port, or to accept a connection.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// The runtime of the relays' own thread, which runs as long as this process.
@@ -42,9 +42,9 @@ fn relays() -> Result<&'static Handle> {
 /// The condition of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Condition {
-    door: Door,
+    admission: Admission,
     cuts: u64,
-    /// How long each byte is under way, in each direction.
+    /// How long the link holds each byte back, in each direction.
     pub(super) delay: Duration,
     pub(super) client: Direction,
     pub(super) server: Direction,
@@ -61,7 +61,7 @@ impl Condition {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Door {
+enum Admission {
     #[default]
     Open,
     TurnsAway,
@@ -103,8 +103,8 @@ impl Link {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        // Not one of the kernel's choice: while it refuses, those are given to outgoing
-        // connections, and one that comes from the port it goes to is connected to itself.
+        // The kernel must not choose the port: it gives such ports to outgoing connections while
+        // the link refuses, and a connection from a port to itself succeeds.
         let port = Port::claim()?;
         let relays = relays()?;
         let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()));
@@ -133,29 +133,29 @@ impl Link {
         self.port.number()
     }
 
-    /// Closes both ends of every connection; new ones are let in.
+    /// Closes both ends of every connection, and lets new ones in.
     pub fn cut(&self) {
         self.change(LinkEvent::Cut, |condition| condition.cuts += 1);
     }
 
-    /// Closes every connection and the port: whoever connects is refused.
+    /// Closes every connection and the port: a client that connects is refused.
     pub fn refuse(&self) {
         self.change(LinkEvent::Refuses, |condition| {
-            condition.door = Door::Refuses;
+            condition.admission = Admission::Refuses;
             condition.cuts += 1;
         });
     }
 
-    /// Closes every connection; whoever connects is let in and hung up on at once, and the
-    /// journal counts the attempts.
+    /// Closes every connection. Accepts new ones and closes them at once; the journal counts
+    /// these attempts.
     pub fn turn_away(&self) {
         self.change(LinkEvent::TurnsAway, |condition| {
-            condition.door = Door::TurnsAway;
+            condition.admission = Admission::TurnsAway;
             condition.cuts += 1;
         });
     }
 
-    /// Makes the link whole again: connections are let in, bytes flow.
+    /// Makes the link whole again: it lets connections in, and bytes flow.
     pub fn restore(&self) {
         self.change(LinkEvent::Restored, |condition| {
             *condition = Condition {
@@ -168,11 +168,11 @@ impl Link {
     pub(super) fn change(&self, what: LinkEvent, how: impl FnOnce(&mut Condition)) {
         let service = self.service.clone();
         self.condition.send_modify(|condition| {
-            // In here, so that no connection is journaled between the two.
+            // Under this lock, so that no connection is journaled between the two.
             self.journal.add(Event::Link { service, what });
             how(condition);
         });
-        // Out here, so that no connection waits for the disk.
+        // Without the lock, so that no connection waits for the disk.
         self.journal.write();
     }
 }
@@ -185,7 +185,7 @@ pub(super) fn record(journal: &Journal, service: &str, connection: u32, what: Co
     });
 }
 
-/// Lets connections in, or not, as the link's condition says.
+/// Admits connections as the link's condition says.
 struct Reception<S> {
     service: String,
     journal: Journal,
@@ -210,25 +210,25 @@ where
         let mut cuts = 0;
         loop {
             changes.mark_unchanged();
-            let door = {
-                // While this look lasts, the check changes nothing: a connection is admitted
-                // before a cut, and closed by it, or after.
+            let admission = {
+                // While this borrow lasts, the check can change nothing: a connection is admitted
+                // either before a cut, which then closes it, or after it.
                 let condition = changes.borrow();
                 if condition.cuts != cuts {
                     connections.abort_all();
                     cuts = condition.cuts;
                 }
                 if let Some(client) = arrived.take() {
-                    self.admit(client, condition.door, &mut connections, &changes);
+                    self.admit(client, condition.admission, &mut connections, &changes);
                 }
-                condition.door
+                condition.admission
             };
-            match (door, listener.is_some()) {
-                (Door::Refuses, _) => listener = None,
+            match (admission, listener.is_some()) {
+                (Admission::Refuses, _) => listener = None,
                 (_, false) => listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.ok(),
                 _ => {}
             }
-            let closed_in_vain = listener.is_none() && door != Door::Refuses;
+            let closed_in_vain = listener.is_none() && admission != Admission::Refuses;
             tokio::select! {
                 // The sender is gone only when the link is dropped.
                 changed = changes.changed() => if changed.is_err() { return },
@@ -242,17 +242,17 @@ where
     fn admit(
         &mut self,
         client: TcpStream,
-        door: Door,
+        admission: Admission,
         connections: &mut JoinSet<()>,
         changes: &watch::Receiver<Condition>,
     ) {
-        if door == Door::Refuses {
-            return; // It came just before the port closes.
+        if admission == Admission::Refuses {
+            return; // It connected just before the port closes.
         }
         self.count += 1;
         let number = self.count;
         let (journal, service) = (self.journal.clone(), self.service.clone());
-        if door == Door::TurnsAway {
+        if admission == Admission::TurnsAway {
             record(&journal, &service, number, ConnectionEvent::TurnedAway);
             return;
         }

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proof::Scratch;
+
 use super::{Event, Frame, Journal, Method, Side};
 use crate::event::LinkEvent;
-use proof::Scratch;
 
 struct Story {
     journal: Journal,

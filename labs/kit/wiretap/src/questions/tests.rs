@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+use proof::Scratch;
 use serde_json::{Value, json};
 
 use super::super::journal::{Frame, Journal, Message, Side};
 use crate::event::{ConnectionEvent, Event, Loss};
 use crate::method::Method;
-use proof::Scratch;
 
 const ROLE: &str = "history";
 

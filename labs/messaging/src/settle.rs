@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nacked_message_stays_and_may_carry_anothers_return() {
+    fn a_nacked_message_stays_and_may_carry_the_return_of_another() {
         // basic.return c, basic.nack 2 multiple, basic.ack 3.
         let confirmations = [Nack(None), Nack(returned("c")), Ack(None)];
         assert_eq!(left(&["a", "b", "c"], &confirmations), ["a", "b", "c"]);

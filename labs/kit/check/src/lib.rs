@@ -3,6 +3,47 @@
 //!
 //! It knows no chapter. Start reading at [`Lab`]; `run` is the `main` of every
 //! `tests/checks.rs`.
+//!
+//! ```no_run
+//! use anyhow::Context;
+//! use check::{Check, Lab, Outcome, Seen, check};
+//!
+//! /// A check reads like the sentence that it prints.
+//! async fn killed_consumer(lab: Lab) -> Outcome {
+//!     let consumer = lab.start("consumer").await?;
+//!     // While its database is locked, it cannot finish what it has.
+//!     let locked = consumer.lock_database()?;
+//!     lab.publish("jobs", [("a job", lapin::BasicProperties::default())]).await?;
+//!     consumer.kill().await?;
+//!     drop(locked);
+//!
+//!     consumer.start().await?;
+//!     let why = "the broker redelivers what a dead consumer has not acked";
+//!     lab.eventually("queue `jobs` is empty", why, async || {
+//!         let queue = lab.queue("jobs").await?.context("no queue")?;
+//!         let left = queue.ready + queue.unacked;
+//!         Ok(Seen::when(left == 0, || format!("{left} left in it")))
+//!     })
+//!     .await
+//! }
+//!
+//! let listed: Check = check!(killed_consumer, HOLE 5, "a killed consumer loses nothing");
+//! assert_eq!(listed.name, "killed-consumer");
+//! ```
+//!
+//! A check ends early for one of two reasons: a [`Failure`] of the services, made with [`fail`],
+//! or trouble of the lab's own, an `anyhow::Error`, whose verdict is *unknown*.
+//!
+//! # What is at hand
+//!
+//! | for | on [`Lab`] | on [`Service`] |
+//! |---|---|---|
+//! | starting | `start`, `service`, `instance` (a name and arguments of its own) | `start`, `launch`, `begin`, `run` (to its own end), `ends_well`, `with`, `at` (a login and a vhost), `logs_in` (the same as `BROKER_…`) |
+//! | waiting | `eventually`, `each_once`, `consumers`; `span` and `between` for a bound on time | `says`, `finished`, `ended` |
+//! | seeing | `journal`, `queue`, `bindings`, `take` | `get`, `post`, `rows`, `output`, `memory`, `threads` |
+//! | doing | `publish`, `publish_to`, `user`, `topology`, `rights`, `own_broker`, `kill_broker` | `kill`, `freeze`, `terminate`, `lock_database`, `tap` |
+//!
+//! The rules for a check stand in `.github/CONTRIBUTING.md`.
 
 mod arrive;
 mod ask;

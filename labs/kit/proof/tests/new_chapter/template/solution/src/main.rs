@@ -27,7 +27,7 @@ enum Role {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match Arguments::parse().role {
-        Role::Producer(settings) => role::run("producer", producer::run(&settings)).await,
+        Role::Producer(settings) => role::run("producer", producer::run(settings)).await,
         Role::Consumer => role::run("consumer", consumer::run()).await,
     }
 }

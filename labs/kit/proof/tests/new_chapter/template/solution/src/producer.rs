@@ -20,7 +20,7 @@ pub struct Settings {
 }
 
 /// Publishes one greeting after the other.
-pub async fn run(settings: &Settings) -> Result<()> {
+pub async fn run(settings: Settings) -> Result<()> {
     let outlet = Outlet::new(settings::amqp_url()?);
     let channel = outlet.prepared(queue::declare).await?;
     for number in 1..=settings.count {

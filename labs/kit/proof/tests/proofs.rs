@@ -65,11 +65,14 @@ fn prove(arguments: &Arguments) -> Result<ExitCode> {
     Ok(run::run(plan, history, at_once))
 }
 
-/// Whether the command line asks for this proof, in libtest's words.
+/// Whether the command line asks for this proof, in libtest's words. A filter may list several
+/// names with commas between.
 fn wanted(arguments: &Arguments, name: &str) -> bool {
-    let meant = |word: &String| match arguments.exact {
-        true => name == word,
-        false => name.contains(word.as_str()),
+    let meant = |words: &String| {
+        words.split(',').any(|word| match arguments.exact {
+            true => name == word,
+            false => name.contains(word),
+        })
     };
     !arguments.ignored
         && arguments.filter.as_ref().is_none_or(meant)

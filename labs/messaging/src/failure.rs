@@ -83,6 +83,13 @@ mod tests {
         ] {
             assert!(!not_allowed(passes), "{passes}");
         }
+        let refused = |text: &str| hopeless(&said(AMQPSoftError::ACCESSREFUSED, text));
+        assert!(!refused(
+            "ACCESS_REFUSED - queue 'messages' in vhost 'lab-03' in exclusive use"
+        ));
+        assert!(refused(
+            "ACCESS_REFUSED - read access to queue 'messages' in vhost 'lab-03' refused for user 'ada'"
+        ));
         assert!(not_allowed("NOT_ALLOWED - vhost nowhere not found"));
         assert!(not_allowed(
             "NOT_ALLOWED - access to vhost '/' refused for user 'ada'"

@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use anyhow::Context;
-//! use check::{Check, Lab, Outcome, Seen, check};
+//! use check::{Check, Lab, Outcome, Seen, check, expect};
 //!
 //! /// A check reads like the sentence that it prints.
 //! async fn killed_consumer(lab: Lab) -> Outcome {
@@ -24,15 +24,20 @@
 //!         let left = queue.ready + queue.unacked;
 //!         Ok(Seen::when(left == 0, || format!("{left} left in it")))
 //!     })
-//!     .await
+//!     .await?;
+//!     let done = consumer.rows("jobs")?.len();
+//!     expect(done == 1)
+//!         .or("the job done once", format!("done {done} times"))
+//!         .because("a redelivered job is the same job")
 //! }
 //!
 //! let listed: Check = check!(killed_consumer, HOLE 5, "a killed consumer loses nothing");
 //! assert_eq!(listed.name, "killed-consumer");
 //! ```
 //!
-//! A check ends early for one of two reasons: a [`Failure`] of the services, made with [`fail`],
-//! or trouble of the lab's own, an `anyhow::Error`, whose verdict is *unknown*.
+//! A check ends early for one of two reasons: a [`Failure`] of the services, which [`expect`] and
+//! [`Lab::eventually`] make, or trouble of the lab's own, an `anyhow::Error`: then the verdict is
+//! *unknown*.
 //!
 //! # What is at hand
 //!

@@ -28,8 +28,11 @@ async fn published(lab: Lab) -> Outcome {
     producer.ends_well(why).await?;
     let ready = lab.queue(GREETINGS).await?.map_or(0, |queue| queue.ready);
     expect(ready == 3)
-.or("3 greetings wait in queue `greetings`", format!("{ready} wait"))
-.because("a confirmed message is in its queue until a consumer acks it")
+        .or(
+            "3 greetings wait in queue `greetings`",
+            format!("{ready} wait"),
+        )
+        .because("a confirmed message is in its queue until a consumer acks it")
 }
 
 async fn recorded(lab: Lab) -> Outcome {

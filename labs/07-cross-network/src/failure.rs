@@ -5,7 +5,7 @@ use lapin::ErrorKind;
 
 /// The broker's reply codes for a request that it will always refuse.
 const ACCESS_REFUSED: u16 = 403; // wrong password, or a right that this user does not have
-const PRECONDITION_FAILED: u16 = 406; // it is there already, and not as we want it
+const PRECONDITION_FAILED: u16 = 406; // it exists, and not as we want it
 const NOT_ALLOWED: u16 = 530; // above all: no such vhost, or none of ours
 
 /// RabbitMQ's words (3.10 to 4.3) for a refusal that passes, although its code is one of those

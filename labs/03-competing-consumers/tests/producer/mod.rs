@@ -209,11 +209,8 @@ async fn first_returned(lab: &Lab, producer: &Service, relay: &ConfirmRelay) -> 
 }
 
 async fn declare(channel: &Channel) -> Outcome {
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    let declared = channel.queue_declare(MESSAGES.into(), options, FieldTable::default());
+    let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
+    let declared = channel.queue_declare(MESSAGES.into(), durable, none);
     declared.await.map_err(anyhow::Error::from)?;
     Ok(())
 }

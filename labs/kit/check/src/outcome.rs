@@ -65,7 +65,6 @@ impl Failure {
 
 /// A condition that must hold, as in
 /// `expect(queue.durable).or("a durable queue", "a transient one").because("…")?`.
-#[must_use]
 pub fn expect(holds: bool) -> Condition {
     Condition(holds)
 }

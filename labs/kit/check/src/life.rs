@@ -96,9 +96,24 @@ impl Service {
     /// that code stands for.
     ///
     /// # Errors
-    /// A failure when it ends in another way; and as [`Service::run`].
+    /// As [`Service::begin`] and [`Service::finishes_well`].
     pub async fn ends_well(&self, why: &str) -> Outcome {
-        let exit = self.run().await?;
+        self.begin().await?;
+        self.finishes_well(why).await
+    }
+
+    /// Waits until it has ended by itself with exit code 0; `why` says what that code stands
+    /// for.
+    ///
+    /// # Errors
+    /// A failure when it ends in another way, and as [`Service::finished`].
+    pub async fn finishes_well(&self, why: &str) -> Outcome {
+        let exit = self.finished().await?;
+        self.exited_well(exit, why)
+    }
+
+    /// The failure of an exit code other than 0.
+    fn exited_well(&self, exit: Exit, why: &str) -> Outcome {
         let words = self.last_words(1).join("");
         expect(exit == Exit::Code(0))
             .or(
@@ -249,6 +264,25 @@ impl Service {
     pub async fn stop(&self) -> Outcome<Exit> {
         self.terminate()?;
         self.ended().await
+    }
+
+    /// Sends SIGTERM, and waits until it has ended with exit code 0.
+    ///
+    /// # Errors
+    /// As [`Service::terminate`] and [`Service::stopped_well`].
+    pub async fn stops_well(&self) -> Outcome {
+        self.terminate()?;
+        self.stopped_well().await
+    }
+
+    /// Waits until it has ended with exit code 0 after [`Service::terminate`].
+    ///
+    /// # Errors
+    /// A failure when it ends in another way, and as [`Service::ended`].
+    pub async fn stopped_well(&self) -> Outcome {
+        let exit = self.ended().await?;
+        let why = "an operator takes any other exit code after SIGTERM for a crash";
+        self.exited_well(exit, why)
     }
 
     /// Kills it, without waiting, when the check is over.

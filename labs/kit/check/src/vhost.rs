@@ -3,7 +3,10 @@
 
 use anyhow::{Context, Result};
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use rand::distr::{Alphanumeric, SampleString};
 
@@ -106,6 +109,50 @@ impl Lab {
             queue.unacked = unacked_of(self.journal(), name);
         }
         Ok(queue)
+    }
+
+    /// How many messages `queue` holds, ready and unacked; 0 when it does not exist.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not say.
+    pub async fn depth(&self, queue: &str) -> Outcome<u64> {
+        let queue = self.queue(queue).await?;
+        Ok(queue.map_or(0, |queue| queue.ready + queue.unacked))
+    }
+
+    /// Declares `queue` as a foreign client would: durable, and without arguments.
+    ///
+    /// # Errors
+    /// Unknown when the broker refuses, as it does where the queue exists with other arguments.
+    pub async fn declare_queue(&self, queue: &str) -> Outcome {
+        let connection = self.connect().await?;
+        let declared = async {
+            let channel = connection.create_channel().await?;
+            let options = QueueDeclareOptions::durable();
+            let none = FieldTable::default();
+            channel.queue_declare(queue.into(), options, none).await
+        };
+        let declared = declared.await;
+        declared.with_context(|| format!("the check cannot declare `{queue}`"))?;
+        self.journal().note(format!("queue `{queue}` declared"));
+        Ok(())
+    }
+
+    /// Deletes `queue`, whatever it holds.
+    ///
+    /// # Errors
+    /// Unknown when the broker refuses.
+    pub async fn delete_queue(&self, queue: &str) -> Outcome {
+        let connection = self.connect().await?;
+        let deleted = async {
+            let channel = connection.create_channel().await?;
+            let options = QueueDeleteOptions::default();
+            channel.queue_delete(queue.into(), options).await
+        };
+        let deleted = deleted.await;
+        deleted.with_context(|| format!("the check cannot delete `{queue}`"))?;
+        self.journal().note(format!("queue `{queue}` deleted"));
+        Ok(())
     }
 
     /// A connection of the check's own to the services' vhost, past every wiretap.

@@ -87,6 +87,20 @@ impl Lab {
         .await
     }
 
+    /// Waits until the broker has delivered `count` messages to `service`.
+    ///
+    /// # Errors
+    /// A failure when it does not.
+    pub async fn delivered(&self, service: &str, count: usize) -> Outcome {
+        let expected = format!("the broker delivers {count} message(s) to {service}");
+        let why = "a consumer can only work on messages that were delivered to it";
+        self.eventually(&expected, why, async || {
+            let seen = self.journal().methods(service, Method::BasicDeliver).len();
+            Ok(Seen::when(seen >= count, || format!("{seen} delivered")))
+        })
+        .await
+    }
+
     /// Whose channel the broker closed last, and why, in brackets; empty where it closed none.
     /// A service that tries again says so only in its log.
     fn refused(&self) -> String {

@@ -22,6 +22,14 @@ pub struct Package {
     pub(super) metadata: Option<serde_json::Value>,
 }
 
+impl Package {
+    /// The names of the packages that it depends on to be built, not to be tested.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        let needed = self.dependencies.iter().filter(|on| on.kind.is_none());
+        needed.map(|on| on.name.as_str())
+    }
+}
+
 /// One thing that a package builds.
 #[derive(Debug, Deserialize)]
 pub struct Target {
@@ -34,6 +42,8 @@ pub struct Target {
 #[derive(Debug, Deserialize)]
 pub(super) struct Dependency {
     pub(super) name: String,
+    /// None for one that it is built with; else `dev` or `build`.
+    kind: Option<String>,
 }
 
 /// The packages of the workspace at `root`.

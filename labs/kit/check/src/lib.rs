@@ -57,6 +57,8 @@ mod http;
 mod lab;
 mod life;
 mod outcome;
+mod own_queue;
+mod refusal;
 pub mod run;
 mod service;
 mod silent;

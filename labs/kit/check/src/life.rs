@@ -72,10 +72,7 @@ impl Service {
             .0
             .lab
             .eventually_within(PATIENCE, &expected, why, async || {
-                Ok(match self.exit() {
-                    Some(exit) => Seen::Yes(exit),
-                    None => Seen::NotYet(format!("{name} still runs")),
-                })
+                Ok(Seen::some(self.exit(), || format!("{name} still runs")))
             })
             .await?;
         // It may have ended at an open hole.
@@ -233,12 +230,7 @@ impl Service {
             .eventually(
                 &format!("{name} ends within {} s of SIGTERM", DEADLINE.as_secs()),
                 "whoever stops it kills it when it takes too long, with work in hand",
-                async || {
-                    Ok(match self.exit() {
-                        Some(exit) => Seen::Yes(exit),
-                        None => Seen::NotYet(format!("{name} still runs")),
-                    })
-                },
+                async || Ok(Seen::some(self.exit(), || format!("{name} still runs"))),
             )
             .await
     }

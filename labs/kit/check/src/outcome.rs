@@ -147,6 +147,11 @@ impl Seen<()> {
 }
 
 impl<T> Seen<T> {
+    /// What was waited for, when there is a `value`; else what was seen instead.
+    pub fn some(value: Option<T>, instead: impl FnOnce() -> String) -> Self {
+        value.map_or_else(|| Self::NotYet(instead()), Self::Yes)
+    }
+
     /// Adds the hole to look at if what was waited for never comes.
     #[must_use]
     pub fn hole(self, hole: u32) -> Self {

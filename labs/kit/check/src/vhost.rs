@@ -28,6 +28,15 @@ pub struct Rights<'a> {
     pub read: &'a str,
 }
 
+impl Rights<'_> {
+    /// All rights to all names.
+    pub const ALL: Self = Self {
+        configure: ".*",
+        write: ".*",
+        read: ".*",
+    };
+}
+
 impl Lab {
     /// The broker that services started now will use.
     #[must_use]

@@ -101,6 +101,23 @@ impl Lab {
         .await
     }
 
+    /// Waits until `queue` holds no message, ready or unacked.
+    ///
+    /// # Errors
+    /// A failure when messages stay.
+    pub async fn drained(&self, queue: &str) -> Outcome {
+        let expected = format!("each message of queue `{queue}` is delivered and acked");
+        let why = "the broker redelivers an unacked message";
+        self.eventually(&expected, why, async || {
+            let left = self.queue(queue).await?;
+            let (ready, unacked) = left.map_or((0, 0), |queue| (queue.ready, queue.unacked));
+            Ok(Seen::when(ready + unacked == 0, || {
+                format!("{ready} ready, {unacked} unacked")
+            }))
+        })
+        .await
+    }
+
     /// Whose channel the broker closed last, and why, in brackets; empty where it closed none.
     /// A service that tries again says so only in its log.
     fn refused(&self) -> String {

@@ -1,0 +1,72 @@
+//! An exchange and a queue of the check's own, made as a client in another language would.
+
+use anyhow::Context;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, ExchangeKind, Result};
+
+use super::{Lab, Outcome};
+
+impl Lab {
+    /// Declares the durable exchange `name`, without arguments.
+    ///
+    /// # Errors
+    /// Unknown when the broker refuses.
+    pub async fn declare_exchange(&self, name: &str, kind: ExchangeKind) -> Outcome {
+        let connection = self.connect().await?;
+        let declared = async {
+            let channel = connection.create_channel().await?;
+            declare(&channel, name, kind.clone()).await?;
+            connection.close(200, "done".into()).await
+        };
+        declared
+            .await
+            .context("the check cannot declare an exchange")?;
+        self.journal()
+            .note(format!("declared the durable {kind:?} exchange `{name}`"));
+        Ok(())
+    }
+
+    /// Declares the durable exchange `exchange`, and binds a durable `queue` to it with `key`.
+    /// [`Lab::take`] gives what arrives there.
+    ///
+    /// # Errors
+    /// Unknown when the broker refuses.
+    pub async fn bind_queue(
+        &self,
+        queue: &str,
+        exchange: &str,
+        kind: ExchangeKind,
+        key: &str,
+    ) -> Outcome {
+        let connection = self.connect().await?;
+        let bound = async {
+            let channel = connection.create_channel().await?;
+            declare(&channel, exchange, kind.clone()).await?;
+            let none = FieldTable::default;
+            let durable = QueueDeclareOptions::durable();
+            channel.queue_declare(queue.into(), durable, none()).await?;
+            let (options, key) = (QueueBindOptions::default(), key.into());
+            let bound = channel.queue_bind(queue.into(), exchange.into(), key, options, none());
+            bound.await?;
+            connection.close(200, "done".into()).await
+        };
+        bound.await.context("the check cannot make its own queue")?;
+        self.journal().note(format!(
+            "declared the durable {kind:?} exchange `{exchange}`, and bound queue `{queue}` \
+             with `{key}`"
+        ));
+        Ok(())
+    }
+}
+
+async fn declare(channel: &Channel, exchange: &str, kind: ExchangeKind) -> Result<()> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default();
+    channel
+        .exchange_declare(exchange.into(), kind, options, none)
+        .await
+}

@@ -8,7 +8,7 @@ use amq_protocol::protocol::{AMQPClass, basic, channel, connection, exchange, qu
 use amq_protocol::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
-use super::journal::{Frame, Message, Side};
+use super::frame::{Frame, Message, Side};
 use super::method::Method;
 
 /// A longer frame is not AMQP: RabbitMQ agrees to far shorter frames only.

@@ -9,7 +9,7 @@ use process::service::Change;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::journal::{Frame, Side};
+use super::frame::{Frame, Side, as_displayed};
 use super::method::Method;
 
 /// One line of the journal.
@@ -273,12 +273,4 @@ impl fmt::Display for CheckEvent {
             Self::Note(text) => text,
         })
     }
-}
-
-/// Writes an event, or a method, into the file as it is displayed.
-pub(super) fn as_displayed<S: Serializer>(
-    what: &impl fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(what)
 }

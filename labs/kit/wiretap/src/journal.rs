@@ -18,10 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
-use serde_json::Value;
 
-use super::event::{CheckEvent, Entry, Event, as_displayed};
+use super::event::{CheckEvent, Entry, Event};
+use super::frame::Frame;
 use super::{Method, lock};
 
 /// How long a line may wait to be written with others. The lines of this time are lost when
@@ -30,79 +29,6 @@ const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 
 /// The version of the schema that [`Journal`] writes.
 pub const SCHEMA: u32 = 1;
-
-/// Which end of a relayed connection sent something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Side {
-    /// The service under check.
-    Client,
-    /// What it talks to: the broker, or another service.
-    Server,
-}
-
-/// The content that follows `basic.publish`, `basic.deliver`, `basic.return` or `basic.get-ok`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Message {
-    /// The property `message_id`.
-    pub id: Option<String>,
-    /// The property `content_type`.
-    pub content_type: Option<String>,
-    /// Whether `delivery_mode` is 2: the broker keeps the message on disk.
-    pub persistent: bool,
-    /// The property `correlation_id`.
-    pub correlation_id: Option<String>,
-    /// The property `reply_to`.
-    pub reply_to: Option<String>,
-    /// The property `headers`, which the application and the broker set.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub headers: Value,
-    /// The size of the body in bytes.
-    pub size: u64,
-    /// The first 256 bytes of the body, as text.
-    pub body: String,
-}
-
-/// One method that crossed the wiretap.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Frame {
-    /// The name of the service whose wiretap saw it: its role, where it has no other.
-    pub service: String,
-    /// Counts that service's connections from 1.
-    pub connection: u32,
-    /// Who sent it.
-    pub from: Side,
-    /// The AMQP channel number.
-    pub channel: u16,
-    /// The method: in the file, its name in the AMQP specification: `basic.publish`.
-    #[serde(serialize_with = "as_displayed")]
-    pub method: Method,
-    /// Those arguments of the method that a lesson mentions.
-    pub args: Value,
-    /// The content, for the methods that carry one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<Message>,
-}
-
-impl Frame {
-    /// The delivery tag of a deliver, ack, nack or reject.
-    #[must_use]
-    pub fn tag(&self) -> Option<u64> {
-        self.args["delivery_tag"].as_u64()
-    }
-
-    /// Whether the boolean argument `name` is set.
-    #[must_use]
-    pub fn flag(&self, name: &str) -> bool {
-        self.args[name].as_bool().unwrap_or(false)
-    }
-
-    /// The message's id, where it carries one.
-    #[must_use]
-    pub fn message_id(&self) -> Option<&str> {
-        self.message.as_ref()?.id.as_deref()
-    }
-}
 
 /// The journal of one check's run. Clones share it.
 #[derive(Debug, Clone)]

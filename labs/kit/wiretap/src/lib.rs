@@ -8,6 +8,7 @@
 mod amqp;
 mod confirms;
 pub mod event;
+mod frame;
 mod http;
 pub mod journal;
 mod link;
@@ -29,8 +30,9 @@ use tokio::time::{Instant, sleep_until};
 pub use amqp::{Decoder, parse};
 pub use confirms::ConfirmRelay;
 pub use event::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
+pub use frame::{Frame, Message, Side};
 pub use http::{Answer, HttpRelay};
-pub use journal::{Frame, Journal, Message, Side};
+pub use journal::Journal;
 pub use link::Link;
 use link::{Condition, Direction, record};
 pub use method::Method;

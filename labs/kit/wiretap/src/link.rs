@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::event::{ConnectionEvent, Event, LinkEvent, Loss};
-use super::journal::{Journal, Side};
+use super::frame::Side;
+use super::journal::Journal;
 
 /// How soon the link tries again to take a port, or to accept a connection.
 const TRY_AGAIN: Duration = Duration::from_millis(20);

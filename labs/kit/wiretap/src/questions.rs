@@ -2,7 +2,8 @@
 
 use super::Method;
 use super::event::{ConnectionEvent, Entry, Event};
-use super::journal::{Frame, Journal, Side, frames};
+use super::frame::{Frame, Side};
+use super::journal::{Journal, frames};
 
 impl Frame {
     /// Whether with this frame the client acks, nacks or rejects `delivery`, alone or with

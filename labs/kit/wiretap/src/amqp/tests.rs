@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use serde_json::json;
 
-use super::super::journal::{Frame, Side};
+use super::super::frame::{Frame, Side};
 use super::{Decoder, Method};
 
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";

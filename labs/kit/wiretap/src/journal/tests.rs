@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use proof::Scratch;
 
-use super::{Event, Frame, Journal, Method, Side};
+use super::{Event, Frame, Journal, Method};
+use crate::Side;
 use crate::event::LinkEvent;
 
 struct Story {

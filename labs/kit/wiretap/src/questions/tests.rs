@@ -5,7 +5,8 @@
 use proof::Scratch;
 use serde_json::{Value, json};
 
-use super::super::journal::{Frame, Journal, Message, Side};
+use super::super::frame::{Frame, Message, Side};
+use super::super::journal::Journal;
 use crate::event::{ConnectionEvent, Event, Loss};
 use crate::method::Method;
 

@@ -1,23 +1,22 @@
-//! The checks of chapter 01: a watched film reaches the history, whatever befalls it.
+//! The checks of chapter 01: a watched film reaches the history, whatever fails on the way.
 
 mod flixtube;
 
 use std::time::Duration;
 
 use actix_web::http::Method;
-use check::Exit;
 use check::check;
 use check::wiretap::Answer;
-use check::{Checks, Failure, Lab, Outcome, Seen, expect, fail};
-use flixtube::{FlixTube, History, complaints, watch};
-use serde_json::json;
+use check::{Checks, Lab, Outcome, Seen, Service, expect, fail};
+use flixtube::{Call, FlixTube, History, complaints, watch};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// The time limit of a call, where a check does not wait for one to be over: longer than any
-/// call takes, also on a busy machine.
+/// The time limit of a call in a check that does not wait for a timeout: longer than any call
+/// takes, even on a busy machine.
 const AMPLE: Duration = Duration::from_secs(15);
-/// How long a view's tries may take when each fails at once, and its line in the log.
+/// How long a view's tries take at most, with its line in the log, when each fails at once.
 const SOON: Duration = Duration::from_secs(4);
 const JSON: &str = "application/json";
 
@@ -26,15 +25,15 @@ check::main!(Checks {
     hole_for: |_| 1,
     all: vec![
         check!(recorded, HOLE 2, "a watched film reaches the history"),
-        check!(bad_input, HOLE 2, "nonsense is refused and nothing of it recorded"),
-        check!(hundred_viewers, HOLE 2, "a hundred viewers at once, a hundred views"),
+        check!(bad_input, HOLE 2, "a bad request is refused and records nothing"),
+        check!(hundred_viewers, HOLE 2, "a hundred viewers at once leave a hundred views"),
         check!(killed_after_200, HOLE 2, "a view answered with 200 survives a kill -9"),
-        check!(history_down, HOLE 3, "without the history: film whole, failure logged once"),
-        check!(stopped, HOLE 3, "told to stop, it finishes the calls in hand"),
-        check!(history_frozen, HOLE 4, "a frozen history: film not held up, call given up"),
-        check!(history_500, HOLE 5, "an answer of 5xx: tried again, recorded once"),
-        check!(history_400, HOLE 5, "an answer of 4xx: not tried again"),
-        check!(response_lost, HOLE 5, "a lost answer: tried again, recorded once"),
+        check!(history_down, HOLE 3, "the film plays without the history; the failure is logged once"),
+        check!(stopped, HOLE 3, "on SIGTERM the service finishes the calls in flight"),
+        check!(history_frozen, HOLE 4, "a frozen history does not delay the film; the call times out"),
+        check!(history_500, HOLE 5, "a call answered with 5xx is retried, the view recorded once"),
+        check!(history_400, HOLE 5, "a call answered with 4xx is not retried"),
+        check!(response_lost, HOLE 5, "a call whose answer is lost is retried, the view recorded once"),
     ],
 });
 
@@ -43,7 +42,7 @@ async fn recorded(lab: Lab) -> Outcome {
     let view = flixtube.watch().await?;
     flixtube.recorded(&[view]).await?;
 
-    // As the older service tells it: without an id, so each call is a view of its own.
+    // An older service sends no id, so each of its calls is a view of its own.
     let path = format!("./videos/ünï \"{:x}\".mp4", lab.random(rand::Rng::next_u32));
     for _ in 0..2 {
         flixtube.history.told(&json!({ "videoPath": path })).await?;
@@ -51,7 +50,7 @@ async fn recorded(lab: Lab) -> Outcome {
     let paths = flixtube.history.paths().await?;
     expect(paths == [common::video::PATH, &path, &path])
         .or(
-            format!("the film, then {path} two times: told two times without viewId"),
+            format!("the film, then {path} two times: posted two times without viewId"),
             format!("{paths:?}"),
         )
         .because("an older service sends no viewId, and its views count too")
@@ -59,60 +58,66 @@ async fn recorded(lab: Lab) -> Outcome {
 
 async fn bad_input(lab: Lab) -> Outcome {
     let history = History::open(&lab).await?;
-    let good = |path: &str| json!({ "videoPath": path, "viewId": Uuid::new_v4() });
-    history.told(&good("./before.mp4")).await?;
+    history.told(&view("./before.mp4")).await?;
 
-    let huge = json!({ "videoPath": "x".repeat(100_000) }).to_string();
-    let garbage: [u8; 40] = lab.random(rand::RngExt::random);
-    let post = |what, body: &[u8]| (what, Method::POST, "/viewed", JSON, body.to_vec());
-    let no_uuid = br#"{"videoPath": "./a.mp4", "viewId": "7"}"#;
-    let film = br#"{"videoPath": "./a.mp4"}"#.to_vec();
+    for (what, body) in bad_bodies(&lab) {
+        refused(&history, what, Method::POST, "/viewed", JSON, body).await?;
+    }
+    let good = r#"{"videoPath": "./a.mp4"}"#;
     for (what, method, path, kind, body) in [
-        post("no body", b""),
-        post("half of a JSON", br#"{"videoPath": "./a"#),
-        post("bytes that are no text", &garbage),
-        post("no videoPath", b"{}"),
-        post("another field", br#"{"path": "./a.mp4"}"#),
-        post("a number as videoPath", br#"{"videoPath": 7}"#),
-        post("null as videoPath", br#"{"videoPath": null}"#),
-        post("an empty videoPath", br#"{"videoPath": ""}"#),
-        post("a viewId that is no UUID", no_uuid),
-        post("a huge body", huge.as_bytes()),
-        (
-            "text as its type",
-            Method::POST,
-            "/viewed",
-            "text/plain",
-            film.clone(),
-        ),
-        ("a view in it", Method::PUT, "/viewed", JSON, film),
-        (
-            "a negative skip",
-            Method::GET,
-            "/history?skip=-1",
-            JSON,
-            vec![],
-        ),
-        (
-            "a limit of 0",
-            Method::GET,
-            "/history?limit=0",
-            JSON,
-            vec![],
-        ),
+        ("text/plain", Method::POST, "/viewed", "text/plain", good),
+        ("a view as its body", Method::PUT, "/viewed", JSON, good),
+        ("a negative skip", Method::GET, "/history?skip=-1", JSON, ""),
+        ("a limit of 0", Method::GET, "/history?limit=0", JSON, ""),
     ] {
-        let expected = format!("4xx for {method} {path} with {what}");
-        let answer = history.service.send(method, path, kind, body).await?;
-        expect((400..500).contains(&answer.status))
-            .or(expected, answer.summary())
-            .because("a caller must learn that it is the request that is wrong")?;
+        refused(&history, what, method, path, kind, body.into()).await?;
     }
 
-    history.told(&good("./after.mp4")).await?;
+    history.told(&view("./after.mp4")).await?;
     let paths = history.paths().await?;
     expect(paths == ["./before.mp4", "./after.mp4"])
         .or("the two good views in the history", format!("{paths:?}"))
-        .because("what was refused must leave no trace")
+        .because("a refused request must leave no trace")
+}
+
+/// A view under a new id.
+fn view(path: &str) -> Value {
+    json!({ "videoPath": path, "viewId": Uuid::new_v4() })
+}
+
+/// Bodies that are not a view, each with what is wrong with it.
+fn bad_bodies(lab: &Lab) -> Vec<(&'static str, Vec<u8>)> {
+    let huge = json!({ "videoPath": "x".repeat(100_000) }).to_string();
+    let garbage: [u8; 40] = lab.random(rand::RngExt::random);
+    let no_uuid = r#"{"videoPath": "./a.mp4", "viewId": "7"}"#;
+    vec![
+        ("no body", vec![]),
+        ("half of a JSON object", r#"{"videoPath": "./a"#.into()),
+        ("bytes that are not text", garbage.into()),
+        ("no videoPath", "{}".into()),
+        ("another field", r#"{"path": "./a.mp4"}"#.into()),
+        ("a number as videoPath", r#"{"videoPath": 7}"#.into()),
+        ("null as videoPath", r#"{"videoPath": null}"#.into()),
+        ("an empty videoPath", r#"{"videoPath": ""}"#.into()),
+        ("a viewId that is not a UUID", no_uuid.into()),
+        ("a huge body", huge.into()),
+    ]
+}
+
+/// Sends a request that is wrong because of `what`.
+async fn refused(
+    history: &History,
+    what: &str,
+    method: Method,
+    path: &str,
+    kind: &str,
+    body: Vec<u8>,
+) -> Outcome {
+    let expected = format!("4xx for {method} {path} with {what}");
+    let answer = history.service.send(method, path, kind, body).await?;
+    expect((400..500).contains(&answer.status))
+        .or(expected, answer.summary())
+        .because("4xx tells the caller that the request itself is wrong")
 }
 
 async fn hundred_viewers(lab: Lab) -> Outcome {
@@ -123,29 +128,16 @@ async fn hundred_viewers(lab: Lab) -> Outcome {
         let video = flixtube.video.clone();
         viewers.spawn_local(async move { watch(&video).await });
     }
-    let mut watched = Vec::new();
-    for view in viewers.join_all().await {
-        watched.push(view?);
-    }
-    flixtube.recorded(&watched).await
+    let watched: Outcome<Vec<_>> = viewers.join_all().await.into_iter().collect();
+    flixtube.recorded(&watched?).await
 }
 
 async fn killed_after_200(lab: Lab) -> Outcome {
-    let why = "a 200 is a promise: whoever has it forgets the view";
     let history = lab.service("history").await?;
     let history = History::start(history.with("DATABASE_TIMEOUT_MS", 100)).await?;
     let path = format!("./videos/{:x}.mp4", lab.random(rand::Rng::next_u32));
-    let view = json!({ "videoPath": path, "viewId": Uuid::new_v4() });
-
-    let locked = history.service.lock_database()?;
-    let answer = history.service.post("/viewed", &view).await?;
-    drop(locked);
-    expect(answer.status >= 500)
-        .or(
-            "an error while the database is locked: nothing can be committed",
-            format!("{} while it was locked", answer.summary()),
-        )
-        .because(why)?;
+    let view = view(&path);
+    fails_while_locked(&history, &view).await?;
 
     history.told(&view).await?;
     history.service.kill().await?;
@@ -156,46 +148,64 @@ async fn killed_after_200(lab: Lab) -> Outcome {
             format!("{path} in the history after kill -9 and restart"),
             format!("{paths:?}"),
         )
-        .because(why)
+        .because("a 200 is a promise: the caller now forgets the view")
+}
+
+/// Posts the view while the history cannot write.
+async fn fails_while_locked(history: &History, view: &Value) -> Outcome {
+    let locked = history.service.lock_database()?;
+    let answer = history.service.post("/viewed", view).await?;
+    drop(locked);
+    expect(answer.status >= 500)
+        .or(
+            "an error while the database is locked: the view cannot be committed",
+            format!("{} while it was locked", answer.summary()),
+        )
+        .because("a 200 is a promise: the caller now forgets the view")
 }
 
 async fn history_down(lab: Lab) -> Outcome {
     let history = lab.service("history").await?; // never started
-    let video = lab
-        .service("video-streaming")
-        .await?
-        .with("HISTORY_URL", history.url(""));
+    let video = lab.service("video-streaming").await?;
+    let video = video.with("HISTORY_URL", history.url(""));
     video.start().await?;
     let views = [watch(&video).await?, watch(&video).await?];
-    let why = "a failure that nobody sees is the one that lasts for months";
+    let why = "a failure that nobody sees lasts for months";
     for view in &views {
         let expected = format!("a line of level error with view {view}");
-        lab.eventually_within(SOON, &expected, why, async || {
-            let said = !complaints(&video, view).is_empty();
-            Ok(Seen::when(said, || {
-                "no line of level error with it".to_owned()
-            }))
-        })
-        .await?;
+        complains(&lab, &video, view, &expected, why).await?;
     }
-    // Once it has stopped, everything has been said.
+    // A stopped service has logged everything.
     video.stop().await?;
     for view in &views {
-        let lines = complaints(&video, view);
-        expect(lines.len() == 1)
-            .or(
-                format!("one line of level error for view {view}"),
-                format!("{} lines of level error: {}", lines.len(), lines[0]),
-            )
-            .because("who reads the log counts lost views, not tries")?;
-        expect(lines[0].contains(&history.url("")))
-            .or(
-                format!("the URL {} in the log's line", history.url("")),
-                &lines[0],
-            )
-            .because("whoever reads the log must see where it fails")?;
+        logged_once(&video, view, &history.url(""))?;
     }
     Ok(())
+}
+
+/// Waits until `video` logs the failure of `view`.
+async fn complains(lab: &Lab, video: &Service, view: &str, expected: &str, why: &str) -> Outcome {
+    lab.eventually_within(SOON, expected, why, async || {
+        let said = !complaints(video, view).is_empty();
+        Ok(Seen::when(said, || {
+            "no line of level error with it".to_owned()
+        }))
+    })
+    .await
+}
+
+/// The one complaint about `view` names the `url` of the history.
+fn logged_once(video: &Service, view: &str, url: &str) -> Outcome {
+    let lines = complaints(video, view);
+    expect(lines.len() == 1)
+        .or(
+            format!("one line of level error for view {view}"),
+            format!("{} lines of level error: {}", lines.len(), lines[0]),
+        )
+        .because("an operator counts lost views in the log, not tries")?;
+    expect(lines[0].contains(url))
+        .or(format!("the URL {url} in the log's line"), &lines[0])
+        .because("an operator must see in the log which address fails")
 }
 
 async fn stopped(lab: Lab) -> Outcome {
@@ -206,46 +216,53 @@ async fn stopped(lab: Lab) -> Outcome {
     for _ in 0..5 {
         views.push(flixtube.watch().await?);
     }
-    flixtube
-        .called(&views[0], views.len(), "each view is told")
-        .await?;
-    let exit = flixtube.video.stop().await?;
-    let cut = flixtube
-        .calls()
-        .iter()
-        .filter(|call| call.answer.is_none())
-        .count();
-    let given_up = flixtube
-        .calls()
-        .iter()
-        .filter(|call| call.given_up.is_some())
-        .count();
-    expect(cut + given_up == 0)
+    let why = "the history must hear of each view";
+    flixtube.called(&views[0], views.len(), why).await?;
+    flixtube.video.stops_well().await?;
+    let unanswered = |call: &&Call| call.answer.is_none() || call.given_up.is_some();
+    let cut = flixtube.calls().iter().filter(unanswered).count();
+    expect(cut == 0)
         .or(
-            "every call in hand has its answer before the service ends",
-            format!("{} of 5 calls cut off at SIGTERM", cut.max(given_up)),
+            "every call in flight has its answer before the service ends",
+            format!("{cut} of 5 calls cut off at SIGTERM"),
         )
-        .because("a service is stopped at every release; a view cut off then may be lost")?;
-    expect(exit == Exit::Code(0))
-        .or("exit code 0 after SIGTERM", exit)
-        .because("anything else tells whoever stopped it that it crashed")
+        .because("each release stops the service; a view cut off then may be lost")
 }
 
 async fn history_frozen(lab: Lab) -> Outcome {
     const LIMIT: Duration = Duration::from_millis(800);
     let flixtube = FlixTube::open(&lab, LIMIT).await?;
     flixtube.history.service.freeze()?;
-    let span = lab.span();
-    let film = span.limit(LIMIT * 3, flixtube.watch()).await;
-    span.judge(film.unwrap_or_else(|| Err(held_up().into())))?;
-    let given_up = flixtube.calls().iter().any(|call| call.given_up.is_some());
-    span.judge(held_up().unless(!given_up))?;
+    film_not_delayed(&flixtube, LIMIT).await?;
+    times_out(&flixtube, LIMIT).await
+}
 
-    let limit = LIMIT.as_millis();
-    let why = "what is not given up piles up: connections, memory, waiting views";
-    let expected = format!("the call given up after {limit} ms (HISTORY_TIMEOUT_MS)");
+/// Gets the film before the call of the frozen history times out.
+async fn film_not_delayed(flixtube: &FlixTube, limit: Duration) -> Outcome {
+    let delayed = fail(
+        "the film at once, while the call of the history is under way",
+        "the film was held up by the call",
+    );
+    let delayed = delayed
+        .because("the viewer waits for a list that they have not asked for")
+        .hole(3);
+    let span = flixtube.lab.span();
+    let film = span.limit(limit * 3, flixtube.watch()).await;
+    span.judge(film.unwrap_or_else(|| Err(delayed.clone().into())))?;
+    let over = flixtube.calls().iter().any(|call| call.given_up.is_some());
+    span.judge(delayed.unless(!over))
+}
+
+/// Waits until the caller gives up its call, and judges how long that took.
+async fn times_out(flixtube: &FlixTube, limit: Duration) -> Outcome {
+    let lab = &flixtube.lab;
+    let expected = format!(
+        "the call given up after {} ms (HISTORY_TIMEOUT_MS)",
+        limit.as_millis()
+    );
+    let why = "calls that are never given up pile up: connections, memory, waiting views";
     let call = lab
-        .eventually_within(LIMIT * 3, &expected, why, async || {
+        .eventually_within(limit * 3, &expected, why, async || {
             let calls = flixtube.calls();
             let Some(call) = calls.first() else {
                 return Ok(Seen::NotYet("no call of the history".to_owned()));
@@ -254,34 +271,27 @@ async fn history_frozen(lab: Lab) -> Outcome {
             Ok(over.map_or_else(|| Seen::NotYet("not given up".to_owned()), Seen::Yes))
         })
         .await?;
-    let given_up = fail(
-        expected,
-        format!("given up after {} ms", call.elapsed().as_millis()),
-    );
-    call.at_most(LIMIT * 3, given_up.clone().because(why))?;
-    // The relay may see the call late: the service's limit began before.
+    let observed = format!("given up after {} ms", call.elapsed().as_millis());
+    let given_up = fail(expected, observed);
+    call.at_most(limit * 3, given_up.clone().because(why))?;
+    // The relay may see the call late: the caller's limit began before.
     let short = given_up.because("a limit that is too short loses views that were on their way");
-    span.judge(short.unless(call.elapsed() > LIMIT.mul_f64(0.8)))
-}
-
-fn held_up() -> Failure {
-    fail(
-        "the film at once, while the call of the history is under way",
-        "the film was held up by the call",
-    )
-    .because("the viewer waits for a list that they have not asked for")
-    .hole(3)
+    call.judge(short.unless(call.elapsed() > limit.mul_f64(0.8)))
 }
 
 async fn history_500(lab: Lab) -> Outcome {
-    let why = "most failures are over in a moment; giving up at the first loses the view";
     let flixtube = FlixTube::open(&lab, AMPLE).await?;
-    flixtube
-        .relay
-        .next([Answer::Status(500), Answer::Status(503)]);
+    let failures = [Answer::Status(500), Answer::Status(503)];
+    flixtube.relay.next(failures);
     let view = flixtube.watch().await?;
+    let why = "most failures are over in a moment; giving up at the first one loses the view";
     let calls = flixtube.called(&view, 3, why).await?;
-    // Never shorter than the pause; how much longer is up to the machine.
+    pauses_grow(&calls)?;
+    ends_recorded_once(&flixtube, &view).await
+}
+
+/// Pauses are never shorter than they should be; how much longer is up to the machine.
+fn pauses_grow(calls: &[Call]) -> Outcome {
     for (pair, pause) in calls.windows(2).zip([0.09, 0.18]) {
         let gap = pair[1].at - pair[0].at;
         expect(gap > pause)
@@ -289,67 +299,44 @@ async fn history_500(lab: Lab) -> Outcome {
                 "a pause of 100 ms before the second call, of 200 ms before the third",
                 format!("a pause of {:.0} ms", gap * 1e3),
             )
-            .because("a service that is in trouble needs room to get out of it")?;
+            .because("a service in trouble needs time to recover")?;
     }
-    once(&flixtube, &view).await
+    Ok(())
 }
 
 async fn history_400(lab: Lab) -> Outcome {
     let flixtube = FlixTube::open(&lab, AMPLE).await?;
     flixtube.relay.next([Answer::Status(400); 8]);
     let view = flixtube.watch().await?;
-    let why = "a refused view is a mistake of ours, and somebody has to mend it";
-    lab.eventually_within(
-        SOON,
-        "the refusal is logged at level error",
-        why,
-        async || {
-            let said = !complaints(&flixtube.video, &view).is_empty();
-            Ok(Seen::when(said, || "no line of level error".to_owned()))
-        },
-    )
-    .await?;
+    let expected = "the refusal is logged at level error";
+    let why = "a refused view is a mistake in our code, and somebody must fix it";
+    complains(&lab, &flixtube.video, &view, expected, why).await?;
     flixtube.video.stop().await?;
-    expect(flixtube.calls().len() == 1)
+    let calls = flixtube.calls().len();
+    expect(calls == 1)
         .or(
             "one call, answered with 400",
-            format!("called {} times", flixtube.calls().len()),
+            format!("called {calls} times"),
         )
-        .because("400 says that the request is wrong; the same one is wrong the next time too")
+        .because("400 says that the request is wrong, and the same request stays wrong")
 }
 
 async fn response_lost(lab: Lab) -> Outcome {
-    let why = "who gets no answer cannot know; only asking again makes sure";
     let flixtube = FlixTube::open(&lab, AMPLE).await?;
     flixtube.relay.next([Answer::Lost]);
     let view = flixtube.watch().await?;
+    let why = "without an answer the caller cannot know whether the view was recorded";
     flixtube.called(&view, 2, why).await?;
-    once(&flixtube, &view).await
+    ends_recorded_once(&flixtube, &view).await
 }
 
-/// All calls tell of `view`, the last is answered with success, the view is recorded once and
-/// nobody complains.
-async fn once(flixtube: &FlixTube, view: &str) -> Outcome {
-    let why = "that it is recorded is what the caller wants to hear, also the second time";
-    let expected = "the last call answered with 200 OK";
-    flixtube
-        .lab
-        .eventually(expected, why, async || {
-            let calls = flixtube.calls();
-            let answer = calls.last().and_then(|call| call.answer.as_ref());
-            let Some(answer) = answer else {
-                return Ok(Seen::NotYet("no answer".to_owned()));
-            };
-            if answer.is_client_error() {
-                return Err(fail(expected, answer).because(why).hole(2).into());
-            }
-            Ok(Seen::when(answer.is_success(), || answer.to_string()))
-        })
-        .await?;
+/// After its retries `view` is recorded once, under its one id, and nobody complains.
+async fn ends_recorded_once(flixtube: &FlixTube, view: &str) -> Outcome {
+    last_call_succeeds(flixtube).await?;
     for call in flixtube.calls() {
         expect(call.view == view)
             .or(
-                format!("each call tells of view {view}"),
+                format!("each call carries the viewId {view}"),
                 format!("a call under another id: {}", call.view),
             )
             .because("under a new id the history takes the same view for another one")?;
@@ -357,7 +344,7 @@ async fn once(flixtube: &FlixTube, view: &str) -> Outcome {
     let list = flixtube.history.list().await?;
     expect(list.len() == 1)
         .or(
-            "recorded once, however often it was told",
+            "recorded once, however often it was posted",
             format!("recorded {} times", list.len()),
         )
         .hole(2)
@@ -369,5 +356,24 @@ async fn once(flixtube: &FlixTube, view: &str) -> Outcome {
             "no complaint in the log: the view is recorded",
             lines.join("\n"),
         )
-        .because("false alarms make people stop reading the log")
+        .because("false alarms make operators stop reading the log")
+}
+
+/// Waits until the history answers the last call with success.
+async fn last_call_succeeds(flixtube: &FlixTube) -> Outcome {
+    let expected = "the last call answered with 200 OK";
+    let why = "a caller whose view is recorded must hear 200, the second time too";
+    flixtube
+        .lab
+        .eventually(expected, why, async || {
+            let calls = flixtube.calls();
+            match calls.last().and_then(|call| call.answer.as_ref()) {
+                None => Ok(Seen::NotYet("no answer".to_owned())),
+                Some(answer) if answer.is_client_error() => {
+                    Err(fail(expected, answer).because(why).hole(2).into())
+                }
+                Some(answer) => Ok(Seen::when(answer.is_success(), || answer.to_string())),
+            }
+        })
+        .await
 }

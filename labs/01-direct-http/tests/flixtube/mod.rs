@@ -1,19 +1,19 @@
-//! What the checks of this chapter speak of: the two services, the relay between them, the
+//! What the checks of this chapter work with: the two services, the relay between them, the
 //! calls that crossed it, and the history's list.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use check::wiretap::{ConnectionEvent, Event, HttpLine, HttpRelay, Loss, Side};
+use check::wiretap::{ConnectionEvent, Entry, Event, HttpLine, HttpRelay, Loss, Side};
 use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
 use serde_json::Value;
 
-/// The role whose calls the relay journals.
+/// The role whose calls the relay writes to the journal.
 const VIDEO: &str = "video-streaming";
-/// The whole list: a check makes far fewer views than that.
+/// The whole list: a check makes far fewer views.
 const LIST: &str = "/history?skip=0&limit=1000";
 
-/// `video-streaming`, and a relay on its way to `history`.
+/// `video-streaming`, `history`, and a relay between them.
 pub struct FlixTube {
     pub lab: Lab,
     pub video: Service,
@@ -28,15 +28,15 @@ pub struct Call {
     pub at: f64,
     /// The `viewId` in its body.
     pub view: String,
-    /// The answer's first line, without the protocol: `200 OK`.
+    /// The answer's first line without the protocol, as `200 OK`.
     pub answer: Option<HttpLine>,
-    /// When the caller hung up before it had the answer.
+    /// When the caller hung up without an answer.
     pub given_up: Option<f64>,
     connection: u32,
 }
 
 impl FlixTube {
-    /// Both services, started; a call of the history may take as long as `timeout`.
+    /// Starts both services; a call of the history times out after `timeout`.
     pub async fn open(lab: &Lab, timeout: Duration) -> Outcome<Self> {
         let history = History::open(lab).await?;
         let relay = HttpRelay::open(VIDEO, history.service.port(), lab.journal()).await?;
@@ -54,7 +54,7 @@ impl FlixTube {
         })
     }
 
-    /// Watches the film, and gives the id of this view.
+    /// Watches the film, and returns the id of this view.
     pub async fn watch(&self) -> Outcome<String> {
         watch(&self.video).await
     }
@@ -62,92 +62,59 @@ impl FlixTube {
     /// The calls of the history so far.
     pub fn calls(&self) -> Vec<Call> {
         self.lab.journal().read(|entries| {
-            let mut calls: Vec<Call> = Vec::new();
+            let mut calls = Vec::new();
             for entry in entries {
-                match &entry.event {
-                    Event::Http {
-                        service,
-                        connection,
-                        line,
-                        body,
-                    } if service == VIDEO => match line.from() {
-                        Side::Client => calls.push(Call {
-                            at: entry.t,
-                            view: view_id(body),
-                            connection: *connection,
-                            ..Call::default()
-                        }),
-                        Side::Server => {
-                            if let Some(call) = last(&mut calls, *connection) {
-                                call.answer = Some(line.clone());
-                            }
-                        }
-                    },
-                    Event::Connection {
-                        service,
-                        connection,
-                        what: ConnectionEvent::Lost(Loss::HungUp),
-                    } if service == VIDEO => {
-                        if let Some(call) = last(&mut calls, *connection) {
-                            call.given_up = Some(entry.t);
-                        }
-                    }
-                    _ => {}
-                }
+                add(&mut calls, entry);
             }
             calls
         })
     }
 
     /// How many views, by their ids, the history has confirmed.
-    fn views_told(&self) -> usize {
-        let taken = self.calls().into_iter().filter(Call::taken);
-        taken.map(|call| call.view).collect::<BTreeSet<_>>().len()
+    fn views_confirmed(&self) -> usize {
+        let confirmed = self.calls().into_iter().filter(Call::confirmed);
+        let views: BTreeSet<_> = confirmed.map(|call| call.view).collect();
+        views.len()
     }
 
-    /// Waits until `views` are in the history's list, each once and nothing else. When it has
-    /// confirmed as many, what is missing then will not come any more.
+    /// Waits until the history's list has each of `views` once and nothing else. A view that is
+    /// missing once the history has confirmed as many will not come any more.
     pub async fn recorded(&self, views: &[String]) -> Outcome {
         let expected = match views {
             [view] => format!("view {view} in the history, once"),
             _ => format!("{} views in the history, each once", views.len()),
         };
-        let why = "a list with gaps, or with what was never watched, is worth little";
-        let mut lost = None;
+        let why = "a history with gaps, or with views that nobody watched, is worth little";
+        let mut late = None;
         let outcome = self.lab.eventually(&expected, why, async || {
-            lost = None;
-            let told = self.views_told();
+            let confirmed = self.views_confirmed() >= views.len();
             let list = self.history.list().await?;
             let missing = views
                 .iter()
-                .find(|view| list.iter().all(|seen| seen.id != **view));
+                .find(|id| list.iter().all(|view| view.id != **id));
             let seen = format!("{} in it", list.len());
+            late = missing.filter(|_| !confirmed);
             match missing {
-                Some(view) if told >= views.len() => {
-                    Err(self.lab.missing(&expected, &seen, view).into())
-                }
-                Some(view) => {
-                    lost = Some(view.clone());
-                    Ok(Seen::NotYet(seen))
-                }
-                None => {
-                    let failure = fail(&expected, seen).because(why).hole(2);
-                    failure.unless(list.len() == views.len())?;
-                    Ok(Seen::Yes(()))
-                }
+                Some(view) if confirmed => Err(self.lab.missing(&expected, &seen, view).into()),
+                Some(_) => Ok(Seen::NotYet(seen)),
+                None => expect(list.len() == views.len())
+                    .or(&expected, seen)
+                    .hole(2)
+                    .because(why)
+                    .map(Seen::Yes),
             }
         });
-        match (outcome.await, lost) {
-            // Too late: the journal tells what became of the first one that is missing.
-            (Err(Stop::Failed(late)), Some(view)) if self.lab.all_well().is_ok() => {
-                Err(self.lab.missing(&expected, &late.observed, &view).into())
+        match (outcome.await, late) {
+            // At the deadline the journal tells what became of the first missing view.
+            (Err(Stop::Failed(failure)), Some(view)) if self.lab.all_well().is_ok() => {
+                Err(self.lab.missing(&expected, &failure.observed, view).into())
             }
             (outcome, _) => outcome,
         }
     }
 
     /// Waits until the history was called `count` times for `view`. Fails at once when the log
-    /// says that the view was given up before.
+    /// says that `video-streaming` has given the view up.
     pub async fn called(&self, view: &str, count: usize, why: &str) -> Outcome<Vec<Call>> {
         let expected = format!("{count} calls of the history for the one view");
         self.lab
@@ -169,8 +136,39 @@ impl FlixTube {
 
 impl Call {
     /// Whether the history answered with success.
-    pub fn taken(&self) -> bool {
+    fn confirmed(&self) -> bool {
         self.answer.as_ref().is_some_and(HttpLine::is_success)
+    }
+}
+
+/// Adds to `calls` what `entry` tells: a request, its answer, or a caller that hung up.
+fn add(calls: &mut Vec<Call>, entry: &Entry) {
+    match &entry.event {
+        Event::Http {
+            service,
+            connection,
+            line,
+            body,
+        } if service == VIDEO => match (line.from(), last(calls, *connection)) {
+            (Side::Client, _) => calls.push(Call {
+                at: entry.t,
+                view: view_id(body),
+                connection: *connection,
+                ..Call::default()
+            }),
+            (Side::Server, Some(call)) => call.answer = Some(line.clone()),
+            (Side::Server, None) => {}
+        },
+        Event::Connection {
+            service,
+            connection,
+            what: ConnectionEvent::Lost(Loss::HungUp),
+        } if service == VIDEO => {
+            if let Some(call) = last(calls, *connection) {
+                call.given_up = Some(entry.t);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -184,13 +182,13 @@ fn view_id(body: &str) -> String {
     body["viewId"].as_str().unwrap_or("none").to_owned()
 }
 
-/// Watches the film of `video`, and gives the id of this view.
+/// Watches the film of `video`, and returns the id of this view.
 pub async fn watch(video: &Service) -> Outcome<String> {
     let answer = video.get("/video").await?;
     whole(&answer).unless(answer.status == 200 && answer.body == common::video::MP4)?;
     answer.view_id.ok_or_else(|| {
         fail("the header view-id beside the film", "no such header")
-            .because("under this id the viewer finds their view in the history")
+            .because("by this id the viewer finds their view in the history")
             .into()
     })
 }
@@ -198,15 +196,15 @@ pub async fn watch(video: &Service) -> Outcome<String> {
 fn whole(answer: &Response) -> Failure {
     let size = common::video::MP4.len();
     let observed = match answer.status {
-        200 => format!("200 OK and {} bytes of it", answer.body.len()),
+        200 => format!("200 OK and {} bytes", answer.body.len()),
         _ => answer.summary(),
     };
     fail(format!("200 OK and the whole film, {size} bytes"), observed)
-        .because("viewers came for the film; what the history does is not their concern")
+        .because("the viewer came for the film, not for the history")
         .hole(3)
 }
 
-/// The lines at level warn or error in which `video` says something of `view`.
+/// The lines at level warn or error in which `video` names `view`.
 pub fn complaints(video: &Service, view: &str) -> Vec<String> {
     let bad = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
     let output = video.output();
@@ -230,12 +228,12 @@ pub struct View {
 }
 
 impl History {
-    /// Started, with an empty database.
+    /// Starts it with an empty database.
     pub async fn open(lab: &Lab) -> Outcome<Self> {
         Self::start(lab.service("history").await?).await
     }
 
-    /// The same, with a service that has its settings already.
+    /// Starts a service that has its settings already.
     pub async fn start(service: Service) -> Outcome<Self> {
         service.start().await?;
         Ok(Self { service })
@@ -263,7 +261,7 @@ impl History {
         Ok(list.into_iter().map(|view| view.path).collect())
     }
 
-    /// Tells of a view as a client of our own would.
+    /// Posts a view as a client would, and expects 200.
     pub async fn told(&self, body: &Value) -> Outcome {
         let answer = self.service.post("/viewed", body).await?;
         expect(answer.ok())
@@ -272,6 +270,6 @@ impl History {
                 answer.summary(),
             )
             .hole(2)
-            .because("it is a view as good as any; an older service sends no viewId")
+            .because("it is a valid view; an older service sends no viewId")
     }
 }

@@ -1,44 +1,27 @@
-//! What both sides must be able to take of the broker.
+//! How producer and consumer survive a broker that is late, silent or restarted.
 
 use check::wiretap::ConnectionEvent;
-use check::{Lab, Outcome, PATIENCE, Seen, SilentBroker, expect};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, expect};
 
-use super::flixtube::{VIEWED, all_known, all_recorded, consuming_history, save, watch, watch_all};
+use super::flixtube::{
+    VIEWED, all_known, all_recorded, consuming_history, save_all, watch, watch_all,
+};
 
 pub async fn late_broker(lab: Lab) -> Outcome {
-    let (history, streaming) = (
-        lab.service("history").await?,
-        lab.service("video-streaming").await?,
-    );
+    let history = lab.service("history").await?;
+    let streaming = lab.service("video-streaming").await?;
     for service in [&history, &streaming] {
         service.tap().refuse();
         service.start().await?;
     }
     history.tap().turn_away();
-    lab.eventually(
-        "history tries again and again while there is no broker",
-        "services are started in any order, and brokers are restarted",
-        async || {
-            let tries = lab
-                .journal()
-                .connection_count("history", &ConnectionEvent::TurnedAway);
-            Ok(Seen::when(tries >= 2, || format!("{tries} tries")))
-        },
-    )
-    .await?;
+    keeps_trying(&lab).await?;
     let early = streaming.get("/video").await?;
     expect(early.status == 503)
         .or("GET /video without a broker answers 503", early.summary())
         .because("a success promises that the view will be recorded")?;
-    let tries = lab
-        .journal()
-        .connection_count("history", &ConnectionEvent::TurnedAway);
-    expect(tries < 40)
-        .or(
-            "a few tries in that time, with longer and longer pauses",
-            format!("{tries} tries"),
-        )
-        .because("a broker that starts has other things to do than to turn away a storm")?;
+    pauses_between_tries(&lab)?;
+
     for service in [&history, &streaming] {
         service.tap().restore();
     }
@@ -47,6 +30,32 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     let expected = "a view is recorded once the broker is there";
     all_recorded(&lab, &history, expected, &[id]).await?;
     Ok(())
+}
+
+/// How often `history` has tried to connect in vain.
+fn tries(lab: &Lab) -> usize {
+    let turned_away = ConnectionEvent::TurnedAway;
+    lab.journal().connection_count("history", &turned_away)
+}
+
+async fn keeps_trying(lab: &Lab) -> Outcome {
+    let expected = "history tries to connect again and again while there is no broker";
+    let why = "services are started in any order, and brokers are restarted";
+    lab.eventually(expected, why, async || {
+        let tries = tries(lab);
+        Ok(Seen::when(tries >= 2, || format!("{tries} tries")))
+    })
+    .await
+}
+
+fn pauses_between_tries(lab: &Lab) -> Outcome {
+    let tries = tries(lab);
+    expect(tries < 40)
+        .or(
+            "a few tries in that time, with longer and longer pauses",
+            format!("{tries} tries"),
+        )
+        .because("a starting broker must not be flooded with connection attempts")
 }
 
 pub async fn silent_broker(lab: Lab) -> Outcome {
@@ -62,35 +71,34 @@ pub async fn broker_restart(lab: Lab) -> Outcome {
     let history = consuming_history(&lab).await?;
     let streaming = lab.start("video-streaming").await?;
     let mut promised = watch_all(&streaming, 5).await?;
-    // Some messages are in hand when the broker dies, others wait in a queue.
+    // When the broker dies, some messages are unacked, others ready.
     let locked = history.lock_database()?;
     promised.extend(watch_all(&streaming, 5).await?);
     let users = lab.start("user-management").await?;
     let names = ["Ada", "Grace", "Edsger"];
-    let mut saved = Vec::new();
-    for name in names {
-        saved.push(save(&users, name).await?);
-    }
+    let saved = save_all(&users, &names).await?;
     lab.kill_broker().await?;
     drop(locked);
     lab.broker_is_back().await?;
-    lab.eventually_within(
-        PATIENCE,
-        "video-streaming publishes again after the restart",
-        "a broker is restarted for each upgrade; nobody wants to restart all services then",
-        async || {
-            let answer = streaming.get("/video").await?;
-            if answer.ok() {
-                promised.extend(answer.view_id.clone());
-            }
-            Ok(Seen::when(answer.ok(), || answer.summary()))
-        },
-    )
-    .await?;
+
+    promised.push(publishes_again(&lab, &streaming).await?);
     lab.consumers(VIEWED, 1).await?;
     let expected = "all views that were answered with 200 are recorded after the restart";
     all_recorded(&lab, &history, expected, &promised).await?;
     let sessions = lab.start("session-management").await?;
-    let expected = "3 users who waited in queue `users` are still there after the restart";
+    let expected = "3 users that were ready in queue `users` are still there after the restart";
     all_known(&lab, &sessions, expected, &names, &saved).await
+}
+
+/// Waits until a view is answered with success, and returns its id.
+async fn publishes_again(lab: &Lab, streaming: &Service) -> Outcome<String> {
+    let expected = "video-streaming publishes again after the restart";
+    let why = "each upgrade restarts the broker; services must not need a restart, too";
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        let answer = streaming.get("/video").await?;
+        let summary = answer.summary();
+        let id = answer.view_id.clone().filter(|_| answer.ok());
+        Ok(id.map_or(Seen::NotYet(summary), Seen::Yes))
+    })
+    .await
 }

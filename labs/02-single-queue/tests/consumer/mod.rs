@@ -1,24 +1,20 @@
-//! What the consumer's side must be able to take.
+//! What the consumer does with messages, also when it is killed, stopped or cannot record.
 
-use anyhow::Context;
-use check::Exit;
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, Seen, expect, fail, fate};
+use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
 use lapin::BasicProperties;
 use serde_json::json;
 
-use super::flixtube::{
-    VIEWED, all_recorded, consuming_history, delivered, views, watch, watch_all,
-};
+use super::flixtube::{VIEWED, all_recorded, consumes, consuming_history, views, watch, watch_all};
 
 pub async fn consumer_down(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
     let ids = watch_all(&streaming, 10).await?;
-    let depth = lab.queue(VIEWED).await?.map_or(0, |queue| queue.ready);
+    let depth = lab.depth(VIEWED).await?;
     expect(depth == 10)
         .or(
-            "10 messages wait in queue `viewed`",
-            format!("{depth} wait"),
+            "10 messages ready in queue `viewed`",
+            format!("{depth} ready"),
         )
         .hole(4)
         .because("10 viewers have their 200: the broker must have confirmed each view by then")?;
@@ -27,33 +23,32 @@ pub async fn consumer_down(lab: Lab) -> Outcome {
     let expected = "all 10 views recorded once history is up";
     let seen = all_recorded(&lab, &history, expected, &ids).await?;
     expect(seen == ids)
-        .or(
-            "the views in the order in which they were watched",
-            "another order",
-        )
-        .because("one queue and one consumer that takes one at a time keep the order")?;
-    lab.eventually(
-        "queue `viewed` is empty again",
-        "a message that is never acked comes again with the next connection",
-        async || {
-            let queue = lab.queue(VIEWED).await?.context("no queue")?;
-            let empty = queue.ready + queue.unacked == 0;
-            Ok(Seen::when(empty, || {
-                let (ready, unacked) = (queue.ready, queue.unacked);
-                format!("{ready} waiting in it, {unacked} delivered and not acked")
-            }))
-        },
-    )
+        .or("the views in the order of watching", "another order")
+        .because("one queue and one consumer that works on one message at a time keep the order")?;
+    queue_empties(&lab).await
+}
+
+/// Waits until each message is acked.
+async fn queue_empties(lab: &Lab) -> Outcome {
+    let expected = "queue `viewed` is empty again";
+    let why = "a message that is never acked is redelivered on the next connection";
+    lab.eventually(expected, why, async || {
+        let queue = lab.queue(VIEWED).await?;
+        let (ready, unacked) = queue.map_or((0, 0), |queue| (queue.ready, queue.unacked));
+        Ok(Seen::when(ready + unacked == 0, || {
+            format!("{ready} ready, {unacked} unacked")
+        }))
+    })
     .await
 }
 
 pub async fn killed_consumer(lab: Lab) -> Outcome {
     let history = consuming_history(&lab).await?;
     let streaming = lab.start("video-streaming").await?;
-    // While its database is locked, history cannot finish what it is handed.
+    // While its database is locked, history cannot finish a message.
     let locked = history.lock_database()?;
     let ids = watch_all(&streaming, 20).await?;
-    delivered(&lab, "history", 1).await?;
+    lab.delivered("history", 1).await?;
     history.kill().await?;
     drop(locked);
 
@@ -64,45 +59,49 @@ pub async fn killed_consumer(lab: Lab) -> Outcome {
 }
 
 pub async fn ack_after_record(lab: Lab) -> Outcome {
-    let history = lab
-        .service("history")
-        .await?
-        .with("DATABASE_TIMEOUT_MS", 300);
-    history.start().await?;
-    lab.consumers(VIEWED, 1).await?;
+    let history = lab.service("history").await?;
+    let history = consumes(&lab, history.with("DATABASE_TIMEOUT_MS", 300)).await?;
     let streaming = lab.start("video-streaming").await?;
     let locked = history.lock_database()?;
     let id = watch(&streaming).await?;
-    delivered(&lab, "history", 1).await?;
-    let gave_up = [
-        Method::BasicNack,
-        Method::BasicReject,
-        Method::ChannelClose,
-        Method::ConnectionClose,
-    ];
-    lab.eventually(
-        "history cannot record the view, and gives it back or lets go of the channel",
-        "a consumer that cannot work must leave the message to the broker",
-        async || {
-            let frames = lab
-                .journal()
-                .frames(|f| f.service == "history" && f.from == Side::Client);
-            let acked = frames.iter().any(|frame| frame.method == Method::BasicAck);
-            let told = fate(lab.journal(), &id).observed;
-            expect(!acked)
-                .or("no ack while the view cannot be recorded", told)
-                .hole(6)
-                .because("an ack tells the broker to forget: the work must be done by then")?;
-            let gone = frames.iter().any(|frame| gave_up.contains(&frame.method))
-                || lab.journal().disconnected("history");
-            Ok(Seen::when(gone, || "neither".to_owned()).hole(6))
-        },
-    )
-    .await?;
+    lab.delivered("history", 1).await?;
+    released_unacked(&lab, &id).await?;
     drop(locked);
     let expected = "the view is recorded once the database can be written again";
     all_recorded(&lab, &history, expected, &[id]).await?;
     Ok(())
+}
+
+/// Waits until `history`, which cannot record the view, leaves it to the broker.
+async fn released_unacked(lab: &Lab, id: &str) -> Outcome {
+    let expected = "history cannot record the view, and requeues it or closes the channel";
+    let why = "a consumer that cannot work must leave the message to the broker";
+    lab.eventually(expected, why, async || {
+        let methods = sent(lab, "history");
+        let told = fate(lab.journal(), id).observed;
+        expect(!methods.contains(&Method::BasicAck))
+            .or("no ack while the view cannot be recorded", told)
+            .hole(6)
+            .because("an ack tells the broker to forget: the work must be done by then")?;
+        let released = [
+            Method::BasicNack,
+            Method::BasicReject,
+            Method::ChannelClose,
+            Method::ConnectionClose,
+        ];
+        let released = methods.iter().any(|method| released.contains(method))
+            || lab.journal().disconnected("history");
+        Ok(Seen::when(released, || "it kept the view unacked".to_owned()).hole(6))
+    })
+    .await
+}
+
+/// The methods that the service has sent so far.
+fn sent(lab: &Lab, service: &str) -> Vec<Method> {
+    let sent = lab
+        .journal()
+        .frames(|frame| frame.service == service && frame.from == Side::Client);
+    sent.iter().map(|frame| frame.method).collect()
 }
 
 pub async fn prefetch(lab: Lab) -> Outcome {
@@ -114,155 +113,147 @@ pub async fn prefetch(lab: Lab) -> Outcome {
         (&body, BasicProperties::default().with_message_id(id.into()))
     });
     lab.publish(VIEWED, many).await?;
-    let history = lab
-        .service("history")
-        .await?
-        .with("DATABASE_TIMEOUT_MS", 5000);
+    let history = lab.service("history").await?;
+    let history = history.with("DATABASE_TIMEOUT_MS", 5000);
     history.start().await?;
-    delivered(&lab, "history", 1).await?;
+    lab.delivered("history", 1).await?;
 
     let limit = lab.journal().prefetch("history");
+    let observed = limit.map_or("no basic.qos before it".to_owned(), |limit| {
+        format!("a prefetch of {limit}")
+    });
     expect(limit.is_some_and(|limit| (1..=100).contains(&limit)))
         .or(
             "basic.qos with a prefetch from 1 to 100, before basic.consume",
-            limit.map_or("no basic.qos before it".to_owned(), |n| {
-                format!("a prefetch of {n}")
-            }),
+            observed,
         )
         .because(
-            "without it the broker hands over the whole queue, and a second worker gets none",
-        )?;
-    Ok(())
+            "without it the broker delivers the whole queue at once: a second worker gets nothing",
+        )
 }
+
+/// Bodies that are not a view.
+const BROKEN: [&[u8]; 6] = [
+    b"",
+    b"viewed",
+    b"{\"videoPath\": 5}",
+    b"{\"path\": \"a.mp4\"}",
+    b"{\"videoPath\": \"a.mp4\"",
+    b"\xff\xfe\x00",
+];
 
 pub async fn broken_message(lab: Lab) -> Outcome {
     let history = consuming_history(&lab).await?;
     let streaming = lab.start("video-streaming").await?;
-    let broken: [&[u8]; 6] = [
-        b"",
-        b"viewed",
-        b"{\"videoPath\": 5}",
-        b"{\"path\": \"a.mp4\"}",
-        b"{\"videoPath\": \"a.mp4\"",
-        b"\xff\xfe\x00",
-    ];
-    let ids: Vec<String> = (1..=broken.len()).map(|n| format!("broken-{n}")).collect();
-    let named = broken.iter().zip(&ids).map(|(body, id)| {
+    let ids = (1..=BROKEN.len()).map(|number| format!("broken-{number}"));
+    let ids: Vec<String> = ids.collect();
+    let messages = BROKEN.iter().zip(&ids).map(|(body, id)| {
         let properties = BasicProperties::default();
         (body, properties.with_message_id(id.as_str().into()))
     });
-    lab.publish(VIEWED, named).await?;
+    lab.publish(VIEWED, messages).await?;
     let good = watch(&streaming).await?;
-    let expected = "the good message behind 6 broken ones is recorded";
-    let again = |id: &String| lab.journal().deliveries("history", id) > 3;
-    lab.eventually(
-        expected,
-        "one broken message must not stop all others",
-        async || {
-            if let Some(id) = ids.iter().find(|id| again(id)) {
-                let observed = format!(
-                    "{id} came {} times",
-                    lab.journal().deliveries("history", id)
-                );
-                return Err(
-                    fail("a broken message is rejected without requeue", observed)
-                        .because("what is broken stays broken: requeued, it comes for ever")
-                        .into(),
-                );
-            }
-            let seen = views(&history).await?;
-            Ok(Seen::when(seen.contains(&good), || {
-                format!("recorded: {}", seen.len())
-            }))
-        },
-    )
-    .await?;
+    recorded_behind(&lab, &history, &good, &ids).await?;
 
     let seen = views(&history).await?;
     expect(seen == [good])
         .or("only the good view is recorded", format!("{seen:?}"))
-        .because("what cannot be read cannot be recorded")?;
+        .because("a message that cannot be read cannot be recorded")?;
     for id in &ids {
         rejected(&lab, id).await?;
         expect(history.output().contains(id.as_str()))
             .or(
                 format!("the log of history names {id}"),
-                "not a word about it",
+                "no line of the log names it",
             )
-            .because("a message that is thrown away in silence is never missed until too late")?;
+            .because(
+                "nobody misses a message that is discarded in silence, until it is too late",
+            )?;
     }
     Ok(())
+}
+
+/// Waits until the `good` message is recorded; none of the `broken` ones may be requeued.
+async fn recorded_behind(lab: &Lab, history: &Service, good: &str, broken: &[String]) -> Outcome {
+    let expected = "the good message behind 6 broken ones is recorded";
+    let why = "one broken message must not stop all others";
+    lab.eventually(expected, why, async || {
+        for id in broken {
+            let times = lab.journal().deliveries("history", id);
+            expect(times <= 3)
+                .or(
+                    "a broken message is rejected without requeue",
+                    format!("{id} was delivered {times} times"),
+                )
+                .because(
+                    "a broken message stays broken: once requeued, it is redelivered for ever",
+                )?;
+        }
+        let seen = views(history).await?;
+        let recorded = seen.iter().any(|id| id == good);
+        Ok(Seen::when(recorded, || format!("{} recorded", seen.len())))
+    })
+    .await
 }
 
 /// Waits until `history` has rejected this message without requeue.
 async fn rejected(lab: &Lab, id: &str) -> Outcome {
     let expected = format!("{id} is rejected without requeue");
-    let why = "a reject says that it was not done; a dead-letter queue could then keep it";
+    let why =
+        "a reject says that the work was not done; a dead-letter queue could then keep the message";
     lab.eventually(&expected, why, async || {
         if lab.journal().acked("history", id) {
             return Err(fail(&expected, "it was acked").because(why).into());
         }
         let seen = lab.journal().rejected("history", id);
-        Ok(Seen::when(seen, || "it was kept".to_owned()))
+        Ok(Seen::when(seen, || "it was kept unacked".to_owned()))
     })
     .await
 }
 
 pub async fn sigterm(lab: Lab) -> Outcome {
-    let history = lab
-        .service("history")
-        .await?
+    let history = lab.service("history").await?;
+    let history = history
         .with("DATABASE_TIMEOUT_MS", 8000)
         .with("RUST_LOG", "debug");
-    history.start().await?;
-    lab.consumers(VIEWED, 1).await?;
+    let history = consumes(&lab, history).await?;
     let streaming = lab.start("video-streaming").await?;
     let locked = history.lock_database()?;
     let ids = watch_all(&streaming, 3).await?;
-    let why = "only a message that was taken up can be finished";
-    lab.eventually("history takes up the first message", why, async || {
-        let taken = history.output().contains("is in hand");
-        Ok(Seen::when(taken, || "it has not yet".to_owned()))
-    })
-    .await?;
+    history.says("is in hand").await?;
     history.terminate()?;
-    lab.eventually(
-        "history says that it heard SIGTERM",
-        "see common::shutdown",
-        async || {
-            let heard = history.output().contains("SIGTERM");
-            Ok(Seen::when(heard, || "not a word".to_owned()))
-        },
-    )
-    .await?;
+    history.says("SIGTERM").await?;
     drop(locked);
+    history.stopped_well().await?;
+    finished_before_the_end(&lab, &ids[0]).await?;
 
-    let exit = history.ended().await?;
-    expect(exit == Exit::Code(0))
-        .or("exit code 0", exit.to_string())
-        .because("whoever stopped it takes anything else for a crash")?;
-    let why = "what a process has sent before it ended still arrives";
-    lab.eventually("its connection ends with it", why, async || {
+    history.start().await?;
+    let expected = "the other messages are recorded after the next start";
+    all_recorded(&lab, &history, expected, &ids).await?;
+    stops_without_broker(&lab).await
+}
+
+/// Waits until everything that the ended `history` has sent is in the journal: also the ack of
+/// this message.
+async fn finished_before_the_end(lab: &Lab, id: &str) -> Outcome {
+    let why = "the connection carries what a process sent before it ended";
+    lab.eventually("history's connection ends with it", why, async || {
         let gone = lab.journal().disconnected("history");
         Ok(Seen::when(gone, || "it is still open".to_owned()))
     })
     .await?;
-    let told = fate(lab.journal(), &ids[0]).observed;
-    expect(lab.journal().acked("history", &ids[0]))
+    expect(lab.journal().acked("history", id))
         .or(
-            "the message in hand is recorded and acked before history ends",
-            told,
+            "the message under way is recorded and acked before history ends",
+            fate(lab.journal(), id).observed,
         )
-        .because("work that is half done at each deployment is done twice")?;
-    history.start().await?;
-    let expected = "the other messages are recorded after the next start";
-    all_recorded(&lab, &history, expected, &ids).await?;
+        .because("work that each deployment interrupts is done twice")
+}
 
+/// A service that waits for its broker hears SIGTERM, too.
+async fn stops_without_broker(lab: &Lab) -> Outcome {
     let waiting = lab.service("session-management").await?;
     waiting.tap().refuse();
     waiting.start().await?;
-    let exit = waiting.stop().await?;
-    expect(exit == Exit::Code(0))
-        .or("exit code 0 without a broker, too", exit.to_string())
-        .because("who waits for the broker must hear SIGTERM while it waits")
+    waiting.stops_well().await
 }

@@ -1,20 +1,25 @@
 //! FlixTube over queues, as the checks use it.
 
-use check::wiretap::Method;
-use check::{Lab, Outcome, Response, Seen, Service, fail};
+use check::{Lab, Outcome, Response, Service, fail};
 use serde_json::{Value, json};
 
 /// The queue from `video-streaming` to `history`.
 pub const VIEWED: &str = "viewed";
 
-/// `history` with its consumer at the queue.
+/// Starts `history`, and waits until it consumes.
 pub async fn consuming_history(lab: &Lab) -> Outcome<Service> {
-    let history = lab.start("history").await?;
+    let history = lab.service("history").await?;
+    consumes(lab, history).await
+}
+
+/// Starts `history` with the settings that it has, and waits until it consumes.
+pub async fn consumes(lab: &Lab, history: Service) -> Outcome<Service> {
+    history.start().await?;
     lab.consumers(VIEWED, 1).await?;
     Ok(history)
 }
 
-/// Watches one video and gives the id of the view.
+/// Watches one video and returns the id of the view.
 pub async fn watch(streaming: &Service) -> Outcome<String> {
     let answer = streaming.get("/video").await?;
     let expected = "GET /video answers 200 with the film and its view-id";
@@ -27,14 +32,22 @@ pub async fn watch(streaming: &Service) -> Outcome<String> {
     })
 }
 
-/// An answer, with what the service logged last: why it is not the one that was expected.
+/// An answer that was not expected, with the last line of the service's log.
 pub fn told(service: &Service, answer: &Response) -> String {
     let words = service.last_words(1).join("");
     format!("{}; last in its log:\n{words}", answer.summary())
 }
 
-/// Saves a user and gives their id.
-pub async fn save(users: &Service, name: &str) -> Outcome<String> {
+/// Saves a user for each name and returns their ids.
+pub async fn save_all(users: &Service, names: &[&str]) -> Outcome<Vec<String>> {
+    let mut ids = Vec::new();
+    for name in names {
+        ids.push(save(users, name).await?);
+    }
+    Ok(ids)
+}
+
+async fn save(users: &Service, name: &str) -> Outcome<String> {
     let answer = users.post("/users/save", &json!({ "name": name })).await?;
     let id = answer.json()["userId"].as_str().map(str::to_owned);
     let expected = "POST /users/save answers 200 with a userId";
@@ -46,7 +59,7 @@ pub async fn save(users: &Service, name: &str) -> Outcome<String> {
     })
 }
 
-/// Waits until the session service knows each of these users, once, with one of the names.
+/// Waits until the session service knows each of these users once, by one of the names.
 pub async fn all_known(
     lab: &Lab,
     sessions: &Service,
@@ -54,16 +67,13 @@ pub async fn all_known(
     names: &[&str],
     ids: &[String],
 ) -> Outcome {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let look = async || {
-        let rows = sessions.get("/users").await?.json()["users"].take();
-        let rows = rows.as_array().cloned().unwrap_or_default();
-        let whole = rows.iter().filter(|row| {
-            let name = row["name"].as_str().unwrap_or_default();
-            names.contains(&name)
-        });
-        Ok(whole
-            .map(|row| row["userId"].as_str().unwrap_or("?").to_owned())
-            .collect())
+        let mut answer = sessions.get("/users").await?.json();
+        let users = answer["users"].take();
+        let users = users.as_array().into_iter().flatten();
+        let named = users.filter(|user| names.contains(&&*text(&user["name"])));
+        Ok(named.map(|user| text(&user["userId"])).collect())
     };
     lab.each_once(expected, Some("users"), ids, look).await?;
     Ok(())
@@ -86,7 +96,7 @@ pub async fn views(history: &Service) -> Outcome<Vec<String>> {
     Ok(rows.iter().map(id).collect())
 }
 
-/// Waits until each of the views is recorded, once, and gives all that is recorded.
+/// Waits until each of the views is recorded once, and returns all that is recorded.
 pub async fn all_recorded(
     lab: &Lab,
     history: &Service,
@@ -95,15 +105,4 @@ pub async fn all_recorded(
 ) -> Outcome<Vec<String>> {
     lab.each_once(expected, Some(VIEWED), ids, async || views(history).await)
         .await
-}
-
-/// Waits until `count` messages have been delivered to the service.
-pub async fn delivered(lab: &Lab, service: &str, count: usize) -> Outcome {
-    let why = "only what is delivered can be worked on";
-    let expected = format!("the broker delivers {count} message(s) to {service}");
-    lab.eventually(&expected, why, async || {
-        let seen = lab.journal().methods(service, Method::BasicDeliver).len();
-        Ok(Seen::when(seen >= count, || format!("{seen} delivered")))
-    })
-    .await
 }

@@ -1,185 +1,149 @@
-//! What the producer's side must be able to take.
+//! What the producer answers when the link, the queue or the request is not as it should be.
 
 use std::time::Duration;
 
 use awc::http;
 use check::wiretap::{ConfirmRelay, Frame, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, expect, fate};
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
 use rand::RngExt;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::flixtube::{VIEWED, all_recorded, consuming_history, told, watch};
 
+/// The role of the producer of views.
+const STREAMING: &str = "video-streaming";
+
 pub async fn link_cut(lab: Lab) -> Outcome {
     let history = consuming_history(&lab).await?;
-    let streaming = lab.start("video-streaming").await?;
+    let streaming = lab.start(STREAMING).await?;
     let mut promised = vec![watch(&streaming).await?];
-    let confirms = !lab
-        .journal()
-        .methods("video-streaming", Method::ConfirmSelect)
-        .is_empty();
+    let selects = lab.journal().methods(STREAMING, Method::ConfirmSelect);
+    let confirms = !selects.is_empty();
     for round in 0..6 {
-        // The message lost on its way there, or the confirm on its way back, if there is one.
-        let lost = round < 2 || (round > 3 && lab.random(|chance| chance.random::<bool>()));
-        let lost = lost || !confirms;
-        let tap = streaming.tap();
-        if lost {
-            tap.cut_before(Side::Client, Method::BasicPublish);
-        } else {
-            tap.cut_before(Side::Server, Method::BasicAck);
+        // The cut loses the message, or its confirm where the producer asked for confirms.
+        let message = round < 2 || (round > 3 && lab.random(|chance| chance.random::<bool>()));
+        match message || !confirms {
+            true => streaming
+                .tap()
+                .cut_before(Side::Client, Method::BasicPublish),
+            false => streaming.tap().cut_before(Side::Server, Method::BasicAck),
         }
-        let answer = streaming.get("/video").await?;
-        if answer.ok() {
-            promised.extend(answer.view_id);
-        }
-        lab.eventually_within(
-            PATIENCE,
-            "after a cut, video-streaming connects again and publishes",
-            "a network fails now and then; a service has to get over it by itself",
-            async || {
-                let answer = streaming.get("/video").await?;
-                let ok = answer.ok() && tap.sprung();
-                if answer.ok() {
-                    promised.extend(answer.view_id.clone());
-                }
-                Ok(Seen::when(ok, || answer.summary()))
-            },
-        )
-        .await?;
+        reconnects(&lab, &streaming, &mut promised).await?;
     }
     let expected = "each view that was answered with 200 is recorded";
     all_recorded(&lab, &history, expected, &promised).await?;
     Ok(())
 }
 
+/// Watches videos until the link was cut and one is answered with 200 again. Adds the view of
+/// each 200 to `promised`.
+async fn reconnects(lab: &Lab, streaming: &Service, promised: &mut Vec<String>) -> Outcome {
+    let expected = "after a cut, video-streaming connects again and publishes";
+    let why = "every network fails now and then; a service must recover by itself";
+    // The first view is the one that meets the cut.
+    promised.extend(watched(&streaming.get("/video").await?));
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        let answer = streaming.get("/video").await?;
+        promised.extend(watched(&answer));
+        let again = answer.ok() && streaming.tap().sprung();
+        Ok(Seen::when(again, || answer.summary()))
+    })
+    .await
+}
+
+/// The view that an answer promises to record.
+fn watched(answer: &Response) -> Option<String> {
+    answer.view_id.clone().filter(|_| answer.ok())
+}
+
 pub async fn queue_gone(lab: Lab) -> Outcome {
-    let streaming = lab.start("video-streaming").await?;
+    let streaming = lab.start(STREAMING).await?;
     watch(&streaming).await?;
-    delete_queue(&lab).await?;
+    lab.delete_queue(VIEWED).await?;
     let answer = streaming.get("/video").await?;
+    // A producer may declare the queue before each publish.
     let kept = lab.queue(VIEWED).await?.is_some_and(|q| q.ready == 1);
-    let id = answer.view_id.clone().unwrap_or_default();
-    let observed = match answer.ok() {
-        true => format!(
-            "{}; {}",
-            answer.summary(),
-            fate(lab.journal(), &id).observed
-        ),
-        false => answer.summary(),
-    };
+    let fate = watched(&answer).map(|id| fate(lab.journal(), &id).observed);
+    let observed = [Some(answer.summary()), fate].into_iter().flatten();
     expect(!answer.ok() || kept)
-        .or("no 200 for a view that no queue takes", observed)
+        .or(
+            "no 200 for a view that no queue takes",
+            observed.collect::<Vec<_>>().join("; "),
+        )
         .because(
-            "a message without a queue is confirmed too; with `mandatory` it is sent back first",
+            "the broker confirms an unroutable message, too; with `mandatory` it returns it first",
         )?;
     publishes_again(&lab, &streaming).await
 }
 
 /// Waits until a video can be watched again.
 async fn publishes_again(lab: &Lab, streaming: &Service) -> Outcome {
-    lab.eventually(
-        "video-streaming declares the queue again and publishes",
-        "somebody deletes the wrong queue sooner or later",
-        async || {
-            let answer = streaming.get("/video").await?;
-            Ok(Seen::when(answer.ok(), || told(streaming, &answer)))
-        },
-    )
+    let expected = "video-streaming declares the queue again and publishes";
+    let why = "sooner or later somebody deletes the wrong queue";
+    lab.eventually(expected, why, async || {
+        let answer = streaming.get("/video").await?;
+        Ok(Seen::when(answer.ok(), || told(streaming, &answer)))
+    })
     .await
-}
-
-async fn delete_queue(lab: &Lab) -> Outcome {
-    let connection = lab.connect().await?;
-    let deleted = async {
-        let channel = connection.create_channel().await?;
-        let options = QueueDeleteOptions::default();
-        channel.queue_delete(VIEWED.into(), options).await
-    };
-    deleted.await.map_err(anyhow::Error::from)?;
-    lab.journal().note(format!("queue `{VIEWED}` deleted"));
-    Ok(())
-}
-
-async fn declare_queue(lab: &Lab) -> Outcome {
-    let connection = lab.connect().await?;
-    let declared = async {
-        let channel = connection.create_channel().await?;
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
-        let none = FieldTable::default();
-        channel.queue_declare(VIEWED.into(), options, none).await
-    };
-    declared.await.map_err(anyhow::Error::from)?;
-    lab.journal().note(format!("queue `{VIEWED}` declared"));
-    Ok(())
 }
 
 /// How many viewers there are at once in [`returned`].
 const VIEWERS: u64 = 20;
 
-/// How often that is tried: a publisher that trusts the confirm into which lapin puts a
+/// How often [`returned`] tries: a publisher that trusts the confirm into which lapin puts a
 /// returned message is right by chance one time in twenty.
 const ROUNDS: usize = 3;
 
-/// How long the viewers' publishes may take to be under way together. A publisher that sends
-/// one at a time never has them so.
+/// How long the viewers' publishes may take until all are in flight together. They never are
+/// where the publisher sends one at a time.
 const TOGETHER: Duration = Duration::from_millis(700);
 
 pub async fn returned(lab: Lab) -> Outcome {
-    let streaming = lab.service("video-streaming").await?;
+    let streaming = lab.service(STREAMING).await?;
     let relay = ConfirmRelay::open(streaming.tap().port()).await?;
     let streaming = streaming.through(relay.port());
     streaming.start().await?;
     for _ in 0..ROUNDS {
         publishes_again(&lab, &streaming).await?;
         let answers = first_returned(&lab, &streaming, &relay).await?;
-        let returned = lab
-            .journal()
-            .methods("video-streaming", Method::BasicReturn);
-        let returned: Vec<&str> = returned.iter().filter_map(Frame::message_id).collect();
-        let promised = answers.iter().filter(|answer| answer.ok());
-        let mut promised = promised.filter_map(|answer| answer.view_id.as_deref());
-        let wrong = promised.find(|id| returned.contains(id));
-        let told = wrong.map(|id| fate(lab.journal(), id).observed);
-        expect(wrong.is_none())
-.or("20 viewers at once, the view of one is returned (basic.return): no 200 for that one", format!("200, and {}", told.unwrap_or_default()))
-.because("lapin puts a returned message into whichever confirm of its channel comes next")?;
+        no_success_for_returned(&lab, &answers)?;
     }
     Ok(())
 }
 
+fn no_success_for_returned(lab: &Lab, answers: &[Response]) -> Outcome {
+    let returns = lab.journal().methods(STREAMING, Method::BasicReturn);
+    let returned: Vec<&str> = returns.iter().filter_map(Frame::message_id).collect();
+    let mut promised = answers.iter().filter_map(watched);
+    let wrong = promised.find(|id| returned.contains(&id.as_str()));
+    let told = wrong.as_ref().map(|id| fate(lab.journal(), id).observed);
+    expect(wrong.is_none())
+        .or(
+            "of 20 viewers at once, the one whose view is returned (basic.return) gets no 200",
+            format!("200, and {}", told.unwrap_or_default()),
+        )
+        .because("lapin puts a returned message into whichever confirm of its channel comes next")
+}
+
 /// Has 20 videos watched at once: the view of the first finds no queue, the others do, and
-/// the broker confirms all of them together.
+/// the broker's confirms reach the service all together.
 async fn first_returned(
     lab: &Lab,
     streaming: &Service,
     relay: &ConfirmRelay,
 ) -> Outcome<Vec<Response>> {
-    let returns = || {
-        lab.journal()
-            .methods("video-streaming", Method::BasicReturn)
-            .len()
-    };
     let mut viewers = JoinSet::new();
     let mut view = || {
         let streaming = streaming.clone();
         viewers.spawn_local(async move { streaming.get("/video").await });
     };
-    let (before, held) = (returns(), relay.held());
+    let (returns, held) = (returns(lab), relay.held());
     relay.hold_acks();
-    delete_queue(lab).await?;
+    lab.delete_queue(VIEWED).await?;
     view();
-    let why = "with `mandatory` the broker returns what no queue takes";
-    lab.eventually("a view is returned (basic.return)", why, async || {
-        Ok(Seen::when(returns() > before, || "it is not".to_owned()))
-    })
-    .await?;
-    declare_queue(lab).await?;
+    returns_more_than(lab, returns).await?;
+    lab.declare_queue(VIEWED).await?;
     (1..VIEWERS).for_each(|_| view());
     let span = lab.span();
     let why = "the broker confirms each message";
@@ -190,6 +154,22 @@ async fn first_returned(
     .await?;
     relay.release_acks();
     viewers.join_all().await.into_iter().collect()
+}
+
+/// How many views the broker has returned.
+fn returns(lab: &Lab) -> usize {
+    let returns = lab.journal().methods(STREAMING, Method::BasicReturn);
+    returns.len()
+}
+
+async fn returns_more_than(lab: &Lab, before: usize) -> Outcome {
+    let expected = "the broker returns a view (basic.return)";
+    let why = "with `mandatory` the broker returns an unroutable message";
+    lab.eventually(expected, why, async || {
+        let returned = returns(lab) > before;
+        Ok(Seen::when(returned, || "no view is returned".to_owned()))
+    })
+    .await
 }
 
 pub async fn bad_request(lab: Lab) -> Outcome {
@@ -205,22 +185,12 @@ pub async fn bad_request(lab: Lab) -> Outcome {
         &huge,
     ];
     for body in bad {
-        let path = "/users/save";
-        let answer = users
-            .send(http::Method::POST, path, "application/json", body)
-            .await?;
-        let shown: String = body.chars().take(20).collect();
-        expect((400..500).contains(&answer.status))
-            .or(
-                format!("POST {path} with `{shown}` answers 4xx"),
-                answer.summary(),
-            )
-            .because("the caller made the mistake, and has to hear of it")?;
+        refused(&users, body).await?;
     }
     let good = users.post("/users/save", &json!({ "name": "Ada" })).await?;
     expect(good.ok())
         .or("a good request after them answers 200", told(&users, &good))
-        .because("nobody's bad request may harm the next caller")?;
+        .because("a bad request must not harm the next caller")?;
     let published = lab
         .journal()
         .methods("user-management", Method::BasicPublish)
@@ -230,5 +200,18 @@ pub async fn bad_request(lab: Lab) -> Outcome {
             "1 message published, for the good one",
             format!("{published} published"),
         )
-        .because("consumers should not have to sort out what the producer let in")
+        .because("the producer must refuse bad input, or each consumer has to")
+}
+
+/// Sends a body that is not a user.
+async fn refused(users: &Service, body: &str) -> Outcome {
+    let (post, path, kind) = (http::Method::POST, "/users/save", "application/json");
+    let answer = users.send(post, path, kind, body).await?;
+    let shown: String = body.chars().take(20).collect();
+    expect((400..500).contains(&answer.status))
+        .or(
+            format!("POST {path} with `{shown}` answers 4xx"),
+            answer.summary(),
+        )
+        .because("4xx tells the caller that the request itself is wrong")
 }

@@ -1,4 +1,4 @@
-//! What chapter 05's services must be able to do and to take.
+//! What chapter 05's services must do, and which faults they must survive.
 
 mod copies;
 mod effects;
@@ -23,27 +23,27 @@ check::main!(Checks {
         Topic::NoAck | Topic::Settle => 5,
     },
     all: vec![
-        check!(wrong_type, HOLE 1, "an exchange of another type: one clear error, and the end"),
-        check!(nobody_bound, HOLE 2, "a view that nobody is bound for is no success"),
-        check!(view_cut, HOLE 2, "a success is never a view that was lost"),
-        check!(other_clients, HOLE 3, "a service in another language can join in, with any key"),
-        check!(views, HOLE 3, "a view reaches the history, over the exchange"),
+        check!(wrong_type, HOLE 1, "an exchange of another type ends a service with a clear error"),
+        check!(nobody_bound, HOLE 2, "a view that no queue takes is answered with 503"),
+        check!(view_cut, HOLE 2, "a view that was answered with 200 is never lost"),
+        check!(other_clients, HOLE 3, "a client in another language can join in, with any key"),
+        check!(views, HOLE 3, "a view reaches the history through the exchange"),
         check!(catch_up, HOLE 3, "a stopped service catches up, in order"),
-        check!(ready, HOLE 3, "who says that it consumes is bound"),
+        check!(ready, HOLE 3, "a service says `consuming` when its queue is bound"),
         check!(broadcast, HOLE 4, "each service gets every message"),
-        check!(newcomer, HOLE 4, "a new service joins, and the producer never knows"),
-        check!(replicas, HOLE 4, "two instances of a service share: each sale is booked once"),
-        check!(poison_for_one, HOLE 4, "what is broken for one service is fine for the other"),
-        check!(killed, HOLE 4, "one is down, one is killed in mid-message: both get each sale"),
-        check!(waits, HOLE 5, "who cannot work just now loses nothing, and holds up nobody"),
-        check!(counts, HOLE 5, "what is watched most is recommended first"),
-        check!(once, HOLE 5, "a view that is delivered again is counted once"),
-        check!(poison, HOLE 5, "a broken message blocks nobody"),
-        check!(promise, HOLE 6, "a sale counts for both, even before they first start"),
+        check!(newcomer, HOLE 4, "a new service joins without a change to the producer"),
+        check!(replicas, HOLE 4, "two instances share a queue: each sale is booked once"),
+        check!(poison_for_one, HOLE 4, "a message that one service rejects reaches the other"),
+        check!(killed, HOLE 4, "a stopped service and a killed one both get each sale"),
+        check!(waits, HOLE 5, "a locked database loses no view and blocks no other service"),
+        check!(counts, HOLE 5, "the most watched film is recommended first"),
+        check!(once, HOLE 5, "a redelivered view is counted once"),
+        check!(poison, HOLE 5, "a broken message blocks no service"),
+        check!(promise, HOLE 6, "a sale reaches both services, even before their first start"),
         check!(sold_once, HOLE 7, "an order that is sent again is the same sale"),
         check!(shop_cut, HOLE 7, "a sale that was answered with 200 is never lost"),
-        check!(shop_sigterm, HOLE 7, "SIGTERM: the order in hand is answered first, and truly"),
-        check!(broker_restart, HOLE 7, "broker restart under all six: exactly one effect each")
+        check!(shop_sigterm, HOLE 7, "SIGTERM: the current order is answered first, truthfully"),
+        check!(broker_restart, HOLE 7, "after a broker restart each message has one effect")
             .early(),
         check!(bad_order, HOLE 7, "a bad order publishes nothing"),
     ],

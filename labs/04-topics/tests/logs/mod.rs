@@ -1,17 +1,15 @@
-//! Producers, consumers and messages, as the checks use them.
+//! Producers, consumers and messages of the exchange `logs`, as the checks use them.
 
 use std::ops::Deref;
 
-use anyhow::Context;
-use check::Exit;
-use check::wiretap::{ConnectionEvent, Method};
-use check::{Lab, Outcome, Seen, Service, Stop, expect};
+use check::wiretap::Method;
+use check::{Failure, Lab, Outcome, Seen, Service, Stop, expect};
 use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
 
-/// The exchange that all use.
+/// The exchange that producers and consumers use.
 pub const LOGS: &str = "logs";
+/// The check's own queue.
+pub const CHECK: &str = "check";
 
 /// A message that was published.
 #[derive(Debug, Clone)]
@@ -21,7 +19,7 @@ pub struct Sent {
     pub text: String,
 }
 
-/// A consumer, and what it should get.
+/// A consumer, its queue, and the patterns that it binds.
 pub struct Listener {
     service: Service,
     queue: String,
@@ -36,7 +34,7 @@ impl Deref for Listener {
     }
 }
 
-/// A consumer of a queue, that is not started yet. All consumers of a queue share a database.
+/// A consumer of a queue, not started yet. All consumers of one queue share a database.
 pub async fn consumer(lab: &Lab, name: &str, queue: &str, patterns: &[&str]) -> Outcome<Listener> {
     let arguments = [&["consumer", queue], patterns].concat();
     let service = lab.instance(name, &arguments).await?;
@@ -50,7 +48,7 @@ pub async fn consumer(lab: &Lab, name: &str, queue: &str, patterns: &[&str]) -> 
 }
 
 impl Listener {
-    /// The program, where it is one among others.
+    /// The program itself, to be kept among others.
     pub fn service(&self) -> &Service {
         &self.service
     }
@@ -61,49 +59,146 @@ impl Listener {
         Self { service, ..self }
     }
 
-    /// Starts it, and waits until it stands at its queue as the only one.
+    /// Starts it, and waits until it is the only consumer of its queue.
     pub async fn listen(&self, lab: &Lab) -> Outcome {
         self.launch().await?;
+        self.declares_shared_queue(lab).await?;
+        lab.consumers(&self.queue, 1).await
+    }
+
+    async fn declares_shared_queue(&self, lab: &Lab) -> Outcome {
         let name = self.name();
         let declared = || lab.journal().methods(&name, Method::QueueDeclare);
-        let why = "a queue keeps what its consumer cannot take just now";
+        let why = "a queue keeps the messages that its consumer cannot take yet";
         lab.eventually(&format!("{name} declares a queue"), why, async || {
             let there = !declared().is_empty();
-            Ok(Seen::when(there, || "it has not, so far".to_owned()))
+            Ok(Seen::when(there, || "no queue.declare so far".to_owned()))
         })
         .await?;
         let exclusive = declared().iter().any(|frame| frame.flag("exclusive"));
         expect(!exclusive)
             .or(
-                format!("a queue `{}` that others may share", self.queue),
+                format!("several connections can use queue `{}`", self.queue),
                 "it is declared as exclusive (queue.declare)",
             )
             .hole(3)
-            .because("an exclusive queue is for one connection, and goes with it")?;
-        lab.consumers(&self.queue, 1).await
+            .because("the broker deletes an exclusive queue when its one connection ends")
     }
 
-    /// What it has recorded: ids.
+    /// The ids of the messages that it has recorded.
     pub fn ids(&self) -> Outcome<Vec<String>> {
         let rows = self.rows("messages")?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
+
+    /// Waits until it has recorded those of `sent` whose key is `wanted`, and nothing else.
+    pub async fn gets_only(
+        &self,
+        lab: &Lab,
+        sent: &[Sent],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Outcome {
+        let patterns = listed(&self.patterns);
+        let right: Vec<_> = sent.iter().filter(|message| wanted(&message.key)).collect();
+        let (queue, count) = (&self.queue, right.len());
+        let expected = format!("queue `{queue}`, bound with {patterns}, gets {count} message(s)");
+        self.gets(lab, &expected, &ids_of(right)).await?;
+        self.recorded_only(&expected, sent, wanted)
+    }
+
+    /// Waits until it has recorded the messages with these ids, and has acked all it was
+    /// delivered.
+    pub async fn gets(&self, lab: &Lab, expected: &str, ids: &[String]) -> Outcome {
+        let (name, queue) = (self.name(), &*self.queue);
+        let recorded = async || self.ids();
+        let arrived = lab
+            .each_once_at(&name, expected, Some(queue), ids, recorded)
+            .await;
+        match arrived {
+            Ok(_) => lab.drained(queue).await,
+            Err(Stop::Failed(failure)) => Err(self.with_bindings(lab, *failure).await.into()),
+            Err(unknown) => Err(unknown),
+        }
+    }
+
+    /// Adds what its queue is bound with; without a queue that is nothing.
+    async fn with_bindings(&self, lab: &Lab, mut failure: Failure) -> Failure {
+        let keys = binding_keys(lab, &self.queue).await.unwrap_or_default();
+        failure.observed += &format!("; the queue's bindings now: {}", listed(&keys));
+        failure
+    }
+
+    fn recorded_only(
+        &self,
+        expected: &str,
+        sent: &[Sent],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Outcome {
+        for row in self.rows("messages")? {
+            let message = sent.iter().find(|message| message.id == row.id);
+            expect(message.is_some_and(|message| wanted(&message.key)))
+                .or(expected, format!("it got `{}` as well", row.value))
+                .because("a consumer gets only the messages that its patterns match")?;
+            let line = message.map(|message| format!("{} {}", message.key, message.text));
+            let line = line.unwrap_or_default();
+            expect(line == row.value)
+                .or(format!("`{line}` is recorded"), format!("`{}`", row.value))
+                .because("the key is part of the message: it says what the message is about")?;
+        }
+        Ok(())
+    }
 }
 
-/// A consumer of a queue of its own that is there, bound and waiting.
+/// The keys of a queue's bindings.
+pub async fn binding_keys(lab: &Lab, queue: &str) -> Outcome<Vec<String>> {
+    let bindings = lab.bindings(queue).await?;
+    Ok(bindings.into_iter().map(|b| b.routing_key).collect())
+}
+
+/// The ids of these messages, in order.
+pub fn ids_of<'a>(messages: impl IntoIterator<Item = &'a Sent>) -> Vec<String> {
+    messages.into_iter().map(|m| m.id.clone()).collect()
+}
+
+/// Patterns, as a failure shows them.
+fn listed(patterns: &[String]) -> String {
+    match patterns {
+        [] => "none".to_owned(),
+        some => format!("`{}`", some.join("`, `")),
+    }
+}
+
+/// A consumer with a queue of its own, started, bound and consuming.
 pub async fn listening(lab: &Lab, queue: &str, patterns: &[&str]) -> Outcome<Listener> {
     let consumer = consumer(lab, queue, queue, patterns).await?;
     consumer.listen(lab).await?;
     Ok(consumer)
 }
 
-/// A producer that is not started yet.
+/// A consumer for each name and its patterns, started side by side and consuming.
+pub async fn all_listening<'a>(
+    lab: &Lab,
+    queues: impl IntoIterator<Item = (String, Vec<&'a str>)>,
+) -> Outcome<Vec<Listener>> {
+    let mut consumers = Vec::new();
+    for (queue, patterns) in queues {
+        let consumer = consumer(lab, &queue, &queue, &patterns).await?;
+        consumer.launch().await?;
+        consumers.push(consumer);
+    }
+    for consumer in &consumers {
+        lab.consumers(&consumer.queue, 1).await?;
+    }
+    Ok(consumers)
+}
+
+/// A producer, not started yet.
 pub async fn producer(lab: &Lab, name: &str, arguments: &[&str]) -> Outcome<Service> {
     lab.instance(name, &[&["producer"], arguments].concat())
         .await
 }
 
-/// Has a producer called `name` send what `arguments` say, and gives what it has published.
+/// Runs a producer called `name` with these arguments, and gives what it has published.
 pub async fn send(lab: &Lab, name: &str, arguments: &[&str]) -> Outcome<Vec<Sent>> {
     let producer = producer(lab, name, arguments).await?;
     ends_well(&producer).await?;
@@ -112,20 +207,21 @@ pub async fn send(lab: &Lab, name: &str, arguments: &[&str]) -> Outcome<Vec<Sent
 
 /// Runs a producer to its end.
 pub async fn ends_well(producer: &Service) -> Outcome {
-    let why = "each message was confirmed, and a queue has it: that is what 0 says";
+    let why = "exit code 0 says that each message was confirmed and reached a queue";
     producer.ends_well(why).await
 }
 
-/// Has a producer send a message under each of these keys, and gives what it has published.
+/// Runs a producer that sends a message under each of these keys, and gives what it has
+/// published.
 pub async fn send_keys(lab: &Lab, name: &str, keys: &[&str]) -> Outcome<Vec<Sent>> {
     let sent = send(lab, name, keys).await?;
-    let told: Vec<&str> = sent.iter().map(|message| &*message.key).collect();
-    expect(told == keys)
+    let used: Vec<&str> = sent.iter().map(|message| &*message.key).collect();
+    expect(used == keys)
         .or(
             format!("the keys as they were given: {keys:?}"),
-            format!("{told:?}"),
+            format!("{used:?}"),
         )
-        .because("a key is taken as it is: who asks for it has to know how it looks")?;
+        .because("a changed key matches other patterns than the given one")?;
     Ok(sent)
 }
 
@@ -140,120 +236,8 @@ pub fn published(lab: &Lab, service: &str) -> Vec<Sent> {
     sent.collect()
 }
 
-/// Patterns, as a failure shows them.
-fn listed(patterns: &[String]) -> String {
-    match patterns {
-        [] => "none".to_owned(),
-        some => format!("`{}`", some.join("`, `")),
-    }
-}
-
-/// Waits until `consumer` has recorded those of `sent` that are `wanted`, and nothing else.
-pub async fn gets_only(
-    lab: &Lab,
-    consumer: &Listener,
-    sent: &[Sent],
-    wanted: impl Fn(&str) -> bool,
-) -> Outcome {
-    let Listener {
-        queue, patterns, ..
-    } = consumer;
-    let patterns = listed(patterns);
-    let right = |message: &&Sent| wanted(&message.key);
-    let ids: Vec<String> = sent.iter().filter(right).map(|m| m.id.clone()).collect();
-    let count = ids.len();
-    let expected = format!("queue `{queue}`, bound with {patterns}, gets {count} message(s)");
-    let (name, at) = (consumer.name(), Some(queue.as_str()));
-    let look = async || consumer.ids();
-    let waited = lab.each_once_at(&name, &expected, at, &ids, look).await;
-    if let Err(Stop::Failed(mut failure)) = waited {
-        // No queue, no bindings.
-        let bindings = lab.bindings(queue).await.unwrap_or_default();
-        let keys: Vec<String> = bindings.into_iter().map(|b| b.routing_key).collect();
-        failure.observed += &format!("; the queue's bindings now: {}", listed(&keys));
-        return Err(Stop::Failed(failure));
-    }
-    waited?;
-    drained(lab, queue).await?;
-    for row in consumer.rows("messages")? {
-        expect(ids.contains(&row.id))
-            .or(&expected, format!("it got `{}` as well", row.value))
-            .because("whoever asks for a part must not be given the whole")?;
-        let message = sent.iter().find(|message| message.id == row.id);
-        let line = message.map(|message| format!("{} {}", message.key, message.text));
-        expect(line.as_ref() == Some(&row.value))
-            .or(
-                format!("`{}` is recorded", line.as_deref().unwrap_or("?")),
-                format!("`{}`", row.value),
-            )
-            .because("the key is part of the message: it says what it is about")?;
-    }
-    Ok(())
-}
-
-/// Waits until nothing is left in the queue, or in a consumer's hand.
-pub async fn drained(lab: &Lab, queue: &str) -> Outcome {
-    let expected = format!("queue `{queue}` is worked off");
-    let why = "what is not acked comes again";
-    lab.eventually(&expected, why, async || {
-        let left = lab.queue(queue).await?;
-        let left = left.map_or(0, |queue| queue.ready + queue.unacked);
-        Ok(Seen::when(left == 0, || format!("{left} left")))
-    })
-    .await
-}
-
-/// Declares the exchange as a client in another language would, and binds a queue of the
-/// check's own to it.
-pub async fn mailbox(lab: &Lab, queue: &str, pattern: &str) -> Outcome {
-    let connection = lab.connect().await?;
-    let made = async {
-        let channel = connection.create_channel().await?;
-        let none = FieldTable::default;
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let kind = ExchangeKind::Topic;
-        let exchange = channel.exchange_declare(LOGS.into(), kind, options, none());
-        exchange.await?;
-        let durable = QueueDeclareOptions::durable();
-        channel.queue_declare(queue.into(), durable, none()).await?;
-        let options = QueueBindOptions::default();
-        channel
-            .queue_bind(queue.into(), LOGS.into(), pattern.into(), options, none())
-            .await?;
-        connection.close(200, "done".into()).await
-    };
-    made.await.context("the check cannot make its own queue")?;
-    lab.journal().note(format!(
-        "declared the durable topic exchange `{LOGS}`, and bound queue `{queue}` with `{pattern}`"
-    ));
-    Ok(())
-}
-
-/// Starts a program that cannot do its work, and gives what it has said when it gave up.
-pub async fn gives_up(lab: &Lab, service: &Service) -> Outcome<String> {
-    let name = service.name();
-    let expected = format!("{name} ends at once, with an error");
-    let why = "asked again, the broker says the same again: only a person can mend this";
-    service.begin().await?;
-    let exit = lab
-        .eventually(&expected, why, async || {
-            let tries = lab
-                .journal()
-                .connection_count(&name, &ConnectionEvent::Opened);
-            let again = format!("it connects again and again: {tries} times by now");
-            expect(tries <= 2).or(&expected, again).because(why)?;
-            Ok(match service.exit() {
-                Some(exit) => Seen::Yes(exit),
-                None => Seen::NotYet("it still runs".to_owned()),
-            })
-        })
-        .await?;
-    lab.all_well()?;
-    expect(exit != Exit::Code(0))
-        .or("an exit code other than 0", exit.to_string())
-        .because("whoever started it goes by the exit code")?;
-    Ok(service.output())
+/// Binds the check's own queue, which a client in another language could have made.
+pub async fn bind_check(lab: &Lab, pattern: &str) -> Outcome {
+    lab.bind_queue(CHECK, LOGS, ExchangeKind::Topic, pattern)
+        .await
 }

@@ -1,11 +1,11 @@
-//! What a topic exchange should do, written down independently of any broker.
+//! The rules of a topic exchange, written down independently of any broker.
 
 use check::{Outcome, Stop};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 /// Whether a binding with this pattern matches this key: `*` is exactly one word, `#` any
-/// number of them. The empty text has no words; between two dots there is an empty one.
+/// number of words. The empty text has no words; between two dots stands an empty word.
 pub fn matches(pattern: &str, key: &str) -> bool {
     fits(&words(pattern), &words(key))
 }
@@ -29,8 +29,7 @@ fn fits(pattern: &[&str], key: &[&str]) -> bool {
     }
 }
 
-/// Patterns, and which of these keys each of them matches, for the cases in which it is easy to
-/// be wrong.
+/// Keys whose matches are easy to get wrong.
 pub const NASTY_KEYS: [&str; 15] = [
     "",
     ".",
@@ -48,7 +47,7 @@ pub const NASTY_KEYS: [&str; 15] = [
     "ログ.критично",
     "critical.critical",
 ];
-/// See [`NASTY_KEYS`].
+/// Patterns, and which of [`NASTY_KEYS`] each of them matches.
 pub const NASTY: [(&str, &[&str]); 6] = [
     ("", &[""]),
     ("*", &["critical"]),
@@ -84,7 +83,7 @@ pub const NASTY: [(&str, &[&str]); 6] = [
     ("ログ.*", &["ログ.критично"]),
 ];
 
-/// Whether the oracle itself agrees with the table above.
+/// Whether [`matches`] agrees with [`NASTY`]; unknown when it does not.
 pub fn is_sane() -> Outcome {
     for (pattern, all) in NASTY {
         let differs = |key: &&str| matches(pattern, key) != all.contains(key);
@@ -97,18 +96,18 @@ pub fn is_sane() -> Outcome {
     Ok(())
 }
 
-/// A few words, so that many keys and patterns meet. One is empty; two look like wildcards
-/// and are none in a key.
+/// Few words, so that many patterns match many keys. One is empty; `*` is a plain word in a
+/// key.
 const WORDS: [&str; 7] = ["log", "pr", "warning", "critical", "é", "", "*"];
 
-/// A key of no to five words.
+/// A key of up to five words.
 pub fn random_key(chance: &mut StdRng) -> String {
     let length = chance.random_range(0..=5);
     let word = |_| WORDS[chance.random_range(0..WORDS.len())];
     (0..length).map(word).collect::<Vec<_>>().join(".")
 }
 
-/// A pattern of no to four words, half of them wildcards.
+/// A pattern of up to four words, about half of them wildcards.
 pub fn random_pattern(chance: &mut StdRng) -> String {
     let length = chance.random_range(0..=4);
     let word = |_| match chance.random_range(0..4) {

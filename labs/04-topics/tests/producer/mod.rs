@@ -1,24 +1,28 @@
-//! What a producer must be able to do and to take.
+//! What a producer must be able to do, and which faults it must survive.
 
 use std::collections::BTreeSet;
 
-use check::Exit;
 use check::wiretap::{Frame, Method, Side};
-use check::{Lab, Outcome, Seen, expect};
+use check::{Exit, Lab, Outcome, Seen, Service, expect};
 use rand::RngExt;
 
-use super::logs::{LOGS, consumer, ends_well, gets_only, mailbox, producer, published, send};
+use super::logs::{CHECK, LOGS, bind_check, consumer, ends_well, producer, published, send};
 
 pub async fn sent(lab: Lab) -> Outcome {
-    mailbox(&lab, "check", "#").await?;
+    bind_check(&lab, "#").await?;
+    each_under_its_key(&lab).await?;
+    a_key_for_each_severity(&lab).await
+}
+
+async fn each_under_its_key(lab: &Lab) -> Outcome {
     let keys = ["log.warning", "pr.1.2he", "log.warning"];
     let text = lab.random(|chance| format!("disk {} is full", chance.random_range(0..1000)));
-    let sent = send(&lab, "producer", &[&keys[..], &["--text", &text]].concat()).await?;
+    let sent = send(lab, "producer", &[&keys[..], &["--text", &text]].concat()).await?;
     let ids: BTreeSet<_> = sent.iter().map(|message| &message.id).collect();
     expect(ids.len() == 3)
         .or("3 messages with 3 ids", format!("{} ids", ids.len()))
-        .because("by its id a consumer knows what it has had before")?;
-    let there = lab.take("check").await?;
+        .because("a consumer recognizes a redelivered message by its id")?;
+    let there = lab.take(CHECK).await?;
     let right = there.iter().zip(keys).filter(|(message, key)| {
         message.exchange.as_str() == LOGS
             && message.routing_key.as_str() == *key
@@ -31,123 +35,132 @@ pub async fn sent(lab: Lab) -> Outcome {
             "3 persistent messages, each under its key, are in a queue bound with `#`",
             format!("{right} of {}", there.len()),
         )
-        .because("a producer that has ended with exit code 0 has the broker's word for each")?;
+        .because("exit code 0 of a producer says that the broker confirmed each message")
+}
 
-    send(&lab, "lines", &["--count", "5", "--rate", "100"]).await?;
-    let there = lab.take("check").await?;
-    let keys = there.iter().map(|message| message.routing_key.as_str());
-    let keys = keys.collect::<Vec<_>>().join(" ");
+async fn a_key_for_each_severity(lab: &Lab) -> Outcome {
+    send(lab, "lines", &["--count", "5", "--rate", "100"]).await?;
+    let there = lab.take(CHECK).await?;
+    let keys: Vec<_> = there.iter().map(|m| m.routing_key.as_str()).collect();
+    let keys = keys.join(" ");
     expect(keys == "log.debug log.info log.warning log.critical log.debug")
-        .or(
-            "log lines: debug, info, warning, critical, debug",
-            keys.clone(),
-        )
-        .because("each severity has a key of its own, so that each can be asked for")
+        .or("log lines: debug, info, warning, critical, debug", &keys)
+        .because("with a key for each severity, a consumer can ask for one of them")
 }
 
 pub async fn unroutable(lab: Lab) -> Outcome {
-    mailbox(&lab, "check", "log.#").await?;
+    bind_check(&lab, "log.#").await?;
     let nobody = lab.random(|chance| format!("nobody.n{}", chance.random_range(1000..9999)));
     let keys = ["log.first", &nobody, "log.last"];
     let producer = producer(&lab, "producer", &keys).await?;
-    producer.begin().await?;
-    let expected = "the producer reports what came back, and ends";
-    let why = "no queue wants it, and none will want it more the next time";
-    let exit = lab.eventually(expected, why, async || {
-        let tries = published(&lab, "producer");
-        let tries = tries.iter().filter(|sent| sent.key == nobody).count();
-        expect(tries <= 2)
-            .or(expected, format!("it has sent `{nobody}` {tries} times"))
-            .because(why)?;
-        Ok(match producer.exit() {
-            Some(exit) => Seen::Yes(exit),
-            None => Seen::NotYet("it still runs".to_owned()),
-        })
-    });
-    let exit = exit.await?;
-    lab.all_well()?;
-    let there = lab.take("check").await?.len();
-    let returns = lab.journal().methods("producer", Method::BasicReturn).len();
+    let exit = ends_without_retries(&lab, &producer, &nobody).await?;
+    let returns = returns(&lab);
     expect(returns > 0)
         .or(
-            "the broker sends the message back (basic.return)",
+            "the broker returns the message (basic.return)",
             format!("{returns} came back"),
         )
-        .because("without `mandatory` the broker drops what no queue wants, and confirms it")?;
+        .because("without `mandatory` the broker drops an unroutable message and confirms it")?;
     expect(exit != Exit::Code(0) && producer.output().contains(&nobody))
         .or(
             format!("it names the key `{nobody}`, and ends with another exit code than 0"),
             format!("{exit}; it said last: {}", producer.last_words(1).join("")),
         )
-        .because("a message that reached nobody is lost, unless somebody hears of it")?;
+        .because("no queue has the message: it is lost unless the producer reports it")?;
+    let there = lab.take(CHECK).await?.len();
     expect(there == 2)
         .or(
-            "the two messages that a queue wants are there",
+            "the two routable messages are in their queue",
             format!("{there} of 2"),
         )
-        .because("one that is lost must not take the others with it")
+        .because("one unroutable message must not stop the others")
+}
+
+/// Starts the producer, and waits until it has ended after at most two tries under `key`.
+async fn ends_without_retries(lab: &Lab, producer: &Service, key: &str) -> Outcome<Exit> {
+    let expected = "the producer reports the returned message, and ends";
+    let why = "no queue is bound for this key, and a retry does not change that";
+    producer.begin().await?;
+    let exit = lab
+        .eventually(expected, why, async || {
+            let tries = published(lab, "producer");
+            let tries = tries.iter().filter(|sent| sent.key == key).count();
+            expect(tries <= 2)
+                .or(expected, format!("it has sent `{key}` {tries} times"))
+                .because(why)?;
+            Ok(Seen::some(producer.exit(), || "it still runs".to_owned()))
+        })
+        .await?;
+    lab.all_well()?;
+    Ok(exit)
+}
+
+/// How many messages the broker returned to the producer.
+fn returns(lab: &Lab) -> usize {
+    lab.journal().methods("producer", Method::BasicReturn).len()
 }
 
 pub async fn producer_cut(lab: Lab) -> Outcome {
-    mailbox(&lab, "check", "#").await?;
+    bind_check(&lab, "#").await?;
     let producer = producer(&lab, "producer", &["log.a", "log.b"]).await?;
-    // One message gets lost on its way there, and later a confirm on its way back.
-    producer
-        .tap()
-        .cut_before(Side::Client, Method::BasicPublish);
-    producer.tap().cut_before(Side::Server, Method::BasicAck);
+    // One cut loses a message, and a later one loses a confirm.
+    let tap = producer.tap();
+    tap.cut_before(Side::Client, Method::BasicPublish);
+    tap.cut_before(Side::Server, Method::BasicAck);
     ends_well(&producer).await?;
-    let sent: BTreeSet<_> = published(&lab, "producer")
-        .into_iter()
-        .map(|message| (message.key, message.id))
-        .collect();
-    let arrived: BTreeSet<_> = lab
-        .take("check")
-        .await?
-        .iter()
-        .filter_map(|message| {
-            let id = message.properties.message_id().as_ref()?;
-            Some((message.routing_key.to_string(), id.to_string()))
-        })
-        .collect();
+    let sent = published(&lab, "producer").into_iter();
+    let sent: BTreeSet<_> = sent.map(|message| (message.key, message.id)).collect();
+    let arrived = lab.take(CHECK).await?;
+    let arrived = arrived.iter().filter_map(|message| {
+        let id = message.properties.message_id().as_ref()?;
+        Some((message.routing_key.to_string(), id.to_string()))
+    });
+    let arrived: BTreeSet<_> = arrived.collect();
     expect(sent.len() == 2 && arrived == sent)
         .or(
-            "2 messages, each under one id however often it is sent, and both arrive",
+            "2 messages, each under one id at every try, and both arrive",
             format!("{} ids sent, {} arrived", sent.len(), arrived.len()),
         )
-        .because("not sent again, a message is lost; sent again under a new id, it counts twice")
+        .because("without a retry a message is lost; under a new id it counts twice")
+}
+
+/// AMQP limits a key's bytes; each of these letters has two.
+fn two_byte_letters(count: usize) -> String {
+    "é".repeat(count)
 }
 
 pub async fn long_key(lab: Lab) -> Outcome {
-    mailbox(&lab, "check", "#").await?;
-    // 128 signs each: what AMQP counts is bytes.
-    let most = format!("{}x", "é".repeat(127));
-    let over = "é".repeat(128);
-    let refused = producer(&lab, "over", &["log.first", &over]).await?;
+    bind_check(&lab, "#").await?;
+    refuses(&lab, &two_byte_letters(128)).await?;
+    let longest = format!("{}x", two_byte_letters(127));
+    let sent = send(&lab, "most", &[&longest]).await?;
+    let there = lab.take(CHECK).await?;
+    expect(there.len() == 1 && there[0].routing_key.as_str() == longest)
+        .or(
+            "a key of 255 bytes is sent unchanged",
+            format!("{} sent, {} arrived", sent.len(), there.len()),
+        )
+        .because("AMQP has room for 255 bytes, which can be fewer than 255 letters")
+}
+
+/// Whether a producer refuses a key of 256 bytes before it sends anything.
+async fn refuses(lab: &Lab, key: &str) -> Outcome {
+    let refused = producer(lab, "over", &["log.first", key]).await?;
     let exit = refused.run().await?;
-    let output = refused.output();
-    let said = refused.last_words(3).join("\n");
-    let sent = published(&lab, "over").len();
+    let sent = published(lab, "over").len();
     expect(exit != Exit::Code(0) && sent == 0)
         .or(
             "with a key of 256 bytes among the others, nothing is sent, and it is an error",
             format!("{exit}, {sent} sent"),
         )
-        .because("what cannot be done as a whole is best not begun")?;
+        .because("a job that cannot be finished is best refused before it begins")?;
+    let output = refused.output();
     expect(output.contains("256") && output.contains("255") && !output.contains("panicked"))
         .or(
             "an error that names the length, 256 bytes, and the limit, 255",
-            format!("it said last:\n{said}"),
+            format!("it said last:\n{}", refused.last_words(3).join("\n")),
         )
-        .because("a panic tells the programmer where, an error tells the user what")?;
-    let longest = send(&lab, "most", &[&most]).await?;
-    let there = lab.take("check").await?;
-    expect(there.len() == 1 && there[0].routing_key.as_str() == most)
-        .or(
-            "a key of 255 bytes is sent as it is",
-            format!("{} sent, {} arrived", longest.len(), there.len()),
-        )
-        .because("255 bytes are what AMQP has room for, and they need not be 255 letters")
+        .because("a panic helps the programmer; an error helps the user")
 }
 
 pub async fn alternate(lab: Lab) -> Outcome {
@@ -156,51 +169,61 @@ pub async fn alternate(lab: Lab) -> Outcome {
     let ops = ops.with_setting("ALTERNATE_EXCHANGE", &other);
     ops.listen(&lab).await?;
     let producer = producer(&lab, "producer", &["log.warning", "nobody.asks", ""]).await?;
-    let producer = producer.with("ALTERNATE_EXCHANGE", &other);
-    let exit = producer.run().await?;
-    let caught = lab.queue(&other).await?;
-    expect(caught.as_ref().is_some_and(|queue| queue.ready == 2))
+    let exit = producer.with("ALTERNATE_EXCHANGE", &other).run().await?;
+    catches_two(&lab, &other).await?;
+    is_durable(&lab, &other)?;
+    keeps_the_keys(&lab, &other).await?;
+    counts_as_routed(&lab, exit)?;
+    let sent = published(&lab, "producer");
+    ops.gets_only(&lab, &sent, |key| key == "log.warning").await
+}
+
+async fn catches_two(lab: &Lab, other: &str) -> Outcome {
+    let caught = lab.queue(other).await?.map(|queue| queue.ready);
+    let observed = caught.map_or("no such queue".to_owned(), |ready| format!("{ready} in it"));
+    expect(caught == Some(2))
         .or(
-            format!("a queue `{other}`, with 2 messages that no queue of `{LOGS}` takes"),
-            match &caught {
-                Some(queue) => format!("{} in it", queue.ready),
-                None => "no such queue".to_owned(),
-            },
+            format!("a queue `{other}` with the 2 messages that no queue of `{LOGS}` takes"),
+            observed,
         )
-        .because(
-            "an alternate exchange is an exchange: it keeps nothing, a queue behind it does",
-        )?;
-    let fleeting = lab.journal().frames(|frame: &Frame| {
-        let name = frame.args["queue"]
-            .as_str()
-            .or(frame.args["exchange"].as_str());
-        let declares = [Method::ExchangeDeclare, Method::QueueDeclare].contains(&frame.method);
-        declares && name == Some(&other) && !frame.flag("durable")
+        .because("an alternate exchange keeps nothing, as any exchange; a queue bound to it does")
+}
+
+fn is_durable(lab: &Lab, other: &str) -> Outcome {
+    let transient = lab.journal().frames(|frame: &Frame| {
+        let argument = match frame.method {
+            Method::ExchangeDeclare => "exchange",
+            Method::QueueDeclare => "queue",
+            _ => return false,
+        };
+        frame.args[argument] == *other && !frame.flag("durable")
     });
-    expect(fleeting.is_empty())
+    let method = transient.first().map_or("", |frame| frame.method.name());
+    expect(transient.is_empty())
         .or(
             format!("exchange and queue `{other}` are durable"),
-            format!(
-                "{} without `durable`",
-                fleeting.first().map_or("", |frame| frame.method.name())
-            ),
+            format!("{method} without `durable`"),
         )
-        .because("what is kept for somebody to look at has to outlive the broker")?;
-    let there = lab.take(&other).await?;
+        .because("messages kept for a person to look at must survive a broker restart")
+}
+
+async fn keeps_the_keys(lab: &Lab, other: &str) -> Outcome {
+    let there = lab.take(other).await?;
     let keys: Vec<_> = there.iter().map(|m| m.routing_key.as_str()).collect();
     expect(keys == ["nobody.asks", ""])
         .or(
-            "they have their keys: `nobody.asks` and ``",
+            "the messages have their keys: `nobody.asks` and ``",
             format!("{keys:?}"),
         )
-        .because("by its key one sees which binding is missing, or who misspelt it")?;
-    let returns = lab.journal().methods("producer", Method::BasicReturn).len();
+        .because("the key shows which binding is missing, or which producer misspelt it")
+}
+
+fn counts_as_routed(lab: &Lab, exit: Exit) -> Outcome {
+    let returns = returns(lab);
     expect(returns == 0)
-        .or("nothing comes back", format!("{returns} came back"))
-        .because("what the alternate exchange takes counts as routed")?;
+        .or("no message is returned", format!("{returns} came back"))
+        .because("a message that the alternate exchange takes counts as routed")?;
     expect(exit == Exit::Code(0))
-        .or("the producer ends with exit code 0", exit.to_string())
-        .because("a queue has each of its messages")?;
-    let sent = published(&lab, "producer");
-    gets_only(&lab, &ops, &sent, |key| key == "log.warning").await
+        .or("the producer ends with exit code 0", exit)
+        .because("each of its messages reached a queue")
 }

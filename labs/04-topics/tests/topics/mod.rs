@@ -1,65 +1,64 @@
-//! Who gets what.
+//! Which consumer gets which message.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use check::Exit;
 use check::wiretap::Method;
 use check::{Lab, Outcome, Seen, expect};
 use lapin::BasicProperties;
 use rand::RngExt;
 
 use super::logs::{
-    LOGS, consumer, drained, gets_only, listening, mailbox, producer, published, send, send_keys,
+    LOGS, Listener, Sent, all_listening, bind_check, binding_keys, consumer, ids_of, listening,
+    producer, published, send, send_keys,
 };
 use super::oracle;
 
+/// Long enough that a service which doesn't wait for an answer of the broker is too early.
+const SLOW: Duration = Duration::from_millis(15);
+
 pub async fn patterns(lab: Lab) -> Outcome {
     oracle::is_sane()?;
-    let mut consumers = Vec::new();
-    for number in 1..=5 {
-        let patterns: Vec<String> = lab.random(|chance| {
-            let count = chance.random_range(2..=3);
-            (0..count).map(|_| oracle::random_pattern(chance)).collect()
-        });
-        let queue = format!("queue-{number}");
-        let words: Vec<&str> = patterns.iter().map(String::as_str).collect();
-        let consumer = consumer(&lab, &queue, &queue, &words).await?;
-        consumer.launch().await?;
-        consumers.push((queue, patterns, consumer));
-    }
-    for (queue, ..) in &consumers {
-        lab.consumers(queue, 1).await?;
-    }
-    // Wanted by nobody, a message would be an error.
-    mailbox(&lab, "check", "#").await?;
+    let queues: Vec<_> = (1..=5)
+        .map(|number| (format!("queue-{number}"), random_patterns(&lab)))
+        .collect();
+    let words = queues.iter().map(|(queue, patterns)| {
+        let words = patterns.iter().map(String::as_str);
+        (queue.clone(), words.collect())
+    });
+    let consumers = all_listening(&lab, words).await?;
+    // A queue for every key: an unroutable message would be an error.
+    bind_check(&lab, "#").await?;
     let keys: Vec<String> =
         lab.random(|chance| (0..40).map(|_| oracle::random_key(chance)).collect());
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let sent = send_keys(&lab, "producer", &keys).await?;
-    for (_, patterns, consumer) in &consumers {
+    for (consumer, (_, patterns)) in consumers.iter().zip(&queues) {
         let wanted = |key: &str| patterns.iter().any(|pattern| oracle::matches(pattern, key));
-        gets_only(&lab, consumer, &sent, wanted).await?;
+        consumer.gets_only(&lab, &sent, wanted).await?;
     }
     Ok(())
 }
 
+fn random_patterns(lab: &Lab) -> Vec<String> {
+    lab.random(|chance| {
+        let count = chance.random_range(2..=3);
+        (0..count).map(|_| oracle::random_pattern(chance)).collect()
+    })
+}
+
 pub async fn nasty_keys(lab: Lab) -> Outcome {
     oracle::is_sane()?;
-    mailbox(&lab, "check", "#").await?;
-    let mut consumers = Vec::new();
-    for (number, (pattern, keys)) in oracle::NASTY.into_iter().enumerate() {
-        let queue = format!("nasty-{number}");
-        let consumer = consumer(&lab, &queue, &queue, &[pattern]).await?;
-        consumer.launch().await?;
-        consumers.push((queue, keys, consumer));
-    }
-    for (queue, ..) in &consumers {
-        lab.consumers(queue, 1).await?;
-    }
+    bind_check(&lab, "#").await?;
+    let queues = oracle::NASTY
+        .iter()
+        .enumerate()
+        .map(|(number, (pattern, _))| (format!("nasty-{number}"), vec![*pattern]));
+    let consumers = all_listening(&lab, queues).await?;
     let sent = send_keys(&lab, "producer", &oracle::NASTY_KEYS).await?;
-    for (_, keys, consumer) in &consumers {
-        gets_only(&lab, consumer, &sent, |key| keys.contains(&key)).await?;
+    for (consumer, (_, keys)) in consumers.iter().zip(oracle::NASTY) {
+        consumer
+            .gets_only(&lab, &sent, |key| keys.contains(&key))
+            .await?;
     }
     Ok(())
 }
@@ -68,30 +67,39 @@ pub async fn once(lab: Lab) -> Outcome {
     let patterns = ["log.*", "#.critical", "log.critical", "#"];
     let ops = listening(&lab, "ops", &patterns).await?;
     let sent = send(&lab, "producer", &["log.critical", "log.debug"]).await?;
-    gets_only(&lab, &ops, &sent, |_| true).await?;
+    ops.gets_only(&lab, &sent, |_| true).await?;
     for message in sent {
-        let times = lab.journal().deliveries("ops", &message.id);
-        let matching = if message.key == "log.critical" { 4 } else { 2 };
-        expect(times == 1)
-            .or(
-                format!("one delivery of a message that {matching} bindings of the queue match"),
-                format!("{times} deliveries"),
-            )
-            .because("the exchange asks whether a queue wants it, not how often")?;
+        delivered_once(&lab, &message)?;
     }
-    // Some clients send an empty id where they have none.
-    let nameless = ["log.one", "log.two"].map(|key| {
-        let about = BasicProperties::default().with_message_id("".into());
-        (key, "hello", about)
-    });
+    empty_ids(&lab, &ops).await
+}
+
+fn delivered_once(lab: &Lab, message: &Sent) -> Outcome {
+    let times = lab.journal().deliveries("ops", &message.id);
+    let matching = if message.key == "log.critical" { 4 } else { 2 };
+    expect(times == 1)
+        .or(
+            format!("one delivery of a message that {matching} bindings of the queue match"),
+            format!("{times} deliveries"),
+        )
+        .because("an exchange gives a queue one copy, however many of its bindings match")
+}
+
+/// Some clients send an empty id where they have none.
+async fn empty_ids(lab: &Lab, ops: &Listener) -> Outcome {
+    let nameless = ["log.one", "log.two"].map(|key| (key, "hello", identified("")));
     lab.publish_to(LOGS, nameless).await?;
     let expected = "two messages with an empty message_id are recorded, as two without an id";
-    let why = "an empty id names nothing: the second message would pass for the first one";
+    let why = "an empty id identifies nothing: the second message would look like the first";
     lab.eventually(expected, why, async || {
         let seen = ops.rows("messages")?.len();
         Ok(Seen::when(seen == 4, || format!("{} of 2", seen - 2)))
     })
     .await
+}
+
+fn identified(id: &str) -> BasicProperties {
+    BasicProperties::default().with_message_id(id.into())
 }
 
 pub async fn share_and_copy(lab: Lab) -> Outcome {
@@ -105,25 +113,26 @@ pub async fn share_and_copy(lab: Lab) -> Outcome {
     }
     let keys = ["log.debug", "log.critical"].repeat(8);
     let sent = send(&lab, "producer", &keys).await?;
-    gets_only(&lab, &archive, &sent, |_| true).await?;
-    drained(&lab, "ops").await?;
+    archive.gets_only(&lab, &sent, |_| true).await?;
+    lab.drained("ops").await?;
     let rows = ops[0].rows("messages")?.len();
     expect(rows == 16)
-        .or("16 messages for the two of `ops`", format!("{rows}"))
-        .because("a queue keeps a copy of its own, whoever else has one")?;
-    for consumer in &ops {
-        let part = lab
-            .journal()
-            .methods(&consumer.name(), Method::BasicDeliver);
-        let part = part.len();
-        expect((3..=13).contains(&part))
-            .or(
-                "each of two consumers of queue `ops` gets a part of 16 messages",
-                format!("{} got {part}", consumer.name()),
-            )
-            .because("consumers of one name share a queue: each message is for one of them")?;
-    }
-    Ok(())
+        .or("16 messages for the two of `ops`", rows)
+        .because("each queue keeps a copy of its own, whatever the other queues get")?;
+    ops.iter()
+        .try_for_each(|consumer| has_a_part(&lab, consumer))
+}
+
+/// Whether this consumer, one of two, was delivered some of the 16 messages.
+fn has_a_part(lab: &Lab, consumer: &Listener) -> Outcome {
+    let name = consumer.name();
+    let part = lab.journal().methods(&name, Method::BasicDeliver).len();
+    expect((3..=13).contains(&part))
+        .or(
+            "each of the two consumers of queue `ops` gets a part of the 16 messages",
+            format!("{name} got {part}"),
+        )
+        .because("consumers of one queue share it: each message goes to one of them")
 }
 
 pub async fn mail_shot(lab: Lab) -> Outcome {
@@ -132,37 +141,34 @@ pub async fn mail_shot(lab: Lab) -> Outcome {
     let star = listening(&lab, "star", &["pr*", "pr.*"]).await?;
     let rest = listening(&lab, "rest", &["m.#"]).await?;
     let sent = send(&lab, "producer", &["--mail-shot", "--text", "20 % off"]).await?;
-    gets_only(&lab, &preston, &sent, |key| key.starts_with("pr.")).await?;
-    gets_only(&lab, &district, &sent, |key| key.starts_with("pr.1.")).await?;
-    gets_only(&lab, &rest, &sent, |key| key.starts_with("m.")).await?;
-    gets_only(&lab, &star, &sent, |_| false).await?;
+    let starts = |prefix: &'static str| move |key: &str| key.starts_with(prefix);
+    preston.gets_only(&lab, &sent, starts("pr.")).await?;
+    district.gets_only(&lab, &sent, starts("pr.1.")).await?;
+    rest.gets_only(&lab, &sent, starts("m.")).await?;
+    star.gets_only(&lab, &sent, |_| false).await?;
     let count = preston.rows("messages")?.len();
     expect(count > 1)
-        .or("several letters to Preston", format!("{count}"))
-        .because("a mail shot to nobody is easily right")
+        .or("several letters to Preston", count)
+        .because("a mail shot without letters would pass the checks above")
 }
 
 pub async fn ready(lab: Lab) -> Outcome {
     let patterns = ["a.#", "b.#", "c.#", "d.#", "e.#", "f.#", "g.#", "h.#"];
     let ops = consumer(&lab, "ops", "ops", &patterns).await?;
-    // The way to the broker and back takes long enough to see who does not wait for it.
-    ops.tap().delay(Duration::from_millis(15));
+    ops.tap().delay(SLOW);
     ops.launch().await?;
     ops.says("ready").await?;
     let bindings = lab.bindings("ops").await?.len();
     expect(bindings == 8)
         .or(
-            "all 8 bindings are there once the consumer says `ready`",
+            "all 8 bindings exist when the consumer says `ready`",
             format!("{bindings} of 8"),
         )
-        .because("what is published before a binding is there is lost for this queue")?;
-    let about = BasicProperties::default().with_message_id("first".into());
-    lab.publish_to(LOGS, [("h.first", "hello", about)]).await?;
-    let look = async || ops.ids();
-    let expected = "what is published then arrives";
-    lab.each_once_at("ops", expected, Some("ops"), &["first".to_owned()], look)
-        .await?;
-    Ok(())
+        .because("this queue never gets a message that was published before its binding")?;
+    let first = [("h.first", "hello", identified("first"))];
+    lab.publish_to(LOGS, first).await?;
+    let expected = "a message that is published after `ready` arrives";
+    ops.gets(&lab, expected, &["first".to_owned()]).await
 }
 
 pub async fn memory(lab: Lab) -> Outcome {
@@ -170,76 +176,57 @@ pub async fn memory(lab: Lab) -> Outcome {
     early.run().await?;
     let ops = listening(&lab, "ops", &["log.#"]).await?;
     let mut sent = send(&lab, "now", &["log.now"]).await?;
-    gets_only(&lab, &ops, &sent, |_| true).await?;
-    let exit = ops.stop().await?;
-    expect(exit == Exit::Code(0))
-        .or("SIGTERM: exit code 0", exit.to_string())
-        .because("whoever stopped it takes anything else for a crash")?;
+    ops.gets_only(&lab, &sent, |_| true).await?;
+    ops.stops_well().await?;
     let keys = ["log.one", "log.two", "log.three"];
     sent.extend(send(&lab, "meanwhile", &keys).await?);
     ops.launch().await?;
-    // Of all that was ever sent, the early one included.
     sent.extend(published(&lab, "early"));
-    gets_only(&lab, &ops, &sent, |key| key != "log.early").await
+    ops.gets_only(&lab, &sent, |key| key != "log.early").await
 }
 
 pub async fn removed(lab: Lab) -> Outcome {
-    mailbox(&lab, "check", "#").await?;
+    bind_check(&lab, "#").await?;
     let before = listening(&lab, "ops", &["log.critical", "log.warning"]).await?;
     before.stop().await?;
-    let mut sent = send(&lab, "before", &["log.warning", "log.critical"]).await?;
+    let waiting = send(&lab, "before", &["log.warning", "log.critical"]).await?;
     let after = ["log.critical", "--unbind", "log.warning"];
     let after = consumer(&lab, "ops-after", "ops", &after).await?;
     after.listen(&lab).await?;
-    let waited: BTreeSet<String> = sent.iter().map(|message| message.id.clone()).collect();
     let later = send(&lab, "later", &["log.warning", "log.critical"]).await?;
     let wanted = later.iter().filter(|message| message.key == "log.critical");
-    let mut ids: Vec<String> = wanted.map(|message| message.id.clone()).collect();
-    ids.extend(waited);
-    sent.extend(later);
-    let look = async || after.ids();
-    let expected = "2 messages that waited, and 1 that came later under the pattern that stays";
-    lab.each_once_at("ops-after", expected, Some("ops"), &ids, look)
-        .await?;
-    drained(&lab, "ops").await?;
-    let rows = after.rows("messages")?;
-    let left = lab.bindings("ops").await?;
-    let left: Vec<_> = left.iter().map(|binding| &*binding.routing_key).collect();
-    expect(rows.len() == 3 && left == ["log.critical"])
+    let ids = ids_of(waiting.iter().chain(wanted));
+    let expected = "2 messages that waited, and 1 later message under the pattern that stays";
+    after.gets(&lab, expected, &ids).await?;
+    let (rows, left) = (after.ids()?.len(), binding_keys(&lab, "ops").await?);
+    expect(rows == 3 && left == ["log.critical"])
         .or(
-            "no message under the pattern that was removed",
-            format!("{} messages instead of 3; bound with {left:?}", rows.len()),
+            "no message under the removed pattern",
+            format!("{rows} messages instead of 3; bound with {left:?}"),
         )
-        .because("a binding lasts until somebody removes it: to forget it is not enough")
+        .because("a binding lasts until a client removes it, even if no client names it again")
 }
 
 pub async fn replaced(lab: Lab) -> Outcome {
-    mailbox(&lab, "check", "#").await?;
+    bind_check(&lab, "#").await?;
     listening(&lab, "ops", &["log.*"]).await?.stop().await?;
     let lines = producer(&lab, "lines", &["--rate", "400"]).await?;
     lines.launch().await?;
-    let why = "patterns are exchanged while messages come";
-    lab.eventually("log lines are coming", why, async || {
+    let why = "the pattern must be replaced while messages arrive";
+    lab.eventually("the producer publishes log lines", why, async || {
         let count = published(&lab, "lines").len();
-        Ok(Seen::when(count > 5, || format!("{count} by now")))
+        Ok(Seen::when(count > 5, || format!("{count} so far")))
     })
     .await?;
     let after = ["log.#", "--unbind", "log.*"];
     let after = consumer(&lab, "ops-after", "ops", &after).await?;
-    after.tap().delay(Duration::from_millis(15));
+    after.tap().delay(SLOW);
     after.listen(&lab).await?;
-    let exit = lines.stop().await?;
-    expect(exit == Exit::Code(0))
-        .or(
-            "SIGTERM: the producer ends with exit code 0",
-            exit.to_string(),
-        )
-        .because("whoever stopped it takes anything else for a crash")?;
+    lines.stops_well().await?;
     let sent = published(&lab, "lines");
-    gets_only(&lab, &after, &sent, |_| true).await?;
-    let left = lab.bindings("ops").await?;
-    let left: Vec<_> = left.iter().map(|binding| &*binding.routing_key).collect();
+    after.gets_only(&lab, &sent, |_| true).await?;
+    let left = binding_keys(&lab, "ops").await?;
     expect(left == ["log.#"])
         .or("a binding with `log.#`, and no other", format!("{left:?}"))
-        .because("the old one goes when the new one is there")
+        .because("the old binding is removed when the new one exists")
 }

@@ -1,128 +1,107 @@
-//! What nobody can mend but a person: it has to be said, and said well.
+//! Troubles that only a person can fix: the services must name them and end.
 
-use anyhow::Context;
 use check::{Lab, Login, Outcome, Rights, Service, expect};
 use lapin::ExchangeKind;
-use lapin::options::ExchangeDeclareOptions;
-use lapin::types::FieldTable;
 
-use super::logs::{LOGS, consumer, gives_up, producer};
+use super::logs::{LOGS, consumer, producer};
+
+/// No random password holds this word, and no log line may.
+const SECRET: &str = "geheim";
 
 pub async fn wrong_type(lab: Lab) -> Outcome {
-    let connection = lab.connect().await?;
-    let channel = connection.create_channel().await.context("no channel")?;
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    channel
-        .exchange_declare(
-            LOGS.into(),
-            ExchangeKind::Direct,
-            options,
-            FieldTable::default(),
-        )
-        .await
-        .context("the check cannot declare an exchange")?;
-    lab.journal()
-        .note(format!("declared `{LOGS}` as a direct exchange"));
+    lab.declare_exchange(LOGS, ExchangeKind::Direct).await?;
     let producer = producer(&lab, "producer", &["log.warning"]).await?;
     let consumer = consumer(&lab, "ops", "ops", &["log.#"]).await?;
-    for service in [producer, consumer.service().clone()] {
-        let output = gives_up(&lab, &service).await?;
-        let told = [LOGS, "topic", "direct"];
-        expect(told.iter().all(|word| output.contains(word)))
+    for service in [&producer, consumer.service()] {
+        let output = service.gives_up().await?;
+        let parts = [LOGS, "topic", "direct"];
+        expect(parts.iter().all(|word| output.contains(word)))
             .or(
-                format!("it names the exchange `{LOGS}`, topic as it should be, direct as it is"),
+                format!(
+                    "the error names exchange `{LOGS}`, the type `topic` and the type `direct`"
+                ),
                 format!("it said last: {}", service.last_words(1).join("")),
             )
-            .because("the broker says it; passed on, it saves somebody an hour")?;
+            .because("the broker's answer names them; logged, it saves a person an hour")?;
     }
     Ok(())
 }
 
 pub async fn wrong_place(lab: Lab) -> Outcome {
-    let all = Rights {
-        configure: ".*",
-        write: ".*",
-        read: ".*",
-    };
-    let login = lab.user(all).await?;
+    let login = lab.user(Rights::ALL).await?;
     let wrong = Login {
-        password: "geheim/@:%23".to_owned(),
+        password: format!("{SECRET}/@:%23"),
         ..login.clone()
     };
-    let (vhost, nowhere) = (lab.vhost().to_owned(), "nowhere-at-all");
-    for (name, login, vhost) in [("lost", &login, nowhere), ("stranger", &wrong, &*vhost)] {
-        let producer = producer(&lab, &format!("producer-{name}"), &["log.warning"]).await?;
-        let consumer = consumer(&lab, &format!("consumer-{name}"), "ops", &["log.#"]).await?;
-        for service in [producer, consumer.service().clone()] {
-            let service = service.at(login, vhost);
-            names(&lab, &service, login, vhost).await?;
-        }
-    }
-    let garbled = "amqp://ada:geheim@127.0.0.1:port/x";
-    let garbled = producer(&lab, "garbled", &["log.warning"])
-        .await?
-        .with("AMQP_URL", garbled);
-    let output = gives_up(&lab, &garbled).await?;
-    let told = garbled.last_words(1).join("");
-    expect(output.contains("AMQP_URL") && !output.contains("geheim"))
-        .or(
-            "an error that names AMQP_URL, and shows nothing of it",
-            told,
-        )
-        .because("it cannot be read, so nobody knows which part of it is the password")
+    both_name(&lab, "lost", &login, "nowhere-at-all").await?;
+    both_name(&lab, "stranger", &wrong, lab.vhost()).await?;
+    names_the_setting(&lab).await
 }
 
-pub async fn no_permission(lab: Lab) -> Outcome {
-    let all = Rights {
-        configure: ".*",
-        write: ".*",
-        read: ".*",
-    };
-    let vhost = lab.vhost().to_owned();
-    let consumer = consumer(&lab, "reads-nothing", "ops", &["log.#"]).await?;
-    for (service, rights) in [
-        (
-            producer(&lab, "declares-nothing", &["log.warning"]).await?,
-            Rights {
-                configure: "",
-                ..all
-            },
-        ),
-        (
-            producer(&lab, "writes-nothing", &["log.warning"]).await?,
-            Rights { write: "", ..all },
-        ),
-        (consumer.service().clone(), Rights { read: "", ..all }),
-    ] {
-        let login = lab.user(rights).await?;
-        let service = service.at(&login, &vhost);
-        names(&lab, &service, &login, &vhost).await?;
+/// Has a producer and a consumer log in where the broker refuses them.
+async fn both_name(lab: &Lab, name: &str, login: &Login, vhost: &str) -> Outcome {
+    let producer = producer(lab, &format!("producer-{name}"), &["log.warning"]).await?;
+    let consumer = consumer(lab, &format!("consumer-{name}"), "ops", &["log.#"]).await?;
+    for service in [producer, consumer.service().clone()] {
+        names_user_and_vhost(service, login, vhost).await?;
     }
     Ok(())
 }
 
-/// Starts a service that the broker will refuse, and looks whether it says who was refused
-/// where, and keeps the password to itself.
-async fn names(lab: &Lab, service: &Service, login: &Login, vhost: &str) -> Outcome {
-    let output = gives_up(lab, service).await?;
-    let secret = ["geheim", &login.password];
-    expect(!secret.iter().any(|word| output.contains(word)))
+/// Starts a producer with a URL that nothing can read.
+async fn names_the_setting(lab: &Lab) -> Outcome {
+    let url = format!("amqp://ada:{SECRET}@127.0.0.1:port/x");
+    let garbled = producer(lab, "garbled", &["log.warning"]).await?;
+    let garbled = garbled.with("AMQP_URL", url);
+    let output = garbled.gives_up().await?;
+    expect(output.contains("AMQP_URL") && !output.contains(SECRET))
         .or(
-            "the password is in no line of the log",
-            "it is there".to_owned(),
+            "an error that names AMQP_URL and shows no part of its value",
+            garbled.last_words(1).join(""),
         )
+        .because("a URL that cannot be read may have the password in any of its parts")
+}
+
+pub async fn no_permission(lab: Lab) -> Outcome {
+    let declares_nothing = producer(&lab, "declares-nothing", &["log.warning"]).await?;
+    let writes_nothing = producer(&lab, "writes-nothing", &["log.warning"]).await?;
+    let reads_nothing = consumer(&lab, "reads-nothing", "ops", &["log.#"]).await?;
+    let (all, none) = (Rights::ALL, "");
+    let refused = [
+        (
+            declares_nothing,
+            Rights {
+                configure: none,
+                ..all
+            },
+        ),
+        (writes_nothing, Rights { write: none, ..all }),
+        (
+            reads_nothing.service().clone(),
+            Rights { read: none, ..all },
+        ),
+    ];
+    for (service, rights) in refused {
+        let login = lab.user(rights).await?;
+        names_user_and_vhost(service, &login, lab.vhost()).await?;
+    }
+    Ok(())
+}
+
+/// Starts a service that the broker refuses: it must log the user and the vhost, and no password.
+async fn names_user_and_vhost(service: Service, login: &Login, vhost: &str) -> Outcome {
+    let service = service.at(login, vhost);
+    let output = service.gives_up().await?;
+    let secrets = [SECRET, &login.password];
+    expect(!secrets.iter().any(|word| output.contains(word)))
+        .or("the password is in no line of the log", "it is in the log")
         .because("logs are copied, mailed and kept for years; a URL has the password in it")?;
-    let told = |line: &str| line.contains(&login.user) && line.contains(vhost);
-    expect(output.lines().any(told))
+    let names_both = |line: &str| line.contains(&login.user) && line.contains(vhost);
+    let user = &login.user;
+    expect(output.lines().any(names_both))
         .or(
-            format!(
-                "a line that names user `{}` and vhost `{vhost}`",
-                login.user
-            ),
+            format!("a line that names user `{user}` and vhost `{vhost}`"),
             format!("it said last:\n{}", service.last_words(3).join("\n")),
         )
-        .because("half of all refusals are a setting of another environment: say which one it was")
+        .because("many refusals come from a setting of another environment: name it")
 }

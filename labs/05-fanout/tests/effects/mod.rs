@@ -1,19 +1,19 @@
-//! What becomes of a copy, whatever happens to the others.
+//! What becomes of each copy of a message, whatever happens to the others.
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, expect, fail};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, expect};
 use serde_json::json;
 
 use super::events::{
-    Listener, SALES, SHARED, VIEWED, about, both, listening, named, new_id, order, sell, sold,
-    watch,
+    Listener, SALES, VIEWED, both, each_gets_only, identified, listening, new_id, order, sell,
+    sold, watch, watched,
 };
 
 pub async fn poison_for_one(lab: Lab) -> Outcome {
     let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
-    // An older shop: who pays was not its concern.
+    // An older shop published no customer.
     let old = json!({ "item": "chair", "pence": 4000 }).to_string();
-    lab.publish_to(SALES, [("", old, named("old-shop"))])
+    lab.publish_to(SALES, [("", old, identified("old-shop"))])
         .await?;
     rejected(&lab, &payment, "old-shop").await?;
     let shop = lab.start("shop").await?;
@@ -22,7 +22,7 @@ pub async fn poison_for_one(lab: Lab) -> Outcome {
         .gets_only(&lab, "the 2 sales with a customer", &sales)
         .await?;
     sales.push("old-shop".to_owned());
-    let expected = "all 3 sales, for it needs no customer";
+    let expected = "all 3 sales, because it needs no customer";
     finance.gets_only(&lab, expected, &sales).await
 }
 
@@ -37,11 +37,9 @@ pub async fn poison(lab: Lab) -> Outcome {
         b"\xff\xfe\x00",
     ];
     let ids: Vec<String> = (1..=broken.len()).map(|n| format!("broken-{n}")).collect();
-    let all = broken
-        .iter()
-        .zip(&ids)
-        .map(|(body, id)| ("", body, named(id)));
-    lab.publish_to(VIEWED, all).await?;
+    let messages = broken.iter().zip(&ids);
+    let messages = messages.map(|(body, id)| ("", body, identified(id)));
+    lab.publish_to(VIEWED, messages).await?;
     let good = watch(&streaming, 1).await?;
     for listener in &listeners {
         for id in &ids {
@@ -53,15 +51,14 @@ pub async fn poison(lab: Lab) -> Outcome {
     Ok(())
 }
 
-/// Waits until this service has rejected the message without requeue, and said so.
+/// Waits until this service has rejected the message without requeue, and has logged its id.
 async fn rejected(lab: &Lab, listener: &Listener, id: &str) -> Outcome {
     let name = listener.name();
     let expected = format!("{name} rejects {id} without requeue, and logs its id");
-    let why = "what is broken stays broken: what is not rejected comes for ever, or in silence";
+    let why = "a broken message stays broken: requeued it returns for ever, acked it is lost \
+               in silence";
     lab.eventually(&expected, why, async || {
-        if let Some(with) = listener.shares(lab)? {
-            return Err(fail(&expected, with).because(SHARED).hole(4).into());
-        }
+        listener.owns_its_queue(lab, &expected)?;
         let times = lab.journal().deliveries(&name, id);
         expect(times <= 3)
             .or(&expected, format!("{id} came {times} times"))
@@ -77,37 +74,45 @@ async fn rejected(lab: &Lab, listener: &Listener, id: &str) -> Outcome {
 
 pub async fn waits(lab: Lab) -> Outcome {
     let [history, recommendations] = both(&lab, ["history", "recommendations"]).await?;
-    recommendations.stops().await?;
+    recommendations.stops_well().await?;
     let recommendations = recommendations.impatient();
     recommendations.listen(&lab).await?;
     let streaming = lab.start("video-streaming").await?;
     let locked = recommendations.lock_database()?;
     let ids = watch(&streaming, 2).await?;
-    let expected = "both views, whatever the other one does";
+    let expected = "both views, while recommendations cannot work";
     history.gets_only(&lab, expected, &ids).await?;
-    let expected = "recommendations cannot count the view, and it is delivered again";
-    let why = "the view is fine: what is rejected or acked now is never counted";
+    requeued(&lab, &ids[0]).await?;
+    drop(locked);
+    let expected = "both views, once the database is unlocked";
+    recommendations.recommends(&lab, expected, 2).await
+}
+
+/// Waits until recommendations was delivered the view twice, and has neither acked nor rejected it.
+async fn requeued(lab: &Lab, id: &str) -> Outcome {
+    let expected = "recommendations cannot count the view, and it is redelivered";
+    let why = "the view is not broken: rejected or acked now, it is never counted";
     lab.eventually(expected, why, async || {
-        let journal = lab.journal();
-        let settled = journal.settlement("recommendations", &ids[0]);
+        let settled = lab.journal().settlement("recommendations", id);
         expect(settled.is_none())
             .or(expected, "it was settled")
             .because(why)?;
-        let times = journal.deliveries("recommendations", &ids[0]);
-        Ok(Seen::when(times >= 2, || format!("{times} time(s)")))
+        Ok(delivered_twice(lab, id))
     })
-    .await?;
-    drop(locked);
-    let expected = "both views, once the database can be written again";
-    recommendations.recommends(&lab, expected, 2).await
+    .await
+}
+
+fn delivered_twice(lab: &Lab, id: &str) -> Seen {
+    let times = lab.journal().deliveries("recommendations", id);
+    Seen::when(times >= 2, || format!("delivered {times} time(s)"))
 }
 
 pub async fn counts(lab: Lab) -> Outcome {
     let recommendations = listening(&lab, "recommendations").await?;
-    let watched = ["b", "c", "a", "c", "a", "c"];
-    let views = watched.iter().enumerate().map(|(number, film)| {
+    let films = ["b", "c", "a", "c", "a", "c"];
+    let views = films.iter().enumerate().map(|(number, film)| {
         let body = json!({ "videoPath": film, "seconds": 90 }).to_string();
-        ("", body, named(&format!("view-{number}")))
+        ("", body, identified(&format!("view-{number}")))
     });
     lab.publish_to(VIEWED, views).await?;
     let right = json!({ "recommendations": [
@@ -116,7 +121,7 @@ pub async fn counts(lab: Lab) -> Outcome {
         { "videoPath": "b", "views": 1 },
     ]});
     let expected = "GET /recommendations: c 3 times, a twice, b once";
-    let why = "what most people watch, the next one may like";
+    let why = "the service recommends the most watched film first";
     lab.eventually(expected, why, async || {
         let seen = recommendations.get("/recommendations").await?.json();
         Ok(Seen::when(seen == right, || seen.to_string()))
@@ -130,10 +135,9 @@ pub async fn once(lab: Lab) -> Outcome {
     let tap = recommendations.tap();
     tap.cut_before(Side::Client, Method::BasicAck);
     let ids = watch(&streaming, 1).await?;
-    let why = "a view whose ack was lost is delivered again";
+    let why = "the broker redelivers a view whose ack was lost";
     lab.eventually("the view is delivered twice", why, async || {
-        let times = lab.journal().deliveries("recommendations", &ids[0]);
-        Ok(Seen::when(times >= 2, || format!("{times} time(s)")))
+        Ok(delivered_twice(&lab, &ids[0]))
     })
     .await?;
     let expected = "the view that was delivered twice";
@@ -141,28 +145,22 @@ pub async fn once(lab: Lab) -> Outcome {
     let seen = recommendations.get("/recommendations").await?.json();
     let views = &seen["recommendations"][0]["views"];
     expect(views == 1)
-        .or("GET /recommendations says: 1 view", seen.to_string())
-        .because("delivered at least once is what the broker promises; the rest is ours")
+        .or("GET /recommendations shows 1 view", seen.to_string())
+        .because("the broker delivers at least once; counting once is the service's part")
 }
 
 pub async fn killed(lab: Lab) -> Outcome {
     let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
-    finance.stops().await?;
-    // While its database is locked, payment cannot finish what it is handed.
+    finance.stops_well().await?;
+    // While its database is locked, payment cannot finish the sales that it is delivered.
     let locked = payment.lock_database()?;
     let mut sales = sell(&shop, 3).await?;
-    let why = "only what is delivered can be in hand";
-    lab.eventually("a sale is delivered to payment", why, async || {
-        let seen = lab.journal().methods("payment", Method::BasicDeliver).len();
-        Ok(Seen::when(seen > 0, || format!("{seen} delivered")))
-    })
-    .await?;
-    // Each has a queue of its own, so the one that hangs is no concern of the other's.
+    lab.delivered("payment", 1).await?;
+    // Payment is stuck; finance has a queue of its own, so it is not.
     finance.listen(&lab).await?;
-    finance
-        .gets_only(&lab, "the 3 sales of the time in which it was down", &sales)
-        .await?;
+    let expected = "the 3 sales that were published while it was down";
+    finance.gets_only(&lab, expected, &sales).await?;
     payment.kill().await?;
     drop(locked);
     sales.extend(sell(&shop, 2).await?);
@@ -175,58 +173,47 @@ pub async fn killed(lab: Lab) -> Outcome {
 
 pub async fn broker_restart(lab: Lab) -> Outcome {
     lab.own_broker().await?;
-    let mut views = Vec::new();
-    let mut sales = Vec::new();
     let viewers = both(&lab, ["history", "recommendations"]).await?;
-    let sellers = both(&lab, ["finance", "payment"]).await?;
-    let (streaming, shop) = (
-        lab.start("video-streaming").await?,
-        lab.start("shop").await?,
-    );
-    // Some messages are in hand when the broker dies, others wait for a service that is down.
-    sellers[0].stops().await?;
-    let locked = [viewers[1].lock_database()?, sellers[1].lock_database()?];
-    views.extend(watch(&streaming, 3).await?);
-    sales.extend(sell(&shop, 3).await?);
+    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
+    let streaming = lab.start("video-streaming").await?;
+    let shop = lab.start("shop").await?;
+    // The broker dies with some messages unacked, and others ready for a stopped service.
+    finance.stops_well().await?;
+    let locked = [viewers[1].lock_database()?, payment.lock_database()?];
+    let mut views = watch(&streaming, 3).await?;
+    let mut sales = sell(&shop, 3).await?;
     lab.kill_broker().await?;
     drop(locked);
     lab.broker_is_back().await?;
-    sellers[0].listen(&lab).await?;
+    finance.listen(&lab).await?;
+    let (view, sale) = both_publish(&lab, &streaming, &shop).await?;
+    views.push(view);
+    sales.push(sale);
+    for viewer in &viewers {
+        let expected = "each view that was answered with 200";
+        viewer.gets(&lab, expected, &views).await?;
+    }
+    let expected = "each sale that was answered with 200, once";
+    each_gets_only(&lab, [&finance, &payment], 7, expected, &sales).await
+}
+
+/// Waits until both producers publish again, and gives the ids of their view and their sale.
+async fn both_publish(lab: &Lab, streaming: &Service, shop: &Service) -> Outcome<(String, String)> {
     let expected = "both producers publish again after the restart";
-    let why = "a broker is restarted for each upgrade; nobody wants to restart all services then";
-    let again = new_id(&lab);
-    let (mut watched, mut bought) = (None, None);
+    let why = "each upgrade restarts the broker; no operator should have to restart the services";
+    let order = order(Some(&new_id(lab)));
+    let (mut view, mut sale) = (None, None);
     lab.eventually_within(PATIENCE, expected, why, async || {
-        if watched.is_none() {
-            let answer = streaming.get("/video").await?;
-            watched = answer.view_id.clone().filter(|_| answer.ok());
+        if view.is_none() {
+            view = watched(&streaming.get("/video").await?);
         }
-        if bought.is_none() {
-            bought = sold(&shop.post("/sales", &order(Some(&again))).await?);
+        if sale.is_none() {
+            sale = sold(&shop.post("/sales", &order).await?);
         }
-        Ok(Seen::when(watched.is_some() && bought.is_some(), || {
-            format!(
-                "video-streaming: {}, shop: {}",
-                watched.is_some(),
-                bought.is_some()
-            )
+        Ok(Seen::some(view.clone().zip(sale.clone()), || {
+            let (view, sale) = (view.is_some(), sale.is_some());
+            format!("video-streaming: {view}, shop: {sale}")
         }))
     })
-    .await?;
-    views.extend(watched);
-    sales.extend(bought);
-    for viewer in &viewers {
-        viewer
-            .gets(&lab, "each view that was answered with 200", &views)
-            .await?;
-    }
-    for seller in &sellers {
-        about(
-            7,
-            seller
-                .gets_only(&lab, "each sale that was answered with 200, once", &sales)
-                .await,
-        )?;
-    }
-    Ok(())
+    .await
 }

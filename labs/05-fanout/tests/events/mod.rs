@@ -1,14 +1,11 @@
-//! The services and what they tell each other, as the checks use them.
+//! The services of chapter 05 and the events that they exchange, as the checks use them.
 
 use std::ops::Deref;
 
 use anyhow::Context;
-use check::Exit;
 use check::wiretap::Method;
 use check::{Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, ExchangeKind};
+use lapin::BasicProperties;
 use rand::RngExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,8 +15,10 @@ pub const VIEWED: &str = "viewed";
 /// The exchange to which `shop` publishes.
 pub const SALES: &str = "sales";
 
+/// The hole in which a service gets a queue of its own.
+const OWN_QUEUE: u32 = 4;
 /// Why a queue that two services share is wrong.
-pub const SHARED: &str = "who shares a queue shares its messages; who is to get each has its own";
+const SHARED: &str = "services that share a queue share its messages; each needs its own queue";
 
 /// An instance of a service that consumes.
 pub struct Listener {
@@ -36,7 +35,7 @@ impl Deref for Listener {
     }
 }
 
-/// An instance of a service, not started yet. All instances of a service share a database.
+/// An instance of a service, not started yet. All instances of one service share a database.
 pub async fn instance(lab: &Lab, name: &str, role: &str) -> Outcome<Listener> {
     let shared = lab.dir().join(format!("{role}.sqlite"));
     let service = lab.instance(name, &[role]).await?;
@@ -53,7 +52,7 @@ pub async fn instance(lab: &Lab, name: &str, role: &str) -> Outcome<Listener> {
     })
 }
 
-/// The one instance of a service, started and consuming.
+/// The only instance of a service, started and consuming.
 pub async fn listening(lab: &Lab, role: &str) -> Outcome<Listener> {
     let listener = instance(lab, role, role).await?;
     listener.listen(lab).await?;
@@ -66,6 +65,21 @@ pub async fn both(lab: &Lab, roles: [&str; 2]) -> Outcome<[Listener; 2]> {
     Ok([one?, other?])
 }
 
+/// Waits until each of these has recorded the messages with these ids, and nothing else; a
+/// failure points to `hole`.
+pub async fn each_gets_only<'a>(
+    lab: &Lab,
+    listeners: impl IntoIterator<Item = &'a Listener>,
+    hole: u32,
+    expected: &str,
+    ids: &[String],
+) -> Outcome {
+    for listener in listeners {
+        at_hole(hole, listener.gets_only(lab, expected, ids).await)?;
+    }
+    Ok(())
+}
+
 impl Listener {
     /// Starts it, and waits until it consumes from a queue.
     pub async fn listen(&self, lab: &Lab) -> Outcome {
@@ -74,26 +88,28 @@ impl Listener {
         let before = consuming();
         self.start().await?;
         let expected = format!("{name} consumes from a queue");
-        let why = "an exchange keeps nothing: what a service wants is kept in a queue";
+        let why = "an exchange keeps no message; a queue keeps those that a service needs";
         lab.eventually(&expected, why, async || {
-            let queues = lab.journal().methods(&name, Method::QueueDeclare);
-            expect(!queues.iter().any(|frame| frame.flag("exclusive")))
-                .or(
-                    format!("{name} has a queue that outlives its connection"),
-                    "it is declared as exclusive (queue.declare)",
-                )
-                .hole(3)
-                .because(
-                    "an exclusive queue is for one connection, and is gone with all it holds",
-                )?;
-            Ok(Seen::when(consuming() > before, || {
-                "it does not, so far".to_owned()
-            }))
+            self.declares_no_exclusive_queue(lab)?;
+            let started = consuming() > before;
+            Ok(Seen::when(started, || "it does not, so far".to_owned()))
         })
         .await
     }
 
-    /// The same with little patience for a locked database, from its next start on.
+    fn declares_no_exclusive_queue(&self, lab: &Lab) -> Outcome {
+        let name = self.name();
+        let queues = lab.journal().methods(&name, Method::QueueDeclare);
+        expect(!queues.iter().any(|frame| frame.flag("exclusive")))
+            .or(
+                format!("{name} has a queue that outlives its connection"),
+                "it is declared as exclusive (queue.declare)",
+            )
+            .hole(3)
+            .because("the broker deletes an exclusive queue, and its messages, with its connection")
+    }
+
+    /// The same with a short timeout for a locked database, from its next start on.
     pub fn impatient(self) -> Self {
         let service = self.service.clone().with("DATABASE_TIMEOUT_MS", 300);
         Self { service, ..self }
@@ -119,8 +135,8 @@ impl Listener {
         Ok(rows.into_iter().map(|row| row.value).collect())
     }
 
-    /// With which other service it shares its queue, if it does.
-    pub fn shares(&self, lab: &Lab) -> Outcome<Option<String>> {
+    /// Which other service consumes from its queue, as a sentence, if one does.
+    fn sharer(&self, lab: &Lab) -> Outcome<Option<String>> {
         let queue = self.queue(lab)?;
         let consumes = lab.journal().frames(|frame| {
             let own = frame.service.starts_with(&self.role);
@@ -130,29 +146,32 @@ impl Listener {
         Ok(other.map(|other| format!("{other} takes from its queue `{queue}`, too")))
     }
 
-    /// Waits until it has recorded these, each once, and has acked all that came.
+    /// Whether it is the only service that consumes from its queue.
+    pub fn owns_its_queue(&self, lab: &Lab, expected: &str) -> Outcome {
+        let sharer = self.sharer(lab)?;
+        expect(sharer.is_none())
+            .or(expected, sharer.unwrap_or_default())
+            .hole(OWN_QUEUE)
+            .because(SHARED)
+    }
+
+    /// Waits until it has recorded the messages with these ids, each once, and has acked all
+    /// deliveries.
     pub async fn gets(&self, lab: &Lab, expected: &str, ids: &[String]) -> Outcome {
         let (name, queue) = (self.name(), self.queue(lab)?);
         let expected = format!("{name}: {expected}");
-        let look = async || self.ids();
+        let recorded = async || self.ids();
         let arrived = lab
-            .each_once_at(&name, &expected, Some(&queue), ids, look)
+            .each_once_at(&name, &expected, Some(&queue), ids, recorded)
             .await;
-        let with = self.shares(lab)?;
-        arrived.map_err(|stop| match (stop, with) {
-            (Stop::Failed(mut failure), Some(with)) => {
-                failure.observed += &format!("; {with}");
-                failure.because(SHARED).hole(4).into()
+        match (arrived, self.sharer(lab)?) {
+            (Ok(_), _) => lab.drained(&queue).await,
+            (Err(Stop::Failed(mut failure)), Some(sharer)) => {
+                failure.observed += &format!("; {sharer}");
+                Err(failure.because(SHARED).hole(OWN_QUEUE).into())
             }
-            (stop, _) => stop,
-        })?;
-        let why = "what is not acked comes again";
-        lab.eventually(&format!("queue `{queue}` is worked off"), why, async || {
-            let left = lab.queue(&queue).await?;
-            let left = left.map_or(0, |queue| queue.ready + queue.unacked);
-            Ok(Seen::when(left == 0, || format!("{left} left")))
-        })
-        .await
+            (Err(stop), _) => Err(stop),
+        }
     }
 
     /// As [`Listener::gets`], and nothing else.
@@ -167,39 +186,29 @@ impl Listener {
             .because("each message has one effect, however often it is delivered")
     }
 
-    /// Waits until `GET /recommendations` tells of so many views of the film, and no more.
+    /// Waits until `GET /recommendations` shows this many views of the film, and no more.
     pub async fn recommends(&self, lab: &Lab, expected: &str, views: u64) -> Outcome {
         let expected = format!("recommendations: {expected}");
-        let shared = self.shares(lab)?;
-        let missing = || match &shared {
-            Some(with) => format!("; {with}"),
-            None => String::new(),
+        let (hole, sharer) = match self.sharer(lab)? {
+            Some(sharer) => (OWN_QUEUE, format!("; {sharer}")),
+            None => (5, String::new()),
         };
-        let hole = if shared.is_some() { 4 } else { 5 };
-        let why = "each service has a copy of all that comes while its queue is there";
-        let waited = lab
-            .eventually(&expected, why, async || {
-                let answer = self.get("/recommendations").await?.json();
-                let seen = answer["recommendations"][0]["views"].as_u64().unwrap_or(0);
-                let told = format!("it tells of {seen}{}", missing());
-                expect(seen <= views).or(&expected, &told).because(why)?;
-                Ok(Seen::when(seen == views, || told))
-            })
-            .await;
-        about(hole, waited)
-    }
-
-    /// Stops it in order.
-    pub async fn stops(&self) -> Outcome {
-        let exit = self.stop().await?;
-        expect(exit == Exit::Code(0))
-            .or("SIGTERM: exit code 0", exit.to_string())
-            .because("whoever stopped it takes anything else for a crash")
+        let why = "a service gets a copy of each message that is published while its queue exists";
+        let counted = lab.eventually(&expected, why, async || {
+            let answer = self.get("/recommendations").await?.json();
+            let seen = answer["recommendations"][0]["views"].as_u64().unwrap_or(0);
+            let observed = format!("it shows {seen}{sharer}");
+            expect(seen <= views)
+                .or(&expected, &observed)
+                .because(why)?;
+            Ok(Seen::when(seen == views, || observed))
+        });
+        at_hole(hole, counted.await)
     }
 }
 
-/// An answer, with what the service logged last: why it is not the one that was expected.
-pub fn told(service: &Service, answer: &Response) -> String {
+/// An answer, with what the service logged last: it may say why.
+pub fn with_log(service: &Service, answer: &Response) -> String {
     let words = service.last_words(1).join("");
     format!("{}; last in its log:\n{words}", answer.summary())
 }
@@ -209,18 +218,22 @@ pub async fn watch(streaming: &Service, count: usize) -> Outcome<Vec<String>> {
     let mut ids = Vec::new();
     for _ in 0..count {
         let answer = streaming.get("/video").await?;
-        let id = answer.view_id.clone().filter(|_| answer.ok());
         let expected = "GET /video answers 200 with the film and its view-id";
-        ids.push(id.ok_or_else(|| {
-            fail(expected, told(streaming, &answer))
-                .because("the broker is there, and somebody is bound")
+        ids.push(watched(&answer).ok_or_else(|| {
+            fail(expected, with_log(streaming, &answer))
+                .because("the broker runs, and a queue is bound")
                 .hole(2)
         })?);
     }
     Ok(ids)
 }
 
-/// An order; with an id where the client gives it one.
+/// The id of the view, when the answer is a success.
+pub fn watched(answer: &Response) -> Option<String> {
+    answer.view_id.clone().filter(|_| answer.ok())
+}
+
+/// An order; with an id where the client chose one.
 pub fn order(id: Option<&str>) -> Value {
     let mut order = json!({ "item": "lamp", "pence": 1250, "customer": "Ada" });
     if let Some(id) = id {
@@ -234,7 +247,7 @@ pub fn new_id(lab: &Lab) -> String {
     lab.random(|chance| Uuid::from_u128(chance.random()).to_string())
 }
 
-/// The id of the sale, when the answer says that it is one.
+/// The id of the sale, when the answer is a success.
 pub fn sold(answer: &Response) -> Option<String> {
     let id = answer.json()["saleId"].as_str()?.to_owned();
     answer.ok().then_some(id)
@@ -247,48 +260,22 @@ pub async fn sell(shop: &Service, count: usize) -> Outcome<Vec<String>> {
         let answer = shop.post("/sales", &order(None)).await?;
         let expected = "POST /sales answers 200 with a saleId";
         ids.push(sold(&answer).ok_or_else(|| {
-            fail(expected, told(shop, &answer))
-                .because("the broker is there, so the sale can be published")
+            fail(expected, with_log(shop, &answer))
+                .because("the broker runs, so the shop can publish the sale")
         })?);
     }
     Ok(ids)
 }
 
-/// An outcome, in a check that knows better which hole it is about.
-pub fn about<T>(hole: u32, outcome: Outcome<T>) -> Outcome<T> {
+/// An outcome whose failure points to `hole`, unless it already points to a shared queue.
+pub fn at_hole<T>(hole: u32, outcome: Outcome<T>) -> Outcome<T> {
     outcome.map_err(|stop| match stop {
-        Stop::Failed(failure) if failure.hole != Some(4) => failure.hole(hole).into(),
+        Stop::Failed(failure) if failure.hole != Some(OWN_QUEUE) => failure.hole(hole).into(),
         other => other,
     })
 }
 
 /// Properties with a message id, as a foreign client sets them.
-pub fn named(id: &str) -> BasicProperties {
+pub fn identified(id: &str) -> BasicProperties {
     BasicProperties::default().with_message_id(id.into())
-}
-
-/// Declares an exchange as a client in another language would, and binds a queue of the
-/// check's own to it.
-pub async fn mailbox(lab: &Lab, exchange: &str, kind: ExchangeKind, queue: &str) -> Outcome {
-    let connection = lab.connect().await?;
-    lab.journal().note(format!(
-        "declares the durable {kind:?} exchange `{exchange}`, and binds queue `{queue}`"
-    ));
-    let made = async {
-        let channel = connection.create_channel().await?;
-        let none = FieldTable::default;
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let declared = channel.exchange_declare(exchange.into(), kind, options, none());
-        declared.await?;
-        let durable = QueueDeclareOptions::durable();
-        channel.queue_declare(queue.into(), durable, none()).await?;
-        let (key, options) = ("some.key".into(), QueueBindOptions::default());
-        let bound = channel.queue_bind(queue.into(), exchange.into(), key, options, none());
-        bound.await?;
-        connection.close(200, "done".into()).await
-    };
-    Ok(made.await.context("the check cannot make its own queue")?)
 }

@@ -1,47 +1,49 @@
-//! What `video-streaming` must be able to take.
+//! Which faults `video-streaming` must survive, and what its 200 promises.
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, expect, fate};
+use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, expect, fate};
 
-use super::events::{VIEWED, listening, told, watch};
+use super::events::{VIEWED, listening, watch, watched, with_log};
 
 pub async fn nobody_bound(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
     let answer = streaming.get("/video").await?;
-    let id = answer.view_id.clone().unwrap_or_default();
-    let observed = match answer.ok() {
-        true => format!(
-            "{}; {}",
-            answer.summary(),
-            fate(lab.journal(), &id).observed
-        ),
-        false => answer.summary(),
-    };
+    is_refused(&lab, &answer)?;
+    is_returned(&lab, &streaming, &answer)?;
+    let history = listening(&lab, "history").await?;
+    let ids = watch(&streaming, 1).await?;
+    let expected = "the view that was answered with 200";
+    history.gets_only(&lab, expected, &ids).await
+}
+
+fn is_refused(lab: &Lab, answer: &Response) -> Outcome {
+    let id = answer.view_id.as_deref().unwrap_or_default();
+    let mut observed = answer.summary();
+    if answer.ok() {
+        observed += &format!("; {}", fate(lab.journal(), id).observed);
+    }
     expect(answer.status == 503)
         .or("503 for a view that no queue takes", observed)
-        .because(
-            "what nobody is bound for is confirmed too; with `mandatory` it comes back first",
-        )?;
+        .because("the broker confirms an unroutable message too; with `mandatory` it returns it")
+}
+
+fn is_returned(lab: &Lab, streaming: &Service, answer: &Response) -> Outcome {
     let returns = lab
         .journal()
         .methods("video-streaming", Method::BasicReturn)
         .len();
     expect(returns > 0)
         .or(
-            "the broker sends the view back (basic.return)",
+            "the broker returns the view (basic.return)",
             format!("{returns} came back"),
         )
-        .because("only with `mandatory` does the broker say that nobody is bound")?;
+        .because("the broker returns an unroutable message only with `mandatory`")?;
     expect(streaming.last_words(3).join(" ").contains(VIEWED))
         .or(
             format!("its log says that the view came back from `{VIEWED}`"),
-            told(&streaming, &answer),
+            with_log(streaming, answer),
         )
-        .because("503 tells the viewer to try again; what is wrong has to be told to ourselves")?;
-    let history = listening(&lab, "history").await?;
-    let ids = watch(&streaming, 1).await?;
-    let expected = "the view that was answered with 200";
-    history.gets_only(&lab, expected, &ids).await
+        .because("503 tells the viewer to try again; the log tells the operator what is wrong")
 }
 
 pub async fn view_cut(lab: Lab) -> Outcome {
@@ -56,12 +58,12 @@ pub async fn view_cut(lab: Lab) -> Outcome {
         let tap = streaming.tap();
         tap.cut_before(from, method);
         let expected = "after a cut, video-streaming connects again and publishes";
-        let why = "a network fails now and then; a service has to get over it by itself";
+        let why = "networks fail now and then; a service must reconnect by itself";
         lab.eventually_within(PATIENCE, expected, why, async || {
             let answer = streaming.get("/video").await?;
+            promised.extend(watched(&answer));
             let ok = answer.ok() && tap.sprung();
-            promised.extend(answer.view_id.clone().filter(|_| answer.ok()));
-            Ok(Seen::when(ok, || told(&streaming, &answer)))
+            Ok(Seen::when(ok, || with_log(&streaming, &answer)))
         })
         .await?;
     }

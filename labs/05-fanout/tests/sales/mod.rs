@@ -1,36 +1,32 @@
-//! What the shop's 200 is worth.
+//! What the shop's 200 promises.
 
 use std::time::Duration;
 
 use awc::http;
-use check::Exit;
 use check::wiretap::{ConnectionEvent, Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, expect};
+use check::{Exit, Lab, Outcome, PATIENCE, Seen, Service, expect};
 use serde_json::json;
 
-use super::events::{about, both, listening, new_id, order, sell, sold, told};
+use super::events::{both, each_gets_only, listening, new_id, order, sell, sold, with_log};
 
 pub async fn promise(lab: Lab) -> Outcome {
     let shop = lab.start("shop").await?;
     let mut promised = Vec::new();
-    // The day of the first deployment: nobody but the shop has ever been started.
+    // The day of the first deployment: only the shop has ever been started.
     promised.extend(sold(&shop.post("/sales", &order(None)).await?));
     let finance = listening(&lab, "finance").await?;
     promised.extend(sold(&shop.post("/sales", &order(None)).await?));
     let payment = listening(&lab, "payment").await?;
     promised.extend(sell(&shop, 1).await?);
-    for listener in [&finance, &payment] {
-        let expected = format!("all {} sales that were answered with 200", promised.len());
-        about(6, listener.gets_only(&lab, &expected, &promised).await)?;
-    }
-    Ok(())
+    let expected = format!("all {} sales that were answered with 200", promised.len());
+    each_gets_only(&lab, [&finance, &payment], 6, &expected, &promised).await
 }
 
 pub async fn sold_once(lab: Lab) -> Outcome {
-    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
+    let listeners = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     let ours = new_id(&lab);
-    // The first answer got lost on its way, so the client asks again.
+    // The first answer was lost on its way, so the client sends the order again.
     for _ in 0..2 {
         let answer = shop.post("/sales", &order(Some(&ours))).await?;
         expect(sold(&answer).as_ref() == Some(&ours))
@@ -38,19 +34,16 @@ pub async fn sold_once(lab: Lab) -> Outcome {
                 format!("200 with the saleId that was given, {ours}"),
                 answer.summary(),
             )
-            .because("by its id the client knows what it has bought, and we what we have sold")?;
+            .because("the id tells client and shop that both orders are one sale")?;
     }
     let mut sales = vec![ours];
     sales.extend(sell(&shop, 2).await?);
-    for listener in [&finance, &payment] {
-        let expected = "1 sale that was ordered twice, and 2 others";
-        about(7, listener.gets_only(&lab, expected, &sales).await)?;
-    }
-    Ok(())
+    let expected = "1 sale that was ordered twice, and 2 others";
+    each_gets_only(&lab, &listeners, 7, expected, &sales).await
 }
 
 pub async fn shop_cut(lab: Lab) -> Outcome {
-    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
+    let listeners = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     let mut sales = sell(&shop, 1).await?;
     let traps = [
@@ -61,49 +54,47 @@ pub async fn shop_cut(lab: Lab) -> Outcome {
         let (tap, ours) = (shop.tap(), new_id(&lab));
         tap.cut_before(from, method);
         let expected = "the shop sells again after the cut";
-        let why = "a network fails now and then; a service has to get over it by itself";
+        let why = "networks fail now and then; a service must reconnect by itself";
         lab.eventually_within(PATIENCE, expected, why, async || {
             let answer = shop.post("/sales", &order(Some(&ours))).await?;
-            Ok(Seen::when(sold(&answer).is_some(), || told(&shop, &answer)))
+            let sold = sold(&answer).is_some();
+            Ok(Seen::when(sold, || with_log(&shop, &answer)))
         })
         .await?;
         sales.push(ours);
     }
-    for listener in [&finance, &payment] {
-        let expected = "each sale that was answered with 200, once";
-        about(7, listener.gets_only(&lab, expected, &sales).await)?;
-    }
-    Ok(())
+    let expected = "each sale that was answered with 200, once";
+    each_gets_only(&lab, &listeners, 7, expected, &sales).await
 }
 
 pub async fn shop_sigterm(lab: Lab) -> Outcome {
-    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
+    let listeners = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
-    // So long that the shop is still connecting when it is told to stop.
+    // Slow enough that SIGTERM arrives while the shop still connects.
     shop.tap().delay(Duration::from_millis(15));
-    let body = order(None);
-    let stopping = async {
-        let why = "only an order that is under way can be finished";
-        lab.eventually("the shop connects to publish the sale", why, async || {
-            let there = lab
-                .journal()
-                .connection_count("shop", &ConnectionEvent::Opened);
-            Ok(Seen::when(there > 0, || "it has not, so far".to_owned()))
-        })
-        .await?;
-        shop.stop().await
-    };
-    let (answer, exit) = tokio::join!(shop.post("/sales", &body), stopping);
+    let order = order(None);
+    let stopped = stopped_while_connecting(&lab, &shop);
+    let (answer, exit) = tokio::join!(shop.post("/sales", &order), stopped);
     let (answer, exit) = (answer?, exit?);
     expect(exit == Exit::Code(0))
-        .or("SIGTERM: exit code 0", exit.to_string())
-        .because("whoever stopped it takes anything else for a crash")?;
+        .or("SIGTERM: exit code 0", exit)
+        .because("an operator takes any other exit code after SIGTERM for a crash")?;
     let sales: Vec<String> = sold(&answer).into_iter().collect();
-    for listener in [&finance, &payment] {
-        let expected = "the sale, if it was answered with 200";
-        about(7, listener.gets_only(&lab, expected, &sales).await)?;
-    }
-    Ok(())
+    let expected = "the sale, if it was answered with 200";
+    each_gets_only(&lab, &listeners, 7, expected, &sales).await
+}
+
+async fn stopped_while_connecting(lab: &Lab, shop: &Service) -> Outcome<Exit> {
+    let why = "the check needs an order that the shop has not answered yet";
+    lab.eventually("the shop connects to publish the sale", why, async || {
+        let opened = &ConnectionEvent::Opened;
+        let connections = lab.journal().connection_count("shop", opened);
+        Ok(Seen::when(connections > 0, || {
+            "it has not, so far".to_owned()
+        }))
+    })
+    .await?;
+    shop.stop().await
 }
 
 pub async fn bad_order(lab: Lab) -> Outcome {
@@ -122,19 +113,27 @@ pub async fn bad_order(lab: Lab) -> Outcome {
         &huge,
     ];
     for body in bad {
-        let kind = "application/json";
-        let answer = shop.send(http::Method::POST, "/sales", kind, body).await?;
-        let shown: String = body.chars().take(60).collect();
-        expect((400..500).contains(&answer.status))
-            .or(
-                format!("POST /sales with `{shown}` answers 4xx"),
-                answer.summary(),
-            )
-            .because("the client made the mistake, and has to hear of it")?;
+        refuses(&shop, body).await?;
     }
     sell(&shop, 1).await?;
+    publishes_one(&lab).await
+}
+
+async fn refuses(shop: &Service, body: &str) -> Outcome {
+    let kind = "application/json";
+    let answer = shop.send(http::Method::POST, "/sales", kind, body).await?;
+    let shown: String = body.chars().take(60).collect();
+    expect((400..500).contains(&answer.status))
+        .or(
+            format!("POST /sales with `{shown}` answers 4xx"),
+            answer.summary(),
+        )
+        .because("4xx tells the client that the mistake is in its order")
+}
+
+async fn publishes_one(lab: &Lab) -> Outcome {
     let expected = "1 sale published, the good one";
-    let why = "two services would each have to sort out what the shop let in";
+    let why = "a bad order that the shop publishes must be handled by two services";
     lab.eventually(expected, why, async || {
         let sent = lab.journal().methods("shop", Method::BasicPublish).len();
         expect(sent <= 1)

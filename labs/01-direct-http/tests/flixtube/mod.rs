@@ -186,7 +186,7 @@ fn view_id(body: &str) -> String {
 pub async fn watch(video: &Service) -> Outcome<String> {
     let answer = video.get("/video").await?;
     whole(&answer).unless(answer.status == 200 && answer.body == common::video::MP4)?;
-    answer.view_id.ok_or_else(|| {
+    answer.header("view-id").map(str::to_owned).ok_or_else(|| {
         fail("the header view-id beside the film", "no such header")
             .because("by this id the viewer finds their view in the history")
             .into()

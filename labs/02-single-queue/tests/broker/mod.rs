@@ -97,8 +97,8 @@ async fn publishes_again(lab: &Lab, streaming: &Service) -> Outcome<String> {
     lab.eventually_within(PATIENCE, expected, why, async || {
         let answer = streaming.get("/video").await?;
         let summary = answer.summary();
-        let id = answer.view_id.clone().filter(|_| answer.ok());
-        Ok(id.map_or(Seen::NotYet(summary), Seen::Yes))
+        let id = answer.header("view-id").filter(|_| answer.ok());
+        Ok(id.map_or(Seen::NotYet(summary), |id| Seen::Yes(id.to_owned())))
     })
     .await
 }

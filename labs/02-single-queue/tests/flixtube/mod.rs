@@ -23,8 +23,8 @@ pub async fn consumes(lab: &Lab, history: Service) -> Outcome<Service> {
 pub async fn watch(streaming: &Service) -> Outcome<String> {
     let answer = streaming.get("/video").await?;
     let expected = "GET /video answers 200 with the film and its view-id";
-    let id = answer.view_id.clone().filter(|_| answer.ok());
-    id.ok_or_else(|| {
+    let id = answer.header("view-id").filter(|_| answer.ok());
+    id.map(str::to_owned).ok_or_else(|| {
         fail(expected, told(streaming, &answer))
             .because("the broker is there, so the view can be published")
             .hole(4)

@@ -54,7 +54,10 @@ async fn reconnects(lab: &Lab, streaming: &Service, promised: &mut Vec<String>) 
 
 /// The view that an answer promises to record.
 fn watched(answer: &Response) -> Option<String> {
-    answer.view_id.clone().filter(|_| answer.ok())
+    answer
+        .header("view-id")
+        .filter(|_| answer.ok())
+        .map(str::to_owned)
 }
 
 pub async fn queue_gone(lab: Lab) -> Outcome {

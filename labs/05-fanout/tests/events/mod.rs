@@ -230,7 +230,10 @@ pub async fn watch(streaming: &Service, count: usize) -> Outcome<Vec<String>> {
 
 /// The id of the view, when the answer is a success.
 pub fn watched(answer: &Response) -> Option<String> {
-    answer.view_id.clone().filter(|_| answer.ok())
+    answer
+        .header("view-id")
+        .filter(|_| answer.ok())
+        .map(str::to_owned)
 }
 
 /// An order; with an id where the client chose one.

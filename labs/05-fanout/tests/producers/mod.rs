@@ -17,7 +17,7 @@ pub async fn nobody_bound(lab: Lab) -> Outcome {
 }
 
 fn is_refused(lab: &Lab, answer: &Response) -> Outcome {
-    let id = answer.view_id.as_deref().unwrap_or_default();
+    let id = answer.header("view-id").unwrap_or_default();
     let mut observed = answer.summary();
     if answer.ok() {
         observed += &format!("; {}", fate(lab.journal(), id).observed);

@@ -1,5 +1,6 @@
 //! What a check asks a service over HTTP.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,8 +20,7 @@ const LARGEST_BODY: usize = 4 * 1024 * 1024;
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// The header `view-id`, where there is one: the id of the view that was told.
-    pub view_id: Option<String>,
+    headers: BTreeMap<String, String>,
     /// The body as it came.
     pub body: Vec<u8>,
 }
@@ -30,6 +30,12 @@ impl Response {
     #[must_use]
     pub fn ok(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// The value of a header, whose name is given in small letters, where the answer has it.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
     }
 
     /// The body as JSON; null when it is not.
@@ -74,11 +80,11 @@ async fn exchange(method: Method, url: &str, body: Option<(&str, Vec<u8>)>) -> R
     };
     // awc's errors are not `Send`, as anyhow's must be.
     let mut response = sent.await.map_err(|e| anyhow::anyhow!("{e}"))?;
-    let view_id = response
-        .headers()
-        .get("view-id")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let headers = response.headers().iter().filter_map(|(name, value)| {
+        let value = value.to_str().ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    let headers = headers.collect();
     let body = response
         .body()
         .limit(LARGEST_BODY)
@@ -86,7 +92,7 @@ async fn exchange(method: Method, url: &str, body: Option<(&str, Vec<u8>)>) -> R
         .map_err(|e| anyhow::anyhow!("the body broke off: {e}"))?;
     Ok(Response {
         status: response.status().as_u16(),
-        view_id,
+        headers,
         body: body.to_vec(),
     })
 }

@@ -153,7 +153,7 @@ async fn empty_ids_are_no_ids(lab: &Lab, history: &Service) -> Outcome {
     let expected = "two views with an empty message_id are recorded, as views without an id are";
     let why = "two views with the same empty id are not the same view";
     lab.eventually(expected, why, async || {
-        let seen = views(history).await?.len() - before;
+        let seen = views(history).await?.len().saturating_sub(before);
         Ok(Seen::when(seen == 2, || format!("{seen} of 2 recorded")))
     })
     .await

@@ -1,4 +1,4 @@
-//! Jobs and workers, as the checks use them.
+//! Producers, jobs and workers, as the checks use them.
 
 use check::wiretap::Method;
 use check::{Lab, Outcome, Row, Seen, Service, Stop, expect, fate};
@@ -8,6 +8,8 @@ use lapin::BasicProperties;
 pub const MESSAGES: &str = "messages";
 /// The queue of jobs that were given up.
 pub const DEAD: &str = "messages.dead";
+/// What a producer's exit code 0 stands for.
+pub const CONFIRMED: &str = "exit code 0 says that the broker has confirmed each job";
 
 /// A worker that is not started yet; a unit of work takes it `unit_ms` milliseconds.
 pub async fn worker(lab: &Lab, name: &str, unit_ms: u32, more: &[&str]) -> Outcome<Service> {
@@ -18,27 +20,32 @@ pub async fn worker(lab: &Lab, name: &str, unit_ms: u32, more: &[&str]) -> Outco
     Ok(worker.with("DATABASE", shared.display()))
 }
 
-/// A worker that consumes. `of` is how many there are with it.
-pub async fn hired(lab: &Lab, name: &str, unit_ms: u32, of: u64) -> Outcome<Service> {
+/// Starts a worker with the default settings, and waits until it consumes; `of` workers do then.
+pub async fn start_worker(lab: &Lab, name: &str, unit_ms: u32, of: u64) -> Outcome<Service> {
     let worker = worker(lab, name, unit_ms, &[]).await?;
-    worker.launch().await?;
-    lab.consumers(MESSAGES, of).await?;
+    consumes(lab, &worker, of).await?;
     Ok(worker)
 }
 
-/// Has a producer called `name` send `count` jobs at once, and gives their ids, in order.
+/// Starts `worker`, and waits until it consumes; `of` workers do then.
+pub async fn consumes(lab: &Lab, worker: &Service, of: u64) -> Outcome {
+    worker.launch().await?;
+    lab.consumers(MESSAGES, of).await
+}
+
+/// Has a producer called `name` publish a burst of `count` jobs, and returns their ids in order.
 pub async fn send(lab: &Lab, name: &str, count: usize, text: &str) -> Outcome<Vec<String>> {
     let number = count.to_string();
     let arguments = ["producer", "--burst", "--count", &number, "--text", text];
     let producer = lab.instance(name, &arguments).await?;
-    ends_well(&producer).await?;
+    producer.ends_well(CONFIRMED).await?;
     let ids = published(lab, name);
     expect(ids.len() == count)
         .or(
             format!("{name} publishes {count} jobs"),
             format!("{} published", ids.len()),
         )
-        .because("what is not sent cannot be done")?;
+        .because("a job that is not published is never done")?;
     Ok(ids)
 }
 
@@ -46,12 +53,6 @@ pub async fn send(lab: &Lab, name: &str, count: usize, text: &str) -> Outcome<Ve
 pub fn job(id: &str, text: &str) -> (String, BasicProperties) {
     let properties = BasicProperties::default().with_message_id(id.into());
     (text.to_owned(), properties)
-}
-
-/// Runs a producer to its end.
-pub async fn ends_well(producer: &Service) -> Outcome {
-    let why = "exit code 0 says that the broker has confirmed each job";
-    producer.ends_well(why).await
 }
 
 /// The ids of all that the service has published, in order.
@@ -63,7 +64,7 @@ pub fn published(lab: &Lab, service: &str) -> Vec<String> {
     ids.collect()
 }
 
-/// Who did which job.
+/// The rows of all jobs done, each with its worker's name.
 pub fn done(worker: &Service) -> Outcome<Vec<Row>> {
     worker.rows("jobs")
 }
@@ -73,7 +74,7 @@ pub fn share(rows: &[Row], name: &str) -> usize {
     rows.iter().filter(|row| row.value == name).count()
 }
 
-/// Waits until each of the jobs is done, once, and gives who did which.
+/// Waits until each of the jobs is done once, and returns all rows.
 pub async fn all_done(
     lab: &Lab,
     worker: &Service,
@@ -88,8 +89,8 @@ pub async fn all_done(
     done(worker)
 }
 
-/// Lays a failure at the door of `hole`, known better here than from the journal; unless a
-/// service has come upon another hole, or has died.
+/// Points a failure to `hole`, which the check knows better than the journal; unless a service
+/// has come to another open hole, or has died.
 pub fn at_hole<T>(lab: &Lab, hole: u32, outcome: Outcome<T>) -> Outcome<T> {
     outcome.map_err(|stop| match stop {
         Stop::Failed(failure) if lab.all_well().is_ok() => failure.hole(hole).into(),
@@ -97,21 +98,10 @@ pub fn at_hole<T>(lab: &Lab, hole: u32, outcome: Outcome<T>) -> Outcome<T> {
     })
 }
 
-/// Waits until the worker has `count` jobs in hand.
-pub async fn in_hand(lab: &Lab, worker: &str, count: usize) -> Outcome {
-    let expected = format!("the broker hands {count} job(s) to {worker}");
-    let why = "only what is delivered can be worked on";
-    lab.eventually(&expected, why, async || {
-        let seen = lab.journal().methods(worker, Method::BasicDeliver).len();
-        Ok(Seen::when(seen >= count, || format!("{seen} delivered")))
-    })
-    .await
-}
-
 /// Waits until the worker has acked this job.
 pub async fn acked(lab: &Lab, worker: &str, id: &str) -> Outcome {
-    let expected = format!("{worker} acks the job that it has done");
-    let why = "what is done and not acked comes again";
+    let expected = format!("{worker} acks the job once it is done");
+    let why = "a job that is done but not acked is redelivered";
     lab.eventually(&expected, why, async || {
         let told = || fate(lab.journal(), id).observed;
         Ok(Seen::when(lab.journal().acked(worker, id), told))
@@ -121,8 +111,8 @@ pub async fn acked(lab: &Lab, worker: &str, id: &str) -> Outcome {
 
 /// Waits until at least `count` jobs are done.
 pub async fn some_done(lab: &Lab, worker: &Service, count: usize) -> Outcome {
-    let expected = format!("{count} jobs done, and more coming");
-    let why = "workers come and go while there is work";
+    let expected = format!("{count} jobs done, and more to come");
+    let why = "workers start and stop while there is work";
     lab.eventually(&expected, why, async || {
         let seen = done(worker)?.len();
         Ok(Seen::when(seen >= count, || format!("{seen} done")))

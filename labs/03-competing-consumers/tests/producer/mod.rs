@@ -1,4 +1,4 @@
-//! What a producer must be able to do and to take.
+//! What a producer does with its jobs, also when the link is cut or a job is returned.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,211 +6,195 @@ use std::time::Duration;
 use check::Exit;
 use check::wiretap::{ConfirmRelay, Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
-use lapin::Channel;
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use lapin::message::BasicGetMessage;
 
-use super::jobs::{MESSAGES, ends_well, send};
+use super::jobs::{CONFIRMED, MESSAGES, send};
 
 pub async fn sent(lab: Lab) -> Outcome {
     let ids = send(&lab, "producer", 20, "..").await?;
-    let unlike: BTreeSet<_> = ids.iter().filter(|id| *id != "?").collect();
-    expect(unlike.len() == 20)
+    let different: BTreeSet<_> = ids.iter().filter(|id| *id != "?").collect();
+    expect(different.len() == 20)
         .or(
             "20 jobs with 20 different message_ids",
-            format!("{} different ones", unlike.len()),
+            format!("{} different ones", different.len()),
         )
-        .because("by its id a worker knows a job that it has done already")?;
+        .because("by its id a worker recognizes a job that it has done already")?;
+    queue_outlives_producer(&lab).await?;
+    jobs_are_persistent(&lab).await?;
+    keeps_the_rate(&lab).await
+}
+
+async fn queue_outlives_producer(lab: &Lab) -> Outcome {
     let queue = lab.queue(MESSAGES).await?;
-    expect(
-        queue
-            .as_ref()
-            .is_some_and(|queue| queue.durable && !queue.exclusive),
-    )
-    .or(
-        "a durable queue `messages`, also when the producer is gone",
-        queue.as_ref().map_or("no such queue".to_owned(), |queue| {
-            format!("durable: {}, exclusive: {}", queue.durable, queue.exclusive)
-        }),
-    )
-    .because("it keeps the jobs while nobody is connected, and while the broker starts again")?;
-    let waiting = lab.take(MESSAGES).await?;
-    let good = waiting.iter().filter(|message| {
-        *message.properties.delivery_mode() == Some(2) && message.data.ends_with(b"..")
+    let observed = queue.as_ref().map_or("no such queue".to_owned(), |queue| {
+        format!("durable: {}, exclusive: {}", queue.durable, queue.exclusive)
     });
-    let good = good.count();
+    expect(queue.is_some_and(|queue| queue.durable && !queue.exclusive))
+        .or(
+            "a durable queue `messages`, also when the producer is gone",
+            observed,
+        )
+        .because("it keeps the jobs while no client is connected, and while the broker restarts")
+}
+
+async fn jobs_are_persistent(lab: &Lab) -> Outcome {
+    let ready = lab.take(MESSAGES).await?;
+    let whole = |job: &&BasicGetMessage| {
+        *job.properties.delivery_mode() == Some(2) && job.data.ends_with(b"..")
+    };
+    let good = ready.iter().filter(whole).count();
     expect(good == 20)
         .or(
-            "20 persistent jobs wait in queue `messages` once the producer has ended",
+            "20 persistent jobs ready in queue `messages` once the producer has ended",
             format!(
-                "{} wait, {good} of them persistent, with their text",
-                waiting.len()
+                "{} ready, {good} of them persistent, with their text",
+                ready.len()
             ),
         )
-        .because("a producer that ends with exit code 0 has the broker's word for each job")?;
+        .because(CONFIRMED)
+}
 
-    let slow = ["producer", "--rate", "20", "--count", "5"];
-    let slow = lab.instance("slow", &slow).await?;
-    ends_well(&slow).await?;
+async fn keeps_the_rate(lab: &Lab) -> Outcome {
+    let arguments = ["producer", "--rate", "20", "--count", "5"];
+    let slow = lab.instance("slow", &arguments).await?;
+    slow.ends_well(CONFIRMED).await?;
     let publishes = |frame: &Frame| frame.service == "slow" && frame.method == Method::BasicPublish;
     let times = lab.journal().times(publishes);
-    let span = lab.between(
-        *times.first().unwrap_or(&0.0),
-        *times.last().unwrap_or(&0.0),
-    );
+    let [from, to] = [times.first(), times.last()].map(|time| *time.unwrap_or(&0.0));
+    let span = lab.between(from, to);
     let failure = fail(
         "5 jobs at 20 a second, 0.2 s from the first to the last",
         format!("{} jobs in {:.2?}", times.len(), span.elapsed()),
     )
-    .because("--rate says how many jobs come in a second");
+    .because("--rate says how many jobs a second the producer publishes");
     failure.clone().unless(times.len() == 5)?;
     span.at_least(Duration::from_millis(100), failure)
 }
 
 pub async fn burst(lab: Lab) -> Outcome {
-    let arguments = ["producer", "--burst", "--count", "50"];
-    let producer = lab.instance("producer", &arguments).await?;
-    let relay = ConfirmRelay::open(producer.tap().port()).await?;
-    let producer = producer.through(relay.port());
-    // No confirm comes back while it sends: so only a program that needs one stops early.
-    relay.hold_acks();
+    let (producer, relay) = held_burst(&lab, "producer", 50).await?;
     producer.begin().await?;
-    lab.eventually_within(
-        Duration::from_secs(3),
-        "half of 50 jobs are on their way before the first confirm is back",
-        "a producer that awaits each confirm sends one job in each round trip",
-        async || {
-            let sent = relay.held();
-            Ok(Seen::when(sent >= 25, || {
-                format!("{sent} sent, then it waited for a confirm")
-            }))
-        },
-    )
+    let expected = "half of 50 jobs are published before the first confirm arrives";
+    let why = "a producer that awaits each confirm publishes one job in each round trip";
+    lab.eventually_within(Duration::from_secs(3), expected, why, async || {
+        let sent = relay.held();
+        Ok(Seen::when(sent >= 25, || {
+            format!("{sent} sent, then it waited for a confirm")
+        }))
+    })
     .await?;
     relay.release_acks();
-    let exit = producer.finished().await?;
-    expect(exit == Exit::Code(0))
-        .or("exit code 0", exit.to_string())
-        .because("the broker has confirmed each job")
+    producer.finishes_well(CONFIRMED).await
+}
+
+/// A producer of a burst, and the relay that holds its confirms back: a producer that needs
+/// one to go on stops early.
+async fn held_burst(lab: &Lab, name: &str, count: u64) -> Outcome<(Service, ConfirmRelay)> {
+    let count = count.to_string();
+    let arguments = ["producer", "--burst", "--count", &count];
+    let producer = lab.instance(name, &arguments).await?;
+    let relay = ConfirmRelay::open(producer.tap().port()).await?;
+    relay.hold_acks();
+    Ok((producer.through(relay.port()), relay))
 }
 
 pub async fn producer_cut(lab: Lab) -> Outcome {
+    // The first cut loses a job.
     let slow = ["producer", "--rate", "50", "--count", "3"];
     let slow = lab.instance("slow", &slow).await?;
-    // Here the job is lost on its way.
     slow.tap().cut_before(Side::Client, Method::BasicPublish);
-    ends_well(&slow).await?;
+    slow.ends_well(CONFIRMED).await?;
+    // The second one loses the first confirm, and all confirms after it.
     let burst = ["producer", "--burst", "--count", "30"];
     let burst = lab.instance("burst", &burst).await?;
-    // And here the first confirm is, and with it all that come after it.
     burst.tap().cut_before(Side::Server, Method::BasicAck);
-    ends_well(&burst).await?;
-    let waiting = lab.take(MESSAGES).await?;
-    let arrived = waiting.iter().filter_map(|message| {
-        let id = message.properties.message_id().as_ref()?;
-        Some(id.to_string())
-    });
-    let arrived: BTreeSet<_> = arrived.collect();
-    expect(arrived.len() >= 33)
+    burst.ends_well(CONFIRMED).await?;
+
+    let arrived = waiting_ids(&lab).await?.len();
+    expect(arrived >= 33)
         .or(
             "33 jobs in queue `messages`, now that both producers have ended with exit code 0",
-            format!("{} jobs", arrived.len()),
+            format!("{arrived} jobs"),
         )
-        .because(
-            "what was sent may be lost on its way: only the broker's confirm says that it has it",
-        )?;
-    expect(arrived.len() == 33)
+        .because("a published job may get lost: only a confirm says that the broker has it")?;
+    expect(arrived == 33)
         .or(
             "33 different ids in the queue, some of them twice",
-            format!("{} different ids", arrived.len()),
+            format!("{arrived} different ids"),
         )
-        .because("a job that is sent again under a new id is done twice")
+        .because("a job that is republished under a new id is done twice")
 }
 
-/// As many jobs as a burst has in flight at once.
+/// Takes the jobs that are ready, and returns their ids.
+async fn waiting_ids(lab: &Lab) -> Outcome<BTreeSet<String>> {
+    let ready = lab.take(MESSAGES).await?;
+    let ids = ready.iter().filter_map(|job| {
+        let id = job.properties.message_id().as_ref()?;
+        Some(id.to_string())
+    });
+    Ok(ids.collect())
+}
+
+/// How many jobs of a burst a producer has in flight at once.
 const WINDOW: u64 = 256;
 
 pub async fn returned(lab: Lab) -> Outcome {
     // A producer that trusts the confirm into which lapin puts a returned message is right by
     // chance one time in 256.
     for name in ["burst", "burst-2"] {
-        let count = WINDOW.to_string();
-        let arguments = ["producer", "--burst", "--count", &count];
-        let producer = lab.instance(name, &arguments).await?;
-        let relay = ConfirmRelay::open(producer.tap().port()).await?;
-        let producer = producer.through(relay.port());
+        let (producer, relay) = held_burst(&lab, name, WINDOW).await?;
         relay.pass(0);
-        relay.hold_acks();
         producer.begin().await?;
-        first_returned(&lab, &producer, &relay).await?;
+        first_returned(&lab, name, &relay).await?;
         relay.release_acks();
         let exit = producer.finished().await?;
-        let waiting = lab.take(MESSAGES).await?;
-        let there = |id: &str| {
-            let mut ids = waiting
-                .iter()
-                .map(|message| message.properties.message_id());
-            ids.any(|there| there.as_ref().is_some_and(|there| there.as_str() == id))
-        };
-        let returned = lab.journal().methods(name, Method::BasicReturn);
-        let lost = returned
-            .iter()
-            .filter_map(Frame::message_id)
-            .find(|id| !there(id));
-        let told = lost.map(|id| fate(lab.journal(), id).observed);
-        expect(lost.is_none() && exit == Exit::Code(0))
-            .or(
-                format!("a job of {WINDOW} in flight is returned (basic.return), and sent again"),
-                format!(
-                    "{name} ended with {exit}; the job: {}",
-                    told.unwrap_or_default()
-                ),
-            )
-            .because(
-                "lapin puts a returned message into another job's confirm: its id names the job",
-            )?;
+        republished(&lab, name, exit).await?;
     }
     Ok(())
 }
 
+/// Each job of this producer that was returned is in the queue by now.
+async fn republished(lab: &Lab, producer: &str, exit: Exit) -> Outcome {
+    let ready = waiting_ids(lab).await?;
+    let returns = lab.journal().methods(producer, Method::BasicReturn);
+    let mut returned = returns.iter().filter_map(Frame::message_id);
+    let lost = returned.find(|id| !ready.contains(*id));
+    let told = lost.map(|id| fate(lab.journal(), id).observed);
+    expect(lost.is_none() && exit == Exit::Code(0))
+        .or(
+            format!("a job of {WINDOW} in flight is returned (basic.return) and republished"),
+            format!(
+                "{producer} ended with {exit}; the job: {}",
+                told.unwrap_or_default()
+            ),
+        )
+        .because("lapin puts a returned message into another job's confirm: its id names the job")
+}
+
 /// Has the first job of the window find no queue, and the others find one; waits until the
 /// broker has confirmed them all.
-async fn first_returned(lab: &Lab, producer: &Service, relay: &ConfirmRelay) -> Outcome {
-    let name = producer.name();
-    let why = "only a job that is sent can come back";
-    lab.eventually("a job is sent", why, async || {
+async fn first_returned(lab: &Lab, producer: &str, relay: &ConfirmRelay) -> Outcome {
+    let why = "only a published job can be returned";
+    lab.eventually("a job is published", why, async || {
         Ok(Seen::when(relay.waits(), || "none yet".to_owned()))
     })
     .await?;
-    let connection = lab.connect().await?;
-    let channel = connection.create_channel().await;
-    let channel = channel.map_err(anyhow::Error::from)?;
-    let deleted = channel.queue_delete(MESSAGES.into(), QueueDeleteOptions::default());
-    deleted.await.map_err(anyhow::Error::from)?;
-    lab.journal().note(format!("queue `{MESSAGES}` deleted"));
+    lab.delete_queue(MESSAGES).await?;
     relay.pass(1);
-    let expected = "the first job is returned (basic.return)";
-    let why = "with `mandatory` the broker returns what no queue takes";
+    let expected = "the broker returns the first job (basic.return)";
+    let why = "with `mandatory` the broker returns an unroutable message";
     lab.eventually(expected, why, async || {
-        let returned = !lab.journal().methods(&name, Method::BasicReturn).is_empty();
-        Ok(Seen::when(returned, || "it is not".to_owned()))
+        let returns = lab.journal().methods(producer, Method::BasicReturn);
+        Ok(Seen::when(!returns.is_empty(), || "it does not".to_owned()))
     })
     .await?;
-    declare(&channel).await?;
-    lab.journal().note(format!("queue `{MESSAGES}` declared"));
+    lab.declare_queue(MESSAGES).await?;
     relay.pass(u64::MAX);
-    let expected = format!("{WINDOW} jobs in flight before the first confirm is back");
-    let why = "a producer that awaits each confirm in turn sends one job in each round trip";
+    let expected = format!("{WINDOW} jobs in flight before the first confirm arrives");
+    let why = "a producer that awaits each confirm in turn publishes one job in each round trip";
     lab.eventually(&expected, why, async || {
         let held = relay.held();
         Ok(Seen::when(held == WINDOW, || format!("{held} confirmed")))
     })
     .await
-}
-
-async fn declare(channel: &Channel) -> Outcome {
-    let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
-    let declared = channel.queue_declare(MESSAGES.into(), durable, none);
-    declared.await.map_err(anyhow::Error::from)?;
-    Ok(())
 }

@@ -1,152 +1,159 @@
-//! Many workers, one queue.
+//! How many workers share one queue.
 
 use std::time::Duration;
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, Seen, Span, expect, fail};
+use check::{Lab, Outcome, Seen, Service, Span, expect, fail};
 
 use super::jobs::{
-    MESSAGES, all_done, at_hole, done, hired, in_hand, job, send, share, some_done, worker,
+    MESSAGES, all_done, at_hole, done, job, published, send, share, some_done, start_worker, worker,
 };
 
 pub async fn prefetch(lab: Lab) -> Outcome {
     send(&lab, "producer", 30, ".").await?;
     for (name, limit) in [("single", 1), ("seven", 7)] {
-        let number = limit.to_string();
+        let number = format!("{limit}");
         let worker = worker(&lab, name, 30_000, &["--prefetch", &number]).await?;
         worker.launch().await?;
-        in_hand(&lab, name, 1).await?;
-        let asked = lab.journal().prefetch(name);
-        expect(asked == Some(limit))
-            .or(
-                format!(
-                    "basic.qos with prefetch {limit}, as --prefetch says, before basic.consume"
-                ),
-                asked.map_or("no basic.qos before it".to_owned(), |n| {
-                    format!("prefetch {n}")
-                }),
-            )
-            .because(
-                "it holds for the subscriptions that come after it; without it there is no limit",
-            )?;
+        lab.delivered(name, 1).await?;
+        asks_for(&lab, name, limit)?;
         let limit = limit as usize;
-        in_hand(&lab, name, limit).await?;
+        lab.delivered(name, limit).await?;
         let most = lab.journal().most_unacked(name);
         expect(most == limit)
             .or(
-                format!("{name} has {limit} in hand at most"),
+                format!("{name} has at most {limit} unacked"),
                 format!("{most} at once"),
             )
-            .because("what one worker holds, no other one can do")?;
+            .because("no other worker can do a job that one worker holds unacked")?;
         worker.kill().await?;
     }
     Ok(())
 }
 
+/// The worker set this prefetch before it consumed.
+fn asks_for(lab: &Lab, worker: &str, limit: u64) -> Outcome {
+    let asked = lab.journal().prefetch(worker);
+    expect(asked == Some(limit))
+        .or(
+            format!("basic.qos with prefetch {limit}, as --prefetch says, before basic.consume"),
+            asked.map_or("no basic.qos before it".to_owned(), |asked| {
+                format!("prefetch {asked}")
+            }),
+        )
+        .because("basic.qos applies to later basic.consume only; without it there is no limit")
+}
+
 pub async fn fair_dispatch(lab: Lab) -> Outcome {
-    let fast = hired(&lab, "fast", 30, 1).await?;
-    hired(&lab, "slow", 300, 2).await?;
+    let fast = start_worker(&lab, "fast", 30, 1).await?;
+    start_worker(&lab, "slow", 300, 2).await?;
     let ids = send(&lab, "producer", 33, ".").await?;
     let rows = all_done(&lab, &fast, "all 33 jobs done", &ids).await?;
     let (by_fast, by_slow) = (share(&rows, "fast"), share(&rows, "slow"));
     expect(by_fast > 2 * by_slow && by_slow > 0)
-.or("a worker ten times as fast does most of 33 jobs", format!("fast did {by_fast}, slow {by_slow}"))
-.because("the broker hands jobs round in turn, whoever is busy, unless a prefetch says otherwise",)?;
+        .or(
+            "a worker ten times as fast does most of 33 jobs",
+            format!("fast did {by_fast}, slow {by_slow}"),
+        )
+        .because("without a prefetch the broker delivers in turn, even to a busy worker")?;
     for name in ["fast", "slow"] {
         let most = lab.journal().most_unacked(name);
         expect(most == 1)
             .or(
-                format!("{name} has 1 job in hand at most"),
+                format!("{name} has at most 1 job unacked"),
                 format!("{most} at once"),
             )
-            .because("a job in a busy worker's hand waits, while another worker is idle")?;
+            .because(
+                "a job that is unacked at a busy worker waits, while another worker is idle",
+            )?;
     }
     Ok(())
 }
 
+const TEAM: [&str; 3] = ["ada", "grace", "edsger"];
+
 pub async fn shared(lab: Lab) -> Outcome {
-    let ada = hired(&lab, "ada", 5, 1).await?;
-    hired(&lab, "grace", 5, 2).await?;
-    hired(&lab, "edsger", 5, 3).await?;
+    let ada = start_worker(&lab, TEAM[0], 5, 1).await?;
+    start_worker(&lab, TEAM[1], 5, 2).await?;
+    start_worker(&lab, TEAM[2], 5, 3).await?;
     let ids = send(&lab, "producer", 60, ".").await?;
     let rows = all_done(&lab, &ada, "60 jobs done, each once", &ids).await?;
-    for name in ["ada", "grace", "edsger"] {
+    for name in TEAM {
         let part = share(&rows, name);
         expect(part >= 5)
             .or(
                 "each of three equal workers does its part",
                 format!("{name} did {part} of 60"),
             )
-            .because("one queue shares its messages among all who consume from it")?;
+            .because("a queue shares its messages among all its consumers")?;
     }
-    let why = "a job that is not acked is done once more, by somebody else";
-    lab.eventually(
-        "60 jobs acked, and queue `messages` empty",
-        why,
-        async || {
-            let acked = |id: &String| {
-                let by = |name: &&str| lab.journal().acked(name, id);
-                ["ada", "grace", "edsger"].iter().any(by)
-            };
-            let acked = ids.iter().filter(|id| acked(id)).count();
-            let left = lab
-                .queue(MESSAGES)
-                .await?
-                .map_or(0, |queue| queue.ready + queue.unacked);
-            Ok(Seen::when(acked == 60 && left == 0, || {
-                format!("{acked} acked, {left} left in the queue")
-            }))
-        },
-    )
-    .await?;
+    all_acked(&lab, &ids).await?;
+    empty_ids_are_no_ids(&lab, &ada).await
+}
 
-    // Some clients send an empty id where they have none.
-    lab.publish(MESSAGES, [job("", "."), job("", ".")]).await?;
-    let expected = "two jobs with an empty message_id are done, as jobs without an id are";
-    let why = "an empty id names nothing: the second job would pass for the first one";
+/// Waits until the team has acked each of these jobs, and the queue is empty.
+async fn all_acked(lab: &Lab, ids: &[String]) -> Outcome {
+    let expected = "60 jobs acked, and queue `messages` empty";
+    let why = "a job that is not acked is redelivered, and another worker does it again";
     lab.eventually(expected, why, async || {
-        let rows = done(&ada)?.len();
-        Ok(Seen::when(rows == 62, || {
-            format!("{} of 2 done", rows - 60)
+        let acked = |id: &&String| TEAM.iter().any(|name| lab.journal().acked(name, id));
+        let acked = ids.iter().filter(acked).count();
+        let left = lab.depth(MESSAGES).await?;
+        Ok(Seen::when(acked == ids.len() && left == 0, || {
+            format!("{acked} acked, {left} left in the queue")
         }))
     })
     .await
 }
 
+/// Some clients send an empty id where they have none.
+async fn empty_ids_are_no_ids(lab: &Lab, worker: &Service) -> Outcome {
+    let before = done(worker)?.len();
+    lab.publish(MESSAGES, [job("", "."), job("", ".")]).await?;
+    let expected = "two jobs with an empty message_id are done, as jobs without an id are";
+    let why = "two jobs with the same empty id are not the same job";
+    lab.eventually(expected, why, async || {
+        let more = done(worker)?.len() - before;
+        Ok(Seen::when(more == 2, || format!("{more} of 2 done")))
+    })
+    .await
+}
+
+/// How many jobs [`speedup`] measures.
+const JOBS: usize = 40;
+
 pub async fn speedup(lab: Lab) -> Outcome {
-    const WORK: Duration = Duration::from_millis(50);
-    let one = hired(&lab, "one", 50, 1).await?;
-    let ids = send(&lab, "producer", 40, ".").await?;
-    all_done(&lab, &one, "40 jobs done by one worker", &ids).await?;
-    let alone = working(&lab, &["one"]);
+    const WORK: Duration = Duration::from_millis(50 * 40);
+    let one = start_worker(&lab, "one", 50, 1).await?;
+    let alone = time_of(&lab, &one, "producer", &["one"]).await?;
     one.kill().await?;
     let four = ["first", "second", "third", "fourth"];
     for (name, of) in four.iter().zip(1..) {
-        hired(&lab, name, 50, of).await?;
+        start_worker(&lab, name, 50, of).await?;
     }
-    let ids = send(&lab, "producer-2", 40, ".").await?;
-    all_done(&lab, &one, "40 jobs done by four workers", &ids).await?;
-    let together = working(&lab, &four);
-    let told = [&alone, &together].map(|span| span.elapsed().as_secs_f64());
+    let together = time_of(&lab, &one, "producer-2", &four).await?;
+    let seconds = [&alone, &together].map(|span| span.elapsed().as_secs_f64());
     let failure = fail(
         "four workers do 40 jobs in about a quarter of one worker's time (at most 0.6 of it)",
-        format!("{:.2} s alone, {:.2} s together", told[0], told[1]),
+        format!("{:.2} s alone, {:.2} s together", seconds[0], seconds[1]),
     )
-    .because("more workers are of use only when the queue shares the jobs evenly among them");
-    let alone = alone.took().max(40 * WORK);
+    .because("more workers help only when the queue shares the jobs evenly among them");
+    let alone = alone.took().max(WORK);
     together.at_most(alone.mul_f64(0.6), failure)
 }
 
-/// From the first delivery to any of these workers to the last ack of any.
-fn working(lab: &Lab, workers: &[&str]) -> Span {
+/// Has `producer` send the jobs and these workers do them: from the first delivery to the last
+/// ack.
+async fn time_of(lab: &Lab, any: &Service, producer: &str, workers: &[&str]) -> Outcome<Span> {
+    let ids = send(lab, producer, JOBS, ".").await?;
+    let expected = format!("{JOBS} jobs done by {} worker(s)", workers.len());
+    all_done(lab, any, &expected, &ids).await?;
     let times = lab.journal().times(|frame| {
         workers.contains(&frame.service.as_str())
             && matches!(frame.method, Method::BasicDeliver | Method::BasicAck)
     });
-    lab.between(
-        *times.first().unwrap_or(&0.0),
-        *times.last().unwrap_or(&0.0),
-    )
+    let [from, to] = [times.first(), times.last()].map(|time| *time.unwrap_or(&0.0));
+    Ok(lab.between(from, to))
 }
 
 pub async fn batches(lab: Lab) -> Outcome {
@@ -154,59 +161,62 @@ pub async fn batches(lab: Lab) -> Outcome {
     let worker = worker(&lab, "worker", 0, &["--prefetch", "50", "--batch", "50"]).await?;
     worker.launch().await?;
     all_done(&lab, &worker, "200 small jobs done", &ids).await?;
-    let acks = || {
-        let by_worker = lab.journal().methods("worker", Method::BasicAck);
-        let acks = by_worker.iter().filter(|frame| frame.from == Side::Client);
-        acks.count()
-    };
-    let why = "what is done and not acked comes again, and fills the prefetch until then";
-    let expected = "each of 200 jobs is acked, alone or with others (multiple)";
-    let acked = lab.eventually(expected, why, async || {
-        let queue = lab.queue(MESSAGES).await?;
-        let open = queue.map_or(0, |queue| queue.ready + queue.unacked);
-        Ok(Seen::when(open == 0, || {
-            format!("{} acks, {open} jobs left unacked", acks())
-        }))
-    });
-    at_hole(&lab, 3, acked.await)?;
-    let acks = acks();
+    at_hole(&lab, 3, none_left_unacked(&lab).await)?;
+    let acks = acks(&lab);
     expect(acks <= 100)
-.or("with --batch 50, far fewer acks than jobs", format!("{acks} acks for 200 jobs"))
-.because("each commit and each ack costs a wait: take together what is here, then commit and ack it together")?;
-    // A batch is what is here, not what may come.
+        .or(
+            "with --batch 50, far fewer acks than jobs",
+            format!("{acks} acks for 200 jobs"),
+        )
+        .because("each commit and each ack costs a wait: commit and ack a batch together")?;
+    // A batch holds the jobs that are there, and does not wait for more.
     ids.extend(send(&lab, "producer-2", 1, "").await?);
     let expected = "a single job is done without waiting for 49 others";
     at_hole(&lab, 5, all_done(&lab, &worker, expected, &ids).await)?;
     Ok(())
 }
 
+/// Waits until each of 200 jobs is acked.
+async fn none_left_unacked(lab: &Lab) -> Outcome {
+    let expected = "each of 200 jobs is acked, alone or with others (multiple)";
+    let why = "a job that is done but not acked fills the prefetch, and is redelivered later";
+    lab.eventually(expected, why, async || {
+        let left = lab.depth(MESSAGES).await?;
+        Ok(Seen::when(left == 0, || {
+            format!("{} acks, {left} jobs left unacked", acks(lab))
+        }))
+    })
+    .await
+}
+
+/// How many acks the worker of [`batches`] has sent.
+fn acks(lab: &Lab) -> usize {
+    let acks = lab.journal().methods("worker", Method::BasicAck);
+    let sent = acks.iter().filter(|frame| frame.from == Side::Client);
+    sent.count()
+}
+
 pub async fn joins_and_leaves(lab: Lab) -> Outcome {
-    let first = hired(&lab, "first", 20, 1).await?;
+    let first = start_worker(&lab, "first", 20, 1).await?;
     let arguments = ["producer", "--rate", "100", "--count", "80", "--text", "."];
     let producer = lab.instance("producer", &arguments).await?;
     producer.begin().await?;
     some_done(&lab, &first, 5).await?;
-    hired(&lab, "second", 20, 2).await?;
+    start_worker(&lab, "second", 20, 2).await?;
     some_done(&lab, &first, 20).await?;
     first.stop().await?;
-    hired(&lab, "third", 20, 2).await?;
+    start_worker(&lab, "third", 20, 2).await?;
     producer.finished().await?;
-    let ids = super::jobs::published(&lab, "producer");
-    all_done(
-        &lab,
-        &first,
-        "all 80 jobs done while workers come and go",
-        &ids,
-    )
-    .await?;
-    let rows = done(&first)?;
+    let ids = published(&lab, "producer");
+    let expected = "all 80 jobs done while workers join and leave";
+    let rows = all_done(&lab, &first, expected, &ids).await?;
     for name in ["first", "second", "third"] {
         expect(share(&rows, name) > 0)
             .or(
-                "each worker does jobs while it is there",
+                "each worker does jobs while it runs",
                 format!("{name} did none"),
             )
-            .because("a queue asks nobody for leave: who consumes gets its share from then on")?;
+            .because("a new consumer needs no registration: it gets its share from then on")?;
     }
     Ok(())
 }

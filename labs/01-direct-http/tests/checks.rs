@@ -45,7 +45,10 @@ async fn recorded(lab: Lab) -> Outcome {
     // An older service sends no id, so each of its calls is a view of its own.
     let path = format!("./videos/ünï \"{:x}\".mp4", lab.random(rand::Rng::next_u32));
     for _ in 0..2 {
-        flixtube.history.told(&json!({ "videoPath": path })).await?;
+        flixtube
+            .history
+            .record(&json!({ "videoPath": path }))
+            .await?;
     }
     let paths = flixtube.history.paths().await?;
     expect(paths == [common::video::PATH, &path, &path])
@@ -58,7 +61,7 @@ async fn recorded(lab: Lab) -> Outcome {
 
 async fn bad_input(lab: Lab) -> Outcome {
     let history = History::open(&lab).await?;
-    history.told(&view("./before.mp4")).await?;
+    history.record(&view("./before.mp4")).await?;
 
     for (what, body) in bad_bodies(&lab) {
         refused(&history, what, Method::POST, "/viewed", JSON, body).await?;
@@ -73,7 +76,7 @@ async fn bad_input(lab: Lab) -> Outcome {
         refused(&history, what, method, path, kind, body.into()).await?;
     }
 
-    history.told(&view("./after.mp4")).await?;
+    history.record(&view("./after.mp4")).await?;
     let paths = history.paths().await?;
     expect(paths == ["./before.mp4", "./after.mp4"])
         .or("the two good views in the history", format!("{paths:?}"))
@@ -139,7 +142,7 @@ async fn killed_after_200(lab: Lab) -> Outcome {
     let view = view(&path);
     fails_while_locked(&history, &view).await?;
 
-    history.told(&view).await?;
+    history.record(&view).await?;
     history.service.kill().await?;
     history.service.start().await?;
     let paths = history.paths().await?;
@@ -240,7 +243,7 @@ async fn history_frozen(lab: Lab) -> Outcome {
 /// Gets the film before the call of the frozen history times out.
 async fn film_not_delayed(flixtube: &FlixTube, limit: Duration) -> Outcome {
     let delayed = fail(
-        "the film at once, while the call of the history is under way",
+        "the film at once, while the call of the history is in flight",
         "the film was held up by the call",
     );
     let delayed = delayed
@@ -268,7 +271,7 @@ async fn times_out(flixtube: &FlixTube, limit: Duration) -> Outcome {
                 return Ok(Seen::NotYet("no call of the history".to_owned()));
             };
             let over = call.given_up.map(|end| lab.between(call.at, end));
-            Ok(over.map_or_else(|| Seen::NotYet("not given up".to_owned()), Seen::Yes))
+            Ok(Seen::some(over, || "not given up".to_owned()))
         })
         .await?;
     let observed = format!("given up after {} ms", call.elapsed().as_millis());

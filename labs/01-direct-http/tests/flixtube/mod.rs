@@ -262,7 +262,7 @@ impl History {
     }
 
     /// Posts a view as a client would, and expects 200.
-    pub async fn told(&self, body: &Value) -> Outcome {
+    pub async fn record(&self, body: &Value) -> Outcome {
         let answer = self.service.post("/viewed", body).await?;
         expect(answer.ok())
             .or(

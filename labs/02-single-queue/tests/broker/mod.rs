@@ -96,9 +96,8 @@ async fn publishes_again(lab: &Lab, streaming: &Service) -> Outcome<String> {
     let why = "each upgrade restarts the broker; services must not need a restart, too";
     lab.eventually_within(PATIENCE, expected, why, async || {
         let answer = streaming.get("/video").await?;
-        let summary = answer.summary();
         let id = answer.header("view-id").filter(|_| answer.ok());
-        Ok(id.map_or(Seen::NotYet(summary), |id| Seen::Yes(id.to_owned())))
+        Ok(Seen::some(id.map(str::to_owned), || answer.summary()))
     })
     .await
 }

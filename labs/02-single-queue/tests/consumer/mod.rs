@@ -25,21 +25,7 @@ pub async fn consumer_down(lab: Lab) -> Outcome {
     expect(seen == ids)
         .or("the views in the order of watching", "another order")
         .because("one queue and one consumer that works on one message at a time keep the order")?;
-    queue_empties(&lab).await
-}
-
-/// Waits until each message is acked.
-async fn queue_empties(lab: &Lab) -> Outcome {
-    let expected = "queue `viewed` is empty again";
-    let why = "a message that is never acked is redelivered on the next connection";
-    lab.eventually(expected, why, async || {
-        let queue = lab.queue(VIEWED).await?;
-        let (ready, unacked) = queue.map_or((0, 0), |queue| (queue.ready, queue.unacked));
-        Ok(Seen::when(ready + unacked == 0, || {
-            format!("{ready} ready, {unacked} unacked")
-        }))
-    })
-    .await
+    lab.drained(VIEWED).await
 }
 
 pub async fn killed_consumer(lab: Lab) -> Outcome {

@@ -44,9 +44,9 @@
 //! | for | on [`Lab`] | on [`Service`] |
 //! |---|---|---|
 //! | starting | `start`, `service`, `instance` (a name and arguments of its own) | `start`, `launch`, `begin`, `run` (to its own end), `ends_well`, `with`, `at` (a login and a vhost), `logs_in` (the same as `BROKER_…`) |
-//! | waiting | `eventually`, `each_once`, `consumers`; `span` and `between` for a bound on time | `says`, `finished`, `ended` |
-//! | seeing | `journal`, `queue`, `bindings`, `take` | `get`, `post`, `rows`, `output`, `memory`, `threads` |
-//! | doing | `publish`, `publish_to`, `user`, `topology`, `rights`, `own_broker`, `kill_broker` | `kill`, `freeze`, `terminate`, `lock_database`, `tap` |
+//! | waiting | `eventually`, `each_once`, `consumers`, `delivered`, `drained`; `span` and `between` for a bound on time | `says`, `finished`, `ended`; with exit code 0: `finishes_well`, `stops_well` |
+//! | seeing | `journal`, `queue`, `depth`, `bindings`, `take` | `get`, `post`, `rows`, `output`, `memory`, `threads` |
+//! | doing | `publish`, `publish_to`, `declare_queue`, `delete_queue`, `user`, `topology`, `rights`, `own_broker`, `kill_broker` | `kill`, `freeze`, `terminate`, `lock_database`, `tap` |
 //!
 //! The rules for a check stand in `.github/CONTRIBUTING.md`.
 

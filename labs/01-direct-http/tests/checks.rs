@@ -28,12 +28,12 @@ check::main!(Checks {
         check!(bad_input, HOLE 2, "a bad request is refused and records nothing"),
         check!(hundred_viewers, HOLE 2, "a hundred viewers at once leave a hundred views"),
         check!(killed_after_200, HOLE 2, "a view answered with 200 survives a kill -9"),
-        check!(history_down, HOLE 3, "the film plays without the history; the failure is logged once"),
+        check!(history_down, HOLE 3, "the film plays without the history; one error is logged"),
         check!(stopped, HOLE 3, "on SIGTERM the service finishes the calls in flight"),
-        check!(history_frozen, HOLE 4, "a frozen history does not delay the film; the call times out"),
-        check!(history_500, HOLE 5, "a call answered with 5xx is retried, the view recorded once"),
+        check!(history_frozen, HOLE 4, "a frozen history delays no film, and the call times out"),
+        check!(history_500, HOLE 5, "a call answered with 5xx is retried, and recorded once"),
         check!(history_400, HOLE 5, "a call answered with 4xx is not retried"),
-        check!(response_lost, HOLE 5, "a call whose answer is lost is retried, the view recorded once"),
+        check!(response_lost, HOLE 5, "a call without an answer is retried, and recorded once"),
     ],
 });
 

@@ -39,15 +39,16 @@ check::main!(Checks {
         check!(ack_after_record, HOLE 7, "no message is acked before it is recorded"),
         check!(prefetch, HOLE 5, "a consumer sets a prefetch before it consumes"),
         check!(broken_message, HOLE 6, "a broken message does not block the next one"),
-        check!(link_cut, HOLE 4, "a cut link never loses a view that was answered with 200"),
+        check!(link_cut, HOLE 4, "a cut link loses no view that was answered with 200"),
         check!(queue_gone, HOLE 4, "an unroutable view is never answered with 200"),
         check!(returned, HOLE 4, "among 20 viewers at once, a returned view gets no 200"),
         check!(late_broker, HOLE 1, "services started before the broker wait for it").early(),
         check!(silent_broker, HOLE 1, "a connection attempt that times out leaves nothing behind")
             .patient(),
-        check!(broker_restart, HOLE 7, "producer and consumer survive a broker restart, nothing is lost").early(),
+        check!(broker_restart, HOLE 7, "a broker restart loses nothing; both services reconnect")
+            .early(),
         check!(bad_request, HOLE 4, "a bad request publishes nothing"),
-        check!(sigterm, HOLE 7, "on SIGTERM the consumer finishes the message it works on"),
+        check!(sigterm, HOLE 7, "on SIGTERM a consumer finishes its current message"),
     ],
 });
 

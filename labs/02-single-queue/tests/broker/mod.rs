@@ -4,7 +4,7 @@ use check::wiretap::ConnectionEvent;
 use check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, expect};
 
 use super::flixtube::{
-    VIEWED, all_known, all_recorded, consuming_history, save_all, watch, watch_all,
+    VIEWED, all_known, all_recorded, consuming_history, save_all, watch, watch_all, watched,
 };
 
 pub async fn late_broker(lab: Lab) -> Outcome {
@@ -96,8 +96,7 @@ async fn publishes_again(lab: &Lab, streaming: &Service) -> Outcome<String> {
     let why = "each upgrade restarts the broker; services must not need a restart, too";
     lab.eventually_within(PATIENCE, expected, why, async || {
         let answer = streaming.get("/video").await?;
-        let id = answer.header("view-id").filter(|_| answer.ok());
-        Ok(Seen::some(id.map(str::to_owned), || answer.summary()))
+        Ok(Seen::some(watched(&answer), || answer.summary()))
     })
     .await
 }

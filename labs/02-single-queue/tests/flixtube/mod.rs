@@ -23,13 +23,20 @@ pub async fn consumes(lab: &Lab, history: Service) -> Outcome<Service> {
 pub async fn watch(streaming: &Service) -> Outcome<String> {
     let answer = streaming.get("/video").await?;
     let expected = "GET /video answers 200 with the film and its view-id";
-    let id = answer.header("view-id").filter(|_| answer.ok());
-    id.map(str::to_owned).ok_or_else(|| {
+    watched(&answer).ok_or_else(|| {
         fail(expected, told(streaming, &answer))
             .because("the broker is there, so the view can be published")
             .hole(4)
             .into()
     })
+}
+
+/// The view that an answer promises to record.
+pub fn watched(answer: &Response) -> Option<String> {
+    answer
+        .header("view-id")
+        .filter(|_| answer.ok())
+        .map(str::to_owned)
 }
 
 /// An answer that was not expected, with the last line of the service's log.

@@ -9,7 +9,7 @@ use rand::RngExt;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::flixtube::{VIEWED, all_recorded, consuming_history, told, watch};
+use super::flixtube::{VIEWED, all_recorded, consuming_history, told, watch, watched};
 
 /// The role of the producer of views.
 const STREAMING: &str = "video-streaming";
@@ -50,14 +50,6 @@ async fn reconnects(lab: &Lab, streaming: &Service, promised: &mut Vec<String>) 
         Ok(Seen::when(again, || answer.summary()))
     })
     .await
-}
-
-/// The view that an answer promises to record.
-fn watched(answer: &Response) -> Option<String> {
-    answer
-        .header("view-id")
-        .filter(|_| answer.ok())
-        .map(str::to_owned)
 }
 
 pub async fn queue_gone(lab: Lab) -> Outcome {

@@ -339,7 +339,7 @@ async fn ends_recorded_once(flixtube: &FlixTube, view: &str) -> Outcome {
     for call in flixtube.calls() {
         expect(call.view == view)
             .or(
-                format!("each call carries the viewId {view}"),
+                format!("each call carries viewId {view}"),
                 format!("a call under another id: {}", call.view),
             )
             .because("under a new id the history takes the same view for another one")?;

@@ -11,8 +11,8 @@ use super::jobs::{
 
 pub async fn prefetch(lab: Lab) -> Outcome {
     send(&lab, "producer", 30, ".").await?;
-    for (name, limit) in [("single", 1), ("seven", 7)] {
-        let number = format!("{limit}");
+    for (name, limit) in [("single", 1_u64), ("seven", 7)] {
+        let number = limit.to_string();
         let worker = worker(&lab, name, 30_000, &["--prefetch", &number]).await?;
         worker.launch().await?;
         lab.delivered(name, 1).await?;

@@ -202,8 +202,8 @@ pub async fn bad_requests(lab: Lab) -> Outcome {
 /// Waits until the queue is empty, after no more deliveries than there are bad requests.
 async fn settled_once(lab: &Lab, server: &Service, what: &str) -> Outcome {
     let expected = "each bad request is delivered once, and settled";
-    let why = "a bad request that is requeued returns without end; one that stays unacked \
-               takes a place in the prefetch";
+    let why = "a requeued bad request is redelivered without end; an unacked one takes a place \
+               in the prefetch";
     lab.eventually(expected, why, async || {
         let times = count(lab, server, Method::BasicDeliver);
         expect(times <= BAD.len())

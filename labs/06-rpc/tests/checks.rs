@@ -1,9 +1,10 @@
-//! What chapter 06's services must be able to do and to take.
+//! What chapter 06's services must be able to do, also when things fail.
 
 mod calls;
 mod client;
+mod faults;
+mod peer;
 mod server;
-mod trouble;
 
 use check::check;
 use check::{Checks, Topic};
@@ -12,8 +13,8 @@ use client::{
     deadline, direct, expired, known, late_answer, no_leak, one_queue, shuffled, stray_answers,
     unknown,
 };
+use faults::{broker_restart, client_stops, late_broker, link_cut, server_stops};
 use server::{bad_requests, killed_server, lost_answer, nobody_waits, other_clients, shared};
-use trouble::{broker_restart, client_stops, late_broker, link_cut, server_stops};
 
 check::main!(Checks {
     broker: true,
@@ -23,27 +24,26 @@ check::main!(Checks {
         Topic::Confirm | Topic::Consume | Topic::NoAck | Topic::Settle => 3,
     },
     all: vec![
-        check!(one_queue, HOLE 1, "one reply queue a client, one correlation id a call"),
+        check!(one_queue, HOLE 1, "each client has one reply queue, each call one correlation id"),
         check!(other_clients, HOLE 3, "a client in another language gets its answers"),
-        check!(nobody_waits, HOLE 3, "an answer whose queue is gone: logged, and the next one goes out"),
-        check!(lost_answer, HOLE 3, "an answer that got lost is sent again, a request never lost"),
+        check!(nobody_waits, HOLE 3, "an answer whose queue is gone is logged, and blocks no other"),
+        check!(lost_answer, HOLE 3, "a lost answer is sent again, and no request is lost"),
         check!(shared, HOLE 3, "two servers share the requests"),
-        check!(killed_server, HOLE 3, "a server is killed with a request in hand: the other answers"),
-        check!(server_stops, HOLE 3, "SIGTERM to the server: the request in hand is finished"),
-        check!(known, HOLE 4, "a known id: 200 and the name"),
-        check!(unknown, HOLE 4, "an unknown id: 404, and the server goes on"),
-        check!(shuffled, HOLE 4, "50 calls at once, answered in any order: each caller gets its own"),
-        check!(stray_answers, HOLE 4, "wrong, missing, repeated correlation ids: ignored and logged"),
-        check!(late_broker, HOLE 4, "no broker yet: 503 at once, and calls as soon as it is there"),
-        check!(broker_restart, HOLE 4, "a restarted broker: a new reply queue, and calls work")
-            .early(),
-        check!(deadline, HOLE 5, "nobody answers: 504 by the deadline"),
-        check!(expired, HOLE 5, "a request that nobody waits for any more is not served"),
-        check!(link_cut, HOLE 5, "the link is cut under a call: it ends, and the next one works"),
-        check!(client_stops, HOLE 5, "SIGTERM to the client: the calls under way are finished"),
+        check!(killed_server, HOLE 3, "another server answers the requests of a killed one"),
+        check!(server_stops, HOLE 3, "after SIGTERM the server finishes its current request"),
+        check!(known, HOLE 4, "a known id is answered with 200 and the name"),
+        check!(unknown, HOLE 4, "an unknown id is answered with 404, and the server goes on"),
+        check!(shuffled, HOLE 4, "each of 50 concurrent calls gets its own answer, in any order"),
+        check!(stray_answers, HOLE 4, "an answer that no call waits for is logged and ignored"),
+        check!(late_broker, HOLE 4, "without a broker a call gets 503 at once; with one, calls work"),
+        check!(broker_restart, HOLE 4, "calls work again after the broker restarts").early(),
+        check!(deadline, HOLE 5, "a call that nobody answers gets 504 by its deadline"),
+        check!(expired, HOLE 5, "a request whose caller has given up is not served"),
+        check!(link_cut, HOLE 5, "a call ends when its link is cut, and the next call works"),
+        check!(client_stops, HOLE 5, "after SIGTERM the client finishes the calls in progress"),
         check!(late_answer, HOLE 6, "the late answer to an old call never answers a new one"),
         check!(no_leak, HOLE 6, "1,000 calls that nobody answers leave nothing behind"),
-        check!(bad_requests, HOLE 7, "requests that cannot be answered: logged, and not in the way"),
-        check!(direct, HOLE 8, "REPLY_TO=direct: answers come without a queue").optional(),
+        check!(bad_requests, HOLE 7, "a request that cannot be answered is logged, and blocks no other"),
+        check!(direct, HOLE 8, "with REPLY_TO=direct, answers come without a queue").optional(),
     ],
 });

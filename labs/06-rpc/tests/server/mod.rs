@@ -1,4 +1,4 @@
-//! What the server's side must be able to do and to take.
+//! Checks of the server: what it answers, and what it does when answers or requests go wrong.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use check::{Lab, Outcome, Seen, Service, expect, fail};
 use serde_json::json;
 
 use super::calls::{
-    PATIENT, Party, RPC_QUEUE, USERS, ask, client_with, drained, is_called, logs_a_line, server,
-    tells,
+    RPC_QUEUE, USERS, calls, client, count, is_called, logs_a_line, named, server, start_calls,
 };
+use super::peer::Peer;
 
 pub async fn other_clients(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
-    // The broker's word is under way for long enough to see who does not wait for it.
+    // Confirms arrive late, so that a server that does not await them acks before them.
     server.tap().delay(Duration::from_millis(25));
-    let mut caller = Party::client(&lab, "answers").await?;
+    let mut caller = Peer::client(&lab, "answers").await?;
     let long = "x".repeat(255);
     let ids = [
         Some("1"),
@@ -24,214 +24,195 @@ pub async fn other_clients(lab: Lab) -> Outcome {
         None,
         Some("1"),
     ];
-    for (correlation_id, (id, name)) in ids.into_iter().zip(USERS.into_iter().cycle()) {
-        let body = id.to_string();
-        caller
-            .send(RPC_QUEUE, correlation_id, Some("answers"), body)
-            .await?;
-        let missing = fail(format!("an answer about user {id}"), "none came")
-            .because("whoever sends a reply_to waits there");
-        let answer = caller.next(missing).await?;
-        expect(answer.correlation_id.as_deref() == correlation_id)
-            .or(
-                format!("correlation_id {correlation_id:?}, as in the request"),
-                format!("{:?}", answer.correlation_id),
-            )
-            .because("it is the caller's, who alone knows what it means: give back what you got")?;
-        expect(answer.json() == json!({ "name": name }))
-            .or(format!("{{\"name\": \"{name}\"}}"), &answer.body)
-            .because("the answer's form is the contract between services, not the language")?;
+    for (correlation_id, user) in ids.into_iter().zip(USERS.into_iter().cycle()) {
+        gets_answer(&mut caller, correlation_id, user).await?;
     }
-    drained(&lab).await?;
-    let first = |method: Method, from: Side| {
-        let of = |frame: &Frame| frame.method == method && frame.from == from;
-        lab.journal().times(of).first().copied()
-    };
-    let (confirmed, acked) = (
-        first(Method::BasicAck, Side::Server),
-        first(Method::BasicAck, Side::Client),
-    );
+    lab.drained(RPC_QUEUE).await?;
+    acked_after_confirm(&lab, &server)
+}
+
+/// Sends a request about this user; the answer must carry its correlation id, and the name.
+async fn gets_answer(
+    caller: &mut Peer,
+    correlation_id: Option<&str>,
+    (id, name): (u32, &str),
+) -> Outcome {
+    let body = id.to_string();
+    let sent = caller.send(RPC_QUEUE, correlation_id, Some("answers"), body);
+    sent.await?;
+    let missing = fail(format!("an answer about user {id}"), "no answer arrived")
+        .because("the caller waits for it on its reply_to queue");
+    let answer = caller.next(missing).await?;
+    expect(answer.correlation_id.as_deref() == correlation_id)
+        .or(
+            format!("correlation_id {correlation_id:?}, as in the request"),
+            format!("{:?}", answer.correlation_id),
+        )
+        .because("only the caller knows what its id means: return it unchanged")?;
+    expect(answer.json() == json!({ "name": name }))
+        .or(format!("{{\"name\": \"{name}\"}}"), &answer.body)
+        .because("the form of the answer is the contract between services in any language")
+}
+
+/// The server's first ack must follow the broker's first confirm.
+fn acked_after_confirm(lab: &Lab, server: &Service) -> Outcome {
     let name = server.name();
-    expect(
-        confirmed
-            .zip(acked)
-            .is_some_and(|(confirmed, acked)| confirmed < acked),
-    )
-    .or(
-        "a request is acked when the broker has confirmed its answer",
-        format!("{name}: first confirm at {confirmed:?} s, first ack at {acked:?} s"),
-    )
-    .because("acked before, the request is forgotten, and its answer may still get lost")
+    let first_ack = |from: Side| {
+        let ack = |frame: &Frame| {
+            frame.service == name && frame.method == Method::BasicAck && frame.from == from
+        };
+        lab.journal().times(ack).first().copied()
+    };
+    let (confirmed, acked) = (first_ack(Side::Server), first_ack(Side::Client));
+    let in_order = confirmed.is_some_and(|confirmed| acked.is_some_and(|acked| confirmed < acked));
+    expect(in_order)
+        .or(
+            "a request is acked when the broker has confirmed its answer",
+            format!("{name}: first confirm at {confirmed:?} s, first ack at {acked:?} s"),
+        )
+        .because("the broker forgets an acked request, so its answer must be safe by then")
 }
 
 pub async fn nobody_waits(lab: Lab) -> Outcome {
+    const GONE: &str = "a-queue-that-is-gone";
     let server = server(&lab).await?;
-    let mut caller = Party::client(&lab, "answers").await?;
-    let gone = Some("a-queue-that-is-gone");
-    let lost = caller.send(RPC_QUEUE, Some("1"), gone, "1");
+    let mut caller = Peer::client(&lab, "answers").await?;
+    let lost = caller.send(RPC_QUEUE, Some("1"), Some(GONE), "1");
     logs_a_line(&lab, &server, "an answer that no queue takes", lost).await?;
-    drained(&lab).await?;
-    let returned = lab
-        .journal()
-        .methods(&server.name(), Method::BasicReturn)
-        .len();
+    lab.drained(RPC_QUEUE).await?;
+    let returned = count(&lab, &server, Method::BasicReturn);
     expect(returned == 1)
         .or(
             "the broker returns that one answer",
-            format!("{returned} came back"),
+            format!("{returned} returned"),
         )
-        .because("without `mandatory` the broker throws it away, and confirms that it did")?;
-    let words = server.last_words(2).join("\n");
-    expect(server.output().contains("a-queue-that-is-gone"))
+        .because("without `mandatory` the broker drops an unroutable answer, and confirms it")?;
+    expect(server.output().contains(GONE))
         .or(
-            "the log names the queue that is gone, `a-queue-that-is-gone`",
-            words,
+            format!("the log names the missing queue, `{GONE}`"),
+            server.last_words(2).join("\n"),
         )
-        .because("it is all that is known of the caller")?;
-    caller
-        .send(RPC_QUEUE, Some("2"), Some("answers"), "10")
-        .await?;
-    let missing = fail("the next request is answered", "no answer came")
-        .because("that one caller has gone is no reason to keep the others waiting");
+        .because("nothing else is known of the caller")?;
+    let next = caller.send(RPC_QUEUE, Some("2"), Some("answers"), "10");
+    next.await?;
+    let missing = fail("the next request is answered", "no answer arrived")
+        .because("one caller that has gone must not keep the others waiting");
     caller.next(missing).await?;
     Ok(())
 }
 
-/// Waits until the server has been handed `count` requests.
-async fn handed(lab: &Lab, server: &Service, count: usize) -> Outcome {
-    let name = server.name();
-    let expected = format!("{name} is handed {count} request(s)");
-    let why = "requests go to whoever stands at the queue, in turn";
-    lab.eventually(&expected, why, async || {
-        let seen = lab.journal().methods(&name, Method::BasicDeliver).len();
-        Ok(Seen::when(seen >= count, || format!("{seen} so far")))
-    })
-    .await
-}
-
-/// Two servers at the queue.
+/// Starts two servers that consume from the same queue.
 async fn two_servers(lab: &Lab) -> Outcome<[Service; 2]> {
-    let mut servers = Vec::new();
-    for (name, count) in [("server-1", 1), ("server-2", 2)] {
-        let server = lab.instance(name, &["user-service"]).await?;
+    let servers = [
+        lab.instance("server-1", &["user-service"]).await?,
+        lab.instance("server-2", &["user-service"]).await?,
+    ];
+    for (server, count) in servers.iter().zip(1..) {
         server.launch().await?;
         lab.consumers(RPC_QUEUE, count).await?;
-        servers.push(server);
     }
-    servers
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("not two servers").into())
+    Ok(servers)
 }
 
 pub async fn lost_answer(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
-    let settings = [("RPC_TIMEOUT_MS", PATIENT)];
-    let client = client_with(&lab, "user-client", &settings).await?;
+    let client = client(&lab).await?;
     let (id, name) = USERS[1];
-    // The answer gets lost on its way to the broker: it must be sent again.
+    // The answer is lost on its way to the broker: the server must send it again.
     server.tap().cut_before(Side::Client, Method::BasicPublish);
     is_called(&client, id, name).await?;
-    drained(&lab).await?;
-    // The answer arrives, and the broker's word for it gets lost: it is sent twice.
+    lab.drained(RPC_QUEUE).await?;
+    // The answer arrives, and the broker's confirm is lost: the server sends it twice.
     server.tap().cut_before(Side::Server, Method::BasicAck);
     let twice = async {
         is_called(&client, id, name).await?;
-        handed(&lab, &server, 4).await
+        lab.delivered(&server.name(), 4).await
     };
-    logs_a_line(&lab, &client, "an answer that came twice", twice).await?;
+    logs_a_line(&lab, &client, "an answer that arrives twice", twice).await?;
     let (id, name) = USERS[2];
     is_called(&client, id, name).await
 }
 
 pub async fn shared(lab: Lab) -> Outcome {
     let servers = two_servers(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", PATIENT)]).await?;
-    let calls: Vec<_> = USERS.iter().cycle().take(24).collect();
-    let asked: Vec<_> = calls.iter().map(|(id, _)| ask(&client, *id)).collect();
-    for ((id, name), call) in calls.into_iter().zip(asked) {
-        tells(&client, &call.answer().await?, *id, name)?;
-    }
+    let client = client(&lab).await?;
+    calls(&client, 24).await?;
     for server in servers {
-        let name = server.name();
-        let part = lab.journal().methods(&name, Method::BasicDeliver).len();
-        expect((4..=20).contains(&part))
+        let share = count(&lab, &server, Method::BasicDeliver);
+        expect((4..=20).contains(&share))
             .or(
-                "each of two servers gets a part of 24 requests",
-                format!("{name} got {part}"),
+                "each of two servers gets a share of 24 requests",
+                format!("{} got {share}", server.name()),
             )
-            .because("they stand at the same queue: whoever is free takes the next one")?;
+            .because("both consume from one queue, and the broker delivers to them in turn")?;
     }
     Ok(())
 }
 
 pub async fn killed_server(lab: Lab) -> Outcome {
     let [killed, other] = two_servers(&lab).await?;
-    let client = client_with(&lab, "user-client", &[("RPC_TIMEOUT_MS", PATIENT)]).await?;
-    // Frozen, it takes requests in hand and does nothing with them.
+    let client = client(&lab).await?;
+    // A frozen server is delivered requests, and answers none of them.
     killed.freeze()?;
-    let calls: Vec<_> = USERS.iter().cycle().take(6).collect();
-    let asked: Vec<_> = calls.iter().map(|(id, _)| ask(&client, *id)).collect();
-    handed(&lab, &killed, 1).await?;
-    handed(&lab, &other, 1).await?;
+    let calls = start_calls(&client, 6);
+    lab.delivered(&killed.name(), 1).await?;
+    lab.delivered(&other.name(), 1).await?;
     killed.kill().await?;
-    for ((id, name), call) in calls.into_iter().zip(asked) {
-        tells(&client, &call.answer().await?, *id, name)?;
-    }
-    Ok(())
+    named(&client, calls).await
 }
 
-/// Waits until no request is left over, none of which may have come again: at most `count`.
-async fn settled_once(lab: &Lab, server: &Service, what: &str, count: usize) -> Outcome {
-    let why = "what is broken stays broken: requeued, it comes for ever; kept, it fills the hands";
-    lab.eventually(
-        "a bad request is delivered once, and settled",
-        why,
-        async || {
-            let times = lab
-                .journal()
-                .methods(&server.name(), Method::BasicDeliver)
-                .len();
-            expect(times <= count)
-                .or(
-                    "each bad request is delivered once",
-                    format!("{what}: {times} deliveries"),
-                )
-                .because(why)?;
-            let kept = lab.queue(RPC_QUEUE).await?;
-            let kept = kept.map_or(0, |queue| queue.ready + queue.unacked);
-            Ok(Seen::when(kept == 0, || {
-                format!("{kept} delivered and not acked")
-            }))
-        },
-    )
-    .await
-}
+/// What is wrong with a request, its reply_to and its body.
+type Bad = (&'static str, Option<&'static str>, &'static [u8]);
+
+const BAD: [Bad; 7] = [
+    ("a request without reply_to", None, b"1"),
+    ("an empty body", Some("answers"), b""),
+    ("a body that is not an id", Some("answers"), b"Ada"),
+    ("a negative id", Some("answers"), b"-1"),
+    (
+        "an id that is too large",
+        Some("answers"),
+        b"99999999999999999999",
+    ),
+    ("a body that is not text", Some("answers"), b"\xff\xfe\x00"),
+    ("an empty reply_to", Some(""), b"1"),
+];
 
 pub async fn bad_requests(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
-    let mut caller = Party::client(&lab, "answers").await?;
-    let answers = Some("answers");
-    let bad: [(&str, Option<&str>, &[u8]); 7] = [
-        ("a request without reply_to", None, b"1"),
-        ("an empty body", answers, b""),
-        ("a body that is no id", answers, b"Ada"),
-        ("a negative id", answers, b"-1"),
-        ("an id that is too large", answers, b"99999999999999999999"),
-        ("a body that is no text", answers, b"\xff\xfe\x00"),
-        ("an empty reply_to", Some(""), b"1"),
-    ];
-    for (what, reply_to, body) in bad {
+    let mut caller = Peer::client(&lab, "answers").await?;
+    for (what, reply_to, body) in BAD {
         let sent = caller.send(RPC_QUEUE, Some("bad"), reply_to, body);
         logs_a_line(&lab, &server, what, sent).await?;
-        settled_once(&lab, &server, what, bad.len()).await?;
+        settled_once(&lab, &server, what).await?;
     }
-    caller.send(RPC_QUEUE, Some("good"), answers, "10").await?;
-    let (mut answer, expected) = (None, "the good request behind 7 bad ones is answered");
+    let good = caller.send(RPC_QUEUE, Some("good"), Some("answers"), "10");
+    good.await?;
+    let mut answer = None;
+    // A server may also tell the caller that its request was bad: skip such answers.
     while answer.as_deref() != Some("good") {
-        let missing =
-            fail(expected, "no answer came").because("one bad request must not stop all others");
-        // Whoever tells a caller that its request was bad does even more.
+        let expected = "the good request behind 7 bad ones is answered";
+        let missing = fail(expected, "no answer arrived")
+            .because("one bad request must not block all others");
         answer = caller.next(missing).await?.correlation_id;
     }
-    drained(&lab).await
+    lab.drained(RPC_QUEUE).await
+}
+
+/// Waits until the queue is empty, after no more deliveries than there are bad requests.
+async fn settled_once(lab: &Lab, server: &Service, what: &str) -> Outcome {
+    let expected = "each bad request is delivered once, and settled";
+    let why = "a requeued bad request is redelivered without end; an unacked one takes a place \
+               in the prefetch";
+    lab.eventually(expected, why, async || {
+        let times = count(lab, server, Method::BasicDeliver);
+        expect(times <= BAD.len())
+            .or(expected, format!("{what}: {times} deliveries"))
+            .because(why)?;
+        let left = lab.depth(RPC_QUEUE).await?;
+        Ok(Seen::when(left == 0, || {
+            format!("{what}: {left} ready or unacked")
+        }))
+    })
+    .await
 }

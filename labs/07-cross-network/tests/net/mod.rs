@@ -1,44 +1,59 @@
 //! Producer, consumer and the network between them, as the checks use them.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::{ConnectionEvent, Event, Method, Side};
 use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, expect};
 
-/// The queue, the exchange and the key.
+/// The name of the queue, the exchange and the routing key.
 pub const MESSAGES: &str = "messages";
-/// What could not be taken.
+/// The dead-letter queue.
 pub const DEAD: &str = "messages.dead";
 
-/// What an administrator makes before all.
+/// The exchanges and queues that an administrator declares before anything starts.
 pub const TOPOLOGY: &str = "compose/07-topology.json";
 
-/// Just what each of them needs: they have to work with that.
+/// The least rights with which a producer can work.
 pub const PRODUCER: Rights<'_> = Rights {
     configure: "^$",
     write: "^messages$",
     read: "^$",
 };
+/// The least rights with which a consumer can work.
 pub const CONSUMER: Rights<'_> = Rights {
     configure: "^$",
     write: "^$",
     read: "^messages$",
 };
 
-/// Two heartbeats of one second, and what it takes to look and to be seen on a busy machine:
-/// RabbitMQ looks once a heartbeat, and hangs up when it has heard nothing twice.
+/// A connection timeout for checks in which the network swallows attempts, in milliseconds.
+pub const SHORT: u32 = 700;
+
+/// Two heartbeats of one second, and what a busy machine adds: RabbitMQ looks once a heartbeat,
+/// and closes a connection that was silent twice.
 const NOTICED: Duration = Duration::from_secs(6);
 
 /// A producer or consumer that is not started yet, with a user of its own.
-pub async fn party(lab: &Lab, name: &str, words: &[&str], rights: Rights<'_>) -> Outcome<Service> {
+pub async fn client(
+    lab: &Lab,
+    name: &str,
+    arguments: &[&str],
+    rights: Rights<'_>,
+) -> Outcome<Service> {
     let login = lab.user(rights).await?;
-    visitor(lab, name, words, &login).await
+    client_with(lab, name, arguments, &login).await
 }
 
-/// As [`party`], for a user that is there already.
-pub async fn visitor(lab: &Lab, name: &str, words: &[&str], login: &Login) -> Outcome<Service> {
-    let service = lab.instance(name, words).await?;
+/// As [`client`], with a user that exists already.
+pub async fn client_with(
+    lab: &Lab,
+    name: &str,
+    arguments: &[&str],
+    login: &Login,
+) -> Outcome<Service> {
+    let service = lab.instance(name, arguments).await?;
     Ok(service
         .logs_in(login, lab.vhost())
         .with("BROKER_HEARTBEAT_S", 1)
@@ -47,33 +62,51 @@ pub async fn visitor(lab: &Lab, name: &str, words: &[&str], login: &Login) -> Ou
 
 /// A consumer that is not started yet.
 pub async fn consumer(lab: &Lab, name: &str, more: &[&str]) -> Outcome<Service> {
-    party(lab, name, &[&["consumer"], more].concat(), CONSUMER).await
+    client(lab, name, &[&["consumer"], more].concat(), CONSUMER).await
 }
 
-/// The only consumer, and it consumes.
+/// As [`consumer`], with a short connection timeout.
+pub async fn impatient_consumer(lab: &Lab, name: &str) -> Outcome<Service> {
+    let consumer = consumer(lab, name, &[]).await?;
+    Ok(consumer.with("BROKER_CONNECT_TIMEOUT_MS", SHORT))
+}
+
+/// A consumer that consumes, as the only one.
 pub async fn consuming(lab: &Lab) -> Outcome<Service> {
     let consumer = consumer(lab, "consumer", &[]).await?;
-    consumer.launch().await?;
-    lab.consumers(MESSAGES, 1).await?;
+    consumes(lab, &consumer).await?;
     Ok(consumer)
 }
 
-/// A producer that is not started yet: so many messages a second.
-pub async fn producer(lab: &Lab, rate: u32, more: &[&str]) -> Outcome<Service> {
-    let rate = rate.to_string();
-    let words = [&["producer", "--rate", &rate], more].concat();
-    party(lab, "producer", &words, PRODUCER).await
+/// Starts this consumer, and waits until it consumes, as the only one.
+pub async fn consumes(lab: &Lab, consumer: &Service) -> Outcome {
+    consumer.launch().await?;
+    lab.consumers(MESSAGES, 1).await
 }
 
-/// Has a producer send so many messages, and gives their ids.
+/// A producer that is not started yet, which sends `rate` messages a second.
+pub async fn producer(lab: &Lab, rate: u32, more: &[&str]) -> Outcome<Service> {
+    let rate = rate.to_string();
+    let arguments = [&["producer", "--rate", &rate], more].concat();
+    client(lab, "producer", &arguments, PRODUCER).await
+}
+
+/// Has a producer send `count` messages; returns their ids.
 pub async fn sent(lab: &Lab, count: usize) -> Outcome<Vec<String>> {
     let producer = producer(lab, 500, &["--count", &count.to_string()]).await?;
     producer.begin().await?;
-    ends_well(lab, &producer).await
+    all_confirmed(lab, &producer).await
 }
 
-/// Waits until the producer has ended, in order and with all confirmed; gives the ids.
-pub async fn ends_well(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
+/// Has the producer stop, then as [`all_confirmed`].
+pub async fn stopped(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
+    producer.terminate()?;
+    all_confirmed(lab, producer).await
+}
+
+/// Waits until the producer has ended with exit code 0 and all messages confirmed; returns the
+/// ids.
+pub async fn all_confirmed(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
     let exit = producer.finished().await?;
     let mut ids = Vec::new();
     for frame in lab.journal().methods("producer", Method::BasicPublish) {
@@ -86,104 +119,124 @@ pub async fn ends_well(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
     let words = producer.last_words(1).join("");
     expect(words.ends_with(&all) && exit == Exit::Code(0))
         .or(
-            format!("the producer says last `{all}`, and ends with exit code 0"),
-            format!("it said `{words}`; {exit}"),
+            format!("the producer logs last `{all}`, and ends with exit code 0"),
+            format!("it logged `{words}`; {exit}"),
         )
-        .because("what was not confirmed may be lost, and only the producer can know it")?;
+        .because("an unconfirmed message may be lost, and only the producer can know it")?;
     Ok(ids)
 }
 
-/// Waits until each of these messages has had its effect, once, and nothing is left.
-pub async fn arrived(lab: &Lab, consumer: &Service, expected: &str, ids: &[String]) -> Outcome {
+/// Waits until each of these messages has had its effect once, and the queue is empty.
+pub async fn each_once(lab: &Lab, consumer: &Service, expected: &str, ids: &[String]) -> Outcome {
     let look = async || {
         let rows = consumer.rows("messages")?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     };
     lab.each_once(expected, Some(MESSAGES), ids, look).await?;
-    cleared(lab).await
+    lab.drained(MESSAGES).await
 }
 
-/// Waits until the queue is empty and nothing of it is in anybody's hand.
-pub async fn cleared(lab: &Lab) -> Outcome {
-    let why = "what stays unacked comes again, and again";
-    lab.eventually("the queue is cleared", why, async || {
-        let queue = lab.queue(MESSAGES).await?;
-        let (ready, unacked) = queue.map_or((0, 0), |queue| (queue.ready, queue.unacked));
-        let seen = Seen::when(ready == 0 && unacked == 0, || {
-            format!("{ready} ready, {unacked} unacked")
-        });
-        // A consumer that is well settles what it has, in HOLE 6.
-        Ok(if unacked > 0 { seen.hole(6) } else { seen })
-    })
-    .await
+/// How many messages have had their effect.
+pub fn effects(consumer: &Service) -> Outcome<usize> {
+    Ok(consumer.rows("messages")?.len())
 }
 
-/// Waits until `count` effects are there.
-pub async fn effects(lab: &Lab, consumer: &Service, count: usize) -> Outcome {
-    let expected = format!("{count} messages have their effect, and more come");
-    let why = "a network can only fail under work that is going on";
+/// Waits until at least `count` messages have had their effect.
+pub async fn working(lab: &Lab, consumer: &Service, count: usize) -> Outcome {
+    let expected = format!("{count} messages have their effect");
+    let why = "the fault must hit a consumer that works";
     lab.eventually(&expected, why, async || {
-        let seen = consumer.rows("messages")?.len();
+        let seen = effects(consumer)?;
         Ok(Seen::when(seen >= count, || format!("{seen} have")))
     })
     .await
 }
 
-/// Pulls the cable: nothing arrives at either end any more, and nobody is told.
+/// Pulls the cable: no byte arrives at either end any more, and neither end is told.
 pub fn unplug(service: &Service) {
     service.tap().black_hole(Side::Client);
     service.tap().black_hole(Side::Server);
 }
 
 /// Waits until both ends of these consumers' connections have noticed that the other is gone:
-/// the broker by forgetting the consumers, each consumer by calling again. To be called when
-/// the cables were pulled just now.
+/// the broker drops the consumers, and each consumer connects again. Call it right after the
+/// cables were pulled.
 pub async fn both_notice(lab: &Lab, consumers: &[&Service]) -> Outcome {
-    let pulled = lab.span();
-    let count = |service: &Service| lab.journal().calls(&service.name()).len();
-    let before: Vec<usize> = consumers.iter().map(|one| count(one)).collect();
+    let before: Vec<usize> = consumers.iter().map(|one| attempts(lab, one)).collect();
+    let [broker, client] = ["the broker", "the client"].map(|end| Notice::of(lab, end));
     let all = consumers.len();
-    let mut noticed = [("the broker", false), ("the client", false)];
     let expected = "both ends notice within about two heartbeats of one second";
-    let why = "TCP tells nobody: only a heartbeat that is missing does";
+    let why = "TCP does not report a dead peer: only a missing heartbeat does";
     lab.eventually_within(NOTICED, expected, why, async || {
         let queue = lab.queue(MESSAGES).await?;
         let held = queue.and_then(|queue| queue.consumers).unwrap_or(0);
         let again = consumers.iter().zip(&before);
-        let again = again.filter(|(one, before)| count(one) > **before).count();
-        for ((who, told), now) in noticed.iter_mut().zip([held == 0, again == all]) {
-            if now && !*told {
-                *told = true;
-                let after = pulled.elapsed().as_secs_f64();
-                lab.journal()
-                    .note(format!("{who} has noticed after {after:.1} s"));
-            }
-        }
-        Ok(Seen::when(noticed.iter().all(|(_, told)| *told), || {
-            format!("the broker holds on to {held} consumer(s), {again} of {all} called again")
+        let again = again.filter(|(one, before)| attempts(lab, one) > **before);
+        let again = again.count();
+        let noticed = [broker.given(held == 0), client.given(again == all)];
+        Ok(Seen::when(noticed == [true; 2], || {
+            format!("the broker holds {held} consumer(s), {again} of {all} connected again")
         }))
     })
     .await
 }
 
-/// How long a call may take where the network swallows it, in milliseconds.
-pub const SHORT: u32 = 700;
+/// Whether one end has noticed yet; the journal gets a note when it does.
+struct Notice<'a> {
+    lab: &'a Lab,
+    end: &'a str,
+    since: Span,
+    noticed: Cell<bool>,
+}
 
-/// Waits until the service has called the broker so often, let in or not.
-pub async fn called(lab: &Lab, service: &Service, times: usize) -> Outcome {
-    let name = service.name();
-    let expected = format!("{name} calls the broker {times} times");
-    let why =
-        "what fails now works a moment later: who does not try again has to be started by hand";
+impl<'a> Notice<'a> {
+    fn of(lab: &'a Lab, end: &'a str) -> Self {
+        Self {
+            lab,
+            end,
+            since: lab.span(),
+            noticed: Cell::new(false),
+        }
+    }
+
+    /// Once noticed, always noticed.
+    fn given(&self, now: bool) -> bool {
+        if now && !self.noticed.replace(true) {
+            let after = self.since.elapsed().as_secs_f64();
+            let note = format!("{} has noticed after {after:.1} s", self.end);
+            self.lab.journal().note(note);
+        }
+        self.noticed.get()
+    }
+}
+
+/// How often the service has tried to connect.
+pub fn attempts(lab: &Lab, service: &Service) -> usize {
+    lab.journal().calls(&service.name()).len()
+}
+
+/// Waits until the service has tried to connect `times` times, with success or without.
+pub async fn tries(lab: &Lab, service: &Service, times: usize) -> Outcome {
+    let expected = format!("{} tries to connect {times} time(s)", service.name());
+    let why = "most failures pass: a program that does not retry has to be restarted by hand";
     lab.eventually(&expected, why, async || {
-        let seen = lab.journal().calls(&name).len();
+        let seen = attempts(lab, service);
         Ok(Seen::when(seen >= times, || format!("{seen} time(s)")))
     })
     .await
 }
 
-/// The pauses between its calls so far: each from the end of a connection, or from
-/// the moment at which it was turned away, to the next call.
+/// Waits until `time` has passed, and all services are well.
+pub async fn time_passes(lab: &Lab, time: Duration) -> Outcome {
+    let span = lab.span();
+    lab.eventually("time passes", "the check needs it", async || {
+        Ok(Seen::when(span.exceeds(time), || "not yet".to_owned()))
+    })
+    .await
+}
+
+/// The service's pauses so far: each from the end of a connection, or from the moment when an
+/// attempt was turned away, to the next attempt.
 pub fn pauses(lab: &Lab, service: &Service) -> Vec<Span> {
     let (name, mut pauses, mut ended) = (service.name(), Vec::new(), None);
     lab.journal().read(|entries| {

@@ -108,12 +108,18 @@ impl Lab {
     pub async fn drained(&self, queue: &str) -> Outcome {
         let expected = format!("each message of queue `{queue}` is delivered and acked");
         let why = "the broker redelivers an unacked message";
+        let not_settled = (self.0.plan.hole_for)(Topic::Settle);
         self.eventually(&expected, why, async || {
             let left = self.queue(queue).await?;
             let (ready, unacked) = left.map_or((0, 0), |queue| (queue.ready, queue.unacked));
-            Ok(Seen::when(ready + unacked == 0, || {
+            let seen = Seen::when(ready + unacked == 0, || {
                 format!("{ready} ready, {unacked} unacked")
-            }))
+            });
+            Ok(if unacked > 0 {
+                seen.hole(not_settled)
+            } else {
+                seen
+            })
         })
         .await
     }

@@ -1,0 +1,113 @@
+//! Checks of both sides, while broker, network or operators interfere.
+
+use std::time::Duration;
+
+use check::wiretap::Method;
+use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
+
+use super::calls::{
+    RPC_QUEUE, USERS, ask, calls, client, client_with_deadline, count, has_name, has_status,
+    idle_client, is_called, none_pending, server, shown,
+};
+use super::peer::Peer;
+
+/// Waits until the client gets an answer again; then all calls must work.
+async fn works_again(lab: &Lab, client: &Service) -> Outcome {
+    let expected = "calls work again, and nobody has restarted the client";
+    let why = "networks fail now and then, and each upgrade restarts a broker";
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        let answer = ask(client, USERS[0].0).answer().await?;
+        Ok(Seen::when(answer.ok(), || shown(client, &answer)))
+    })
+    .await?;
+    calls(client, USERS.len()).await?;
+    none_pending(lab, client).await
+}
+
+pub async fn late_broker(lab: Lab) -> Outcome {
+    let client = idle_client(&lab, "user-client").await?;
+    let server = lab.service("user-service").await?;
+    client.tap().refuse();
+    server.tap().refuse();
+    client.start().await?;
+    server.launch().await?;
+    let why = "without a connection no answer can come, so the caller need not wait";
+    has_status(&client, &ask(&client, 1).answer().await?, 503, why)?;
+    client.tap().restore();
+    server.tap().restore();
+    lab.consumers(RPC_QUEUE, 1).await?;
+    works_again(&lab, &client).await
+}
+
+pub async fn broker_restart(lab: Lab) -> Outcome {
+    lab.own_broker().await?;
+    server(&lab).await?;
+    let client = client(&lab).await?;
+    let (id, name) = USERS[0];
+    is_called(&client, id, name).await?;
+    lab.kill_broker().await?;
+    lab.broker_is_back().await?;
+    works_again(&lab, &client).await
+}
+
+pub async fn link_cut(lab: Lab) -> Outcome {
+    let mut peer = Peer::server(&lab).await?;
+    let client = client_with_deadline(&lab, 5500).await?;
+    let call = ask(&client, 1);
+    peer.request().await?;
+    let span = lab.span();
+    client.tap().cut();
+    let answer = call.answer().await?;
+    let took = span.elapsed();
+    let late = fail(
+        "the call ends soon after its connection, before its deadline of 5.5 s",
+        format!("after {took:.1?}: {}", shown(&client, &answer)),
+    )
+    .because("the reply queue ended with the connection, so no answer can arrive");
+    span.at_most(Duration::from_millis(4500), late)?;
+    drop(peer);
+    server(&lab).await?;
+    works_again(&lab, &client).await
+}
+
+pub async fn client_stops(lab: Lab) -> Outcome {
+    let mut peer = Peer::server(&lab).await?;
+    let client = client(&lab).await?;
+    let call = ask(&client, 1);
+    let request = peer.request().await?;
+    client.terminate()?;
+    client.says("SIGTERM").await?;
+    peer.answer(&request, "user 1").await?;
+    has_name(&client, &call.answer().await?, 1, "user 1")?;
+    client.stopped_well().await
+}
+
+pub async fn server_stops(lab: Lab) -> Outcome {
+    stops_after_its_request(&lab).await?;
+    stops_without_broker(&lab).await
+}
+
+async fn stops_after_its_request(lab: &Lab) -> Outcome {
+    let server = server(lab).await?;
+    // The confirm arrives late, so that SIGTERM comes while the server awaits it.
+    server.tap().delay(Duration::from_millis(60));
+    let caller = Peer::client(lab, "answers").await?;
+    let sent = caller.send(RPC_QUEUE, Some("1"), Some("answers"), "1");
+    sent.await?;
+    let why = "SIGTERM must arrive while the server works on a request";
+    lab.eventually("the server publishes its answer", why, async || {
+        let published = count(lab, &server, Method::BasicPublish) == 1;
+        Ok(Seen::when(published, || "not yet".to_owned()))
+    })
+    .await?;
+    server.stops_well().await?;
+    lab.drained(RPC_QUEUE).await
+}
+
+async fn stops_without_broker(lab: &Lab) -> Outcome {
+    let server = lab.instance("without-broker", &["user-service"]).await?;
+    server.tap().refuse();
+    server.launch().await?;
+    server.says("no broker yet").await?;
+    server.stops_well().await
+}

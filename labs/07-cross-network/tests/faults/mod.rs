@@ -1,0 +1,146 @@
+//! Checks with a broker that stops, is silent, refuses for now, or cannot be found.
+
+use std::time::Duration;
+
+use check::wiretap::{Frame, Method, Side};
+use check::{Exit, Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, fail};
+
+use super::net::{
+    MESSAGES, TOPOLOGY, attempts, consumer, consuming, each_once, effects, impatient_consumer,
+    producer, stopped, time_passes, tries, working,
+};
+
+pub async fn silent_broker(lab: Lab) -> Outcome {
+    lab.topology(TOPOLOGY).await?;
+    let consumer = impatient_consumer(&lab, "consumer").await?;
+    // As a frozen broker: its kernel still accepts connections.
+    consumer.tap().black_hole(Side::Server);
+    consumer.launch().await?;
+    tries(&lab, &consumer, 3).await?;
+    consumer.tap().restore();
+    lab.consumers(MESSAGES, 1).await
+}
+
+pub async fn given_up(lab: Lab) -> Outcome {
+    let silent = SilentBroker::listen().await?;
+    let consumer = impatient_consumer(&lab, "consumer").await?;
+    let consumer = consumer.with("BROKER_PORT", silent.port());
+    consumer.launch().await?;
+    silent.leaves_nothing(&lab, &consumer, 2).await
+}
+
+pub async fn full_vhost(lab: Lab) -> Outcome {
+    lab.topology(TOPOLOGY).await?;
+    lab.limit_connections(Some(0)).await?;
+    let consumer = consumer(&lab, "consumer", &[]).await?;
+    consumer.launch().await?;
+    // The code is 530, as for a vhost that does not exist: only the text differs.
+    tries(&lab, &consumer, 2).await?;
+    lab.limit_connections(None).await?;
+    lab.consumers(MESSAGES, 1).await
+}
+
+pub async fn unknown_name(lab: Lab) -> Outcome {
+    looked_up_again(&lab).await?;
+    ends_while_connecting(&lab).await
+}
+
+async fn looked_up_again(lab: &Lab) -> Outcome {
+    let lost = consumer(lab, "lost", &[]).await?;
+    let lost = lost.with("BROKER_HOST", "broker.invalid");
+    lost.launch().await?;
+    let expected = "it looks the name up again, after longer and longer pauses";
+    let why = "the name of a container resolves only while the container runs";
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        let tries = lost.output().matches("calling broker.invalid").count();
+        Ok(Seen::when(tries >= 4, || format!("{tries} tries")))
+    })
+    .await?;
+    // The fourth lookup has failed by then, and the fourth pause, a long one, has begun.
+    time_passes(lab, Duration::from_millis(200)).await?;
+    stops_at_once(lab, &lost, "in a pause").await
+}
+
+async fn ends_while_connecting(lab: &Lab) -> Outcome {
+    let hanging = consumer(lab, "hanging", &[]).await?;
+    let hanging = hanging.with("BROKER_CONNECT_TIMEOUT_MS", 60_000);
+    hanging.tap().black_hole(Side::Server);
+    hanging.launch().await?;
+    tries(lab, &hanging, 1).await?;
+    stops_at_once(lab, &hanging, "while it connects").await
+}
+
+async fn stops_at_once(lab: &Lab, service: &Service, when: &str) -> Outcome {
+    let span = lab.span();
+    let exit = service.stop().await?;
+    let failure = fail(
+        format!("SIGTERM {when}: exit code 0, at once"),
+        format!("{exit}, after {:.1?}", span.elapsed()),
+    )
+    .because("no message is unacked, so there is nothing to finish, and an operator waits");
+    failure.clone().unless(exit == Exit::Code(0))?;
+    span.at_most(Duration::from_millis(800), failure)
+}
+
+pub async fn closed_by_operator(lab: Lab) -> Outcome {
+    lab.topology(TOPOLOGY).await?;
+    let consumer = consuming(&lab).await?;
+    let producer = producer(&lab, 50, &[]).await?;
+    producer.launch().await?;
+    working(&lab, &consumer, 1).await?;
+    let before = attempts(&lab, &producer);
+    both_closed(&lab).await?;
+    goes_on(&lab, &consumer, before).await?;
+    let ids = stopped(&lab, &producer).await?;
+    let expected = "each confirmed message has its effect once";
+    each_once(&lab, &consumer, expected, &ids).await
+}
+
+/// Closes the connections of producer and consumer, as an operator does.
+async fn both_closed(lab: &Lab) -> Outcome {
+    let closed = |name: &str| {
+        let frames = lab.journal().methods(name, Method::ConnectionClose);
+        frames.iter().any(|frame| frame.args["reply_code"] == 320)
+    };
+    let why = "an upgrade of a broker begins in this way: 320, CONNECTION_FORCED";
+    lab.eventually("the broker closes both connections", why, async || {
+        lab.close_connections().await?;
+        let both = closed("producer") && closed("consumer");
+        Ok(Seen::when(both, || "not yet".to_owned()))
+    })
+    .await
+}
+
+/// Waits until the producer gets messages confirmed on a connection after its first
+/// `connections`, and further messages have their effect.
+async fn goes_on(lab: &Lab, consumer: &Service, connections: usize) -> Outcome {
+    let why = "a producer that has lost its connection must reconnect by itself, too";
+    let expected = "the producer gets messages confirmed on a new connection";
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        let confirms = lab.journal().methods("producer", Method::BasicAck);
+        let new = |frame: &Frame| frame.connection as usize > connections;
+        Ok(Seen::when(confirms.iter().any(new), || {
+            "none yet".to_owned()
+        }))
+    })
+    .await?;
+    lab.consumers(MESSAGES, 1).await?;
+    let so_far = effects(consumer)?;
+    working(lab, consumer, so_far + 5).await
+}
+
+pub async fn broker_restart(lab: Lab) -> Outcome {
+    lab.own_broker().await?;
+    lab.topology(TOPOLOGY).await?;
+    let consumer = consuming(&lab).await?;
+    let producer = producer(&lab, 50, &[]).await?;
+    producer.launch().await?;
+    working(&lab, &consumer, 5).await?;
+    lab.kill_broker().await?;
+    let before = attempts(&lab, &producer);
+    lab.broker_is_back().await?;
+    goes_on(&lab, &consumer, before).await?;
+    let ids = stopped(&lab, &producer).await?;
+    let expected = "the broker was killed: each confirmed message has its effect once";
+    each_once(&lab, &consumer, expected, &ids).await
+}

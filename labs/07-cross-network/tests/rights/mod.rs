@@ -1,0 +1,163 @@
+//! The check of the rights that the program asks for: enough for the work, and no more.
+
+use std::fmt;
+
+use anyhow::Error;
+use check::{Grant, Grants, Lab, Login, Outcome, Rights, expect, fail};
+use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicPublishOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+
+use super::net::{DEAD, MESSAGES, TOPOLOGY, all_confirmed, client_with, each_once};
+
+/// An exchange and a queue whose name only begins like the right one.
+const OTHER: &str = "messages.other";
+
+/// What each role must do, or must not be able to do.
+const ACTIONS: [Action; 11] = [
+    Action::Consume(MESSAGES),
+    Action::Get(MESSAGES),
+    Action::Consume(DEAD),
+    Action::Publish(MESSAGES),
+    Action::Publish(""),
+    Action::Publish(OTHER),
+    Action::Publish("amq.direct"),
+    Action::Declare("mine"),
+    Action::Declare("messages-2"),
+    Action::Delete(DEAD),
+    Action::DeclareExchange("mine"),
+];
+
+pub async fn least_privilege(lab: Lab) -> Outcome {
+    lab.topology(TOPOLOGY).await?;
+    let grants = lab.rights().await?;
+    let producer = user(&lab, &grants, "producer").await?;
+    let consumer = user(&lab, &grants, "consumer").await?;
+    both_work(&lab, &producer, &consumer).await?;
+    lab.bind_queue(OTHER, OTHER, ExchangeKind::Direct, OTHER)
+        .await?;
+    for (login, role) in [(&producer, "producer"), (&consumer, "consumer")] {
+        for action in ACTIONS.iter().filter(|action| !action.is_work_of(role)) {
+            forbidden(&lab, login, role, action).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a user for this role, with the rights that the program says it needs.
+async fn user(lab: &Lab, grants: &Grants, role: &str) -> Outcome<Login> {
+    let missing = fail(format!("rights for the {role}"), "none")
+        .because("setting up the broker asks the program which rights its users need");
+    let Grant {
+        configure,
+        write,
+        read,
+    } = grants.get(role).ok_or(missing)?;
+    let rights = Rights {
+        configure,
+        write,
+        read,
+    };
+    lab.user(rights).await
+}
+
+/// With these users both programs can do their work.
+async fn both_work(lab: &Lab, producer: &Login, consumer: &Login) -> Outcome {
+    let arguments = ["producer", "--count", "3", "--rate", "500"];
+    let sender = client_with(lab, "producer", &arguments, producer).await?;
+    sender.begin().await?;
+    let ids = all_confirmed(lab, &sender).await?;
+    let receiver = client_with(lab, "consumer", &["consumer"], consumer).await?;
+    receiver.launch().await?;
+    let expected = "with these rights 3 messages are sent, and each has its effect once";
+    each_once(lab, &receiver, expected, &ids).await
+}
+
+/// Something that a user may or may not do.
+#[derive(Debug, PartialEq)]
+enum Action {
+    Consume(&'static str),
+    Get(&'static str),
+    Publish(&'static str),
+    Declare(&'static str),
+    Delete(&'static str),
+    DeclareExchange(&'static str),
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Consume(name) => write!(f, "consume from queue `{name}`"),
+            Self::Get(name) => write!(f, "get a message from queue `{name}`"),
+            Self::Publish("") => write!(f, "publish past the exchange, into any queue"),
+            Self::Publish(name) => write!(f, "publish to exchange `{name}`"),
+            Self::Declare(name) => write!(f, "declare a queue `{name}`"),
+            Self::Delete(name) => write!(f, "delete queue `{name}`"),
+            Self::DeclareExchange(name) => write!(f, "declare an exchange `{name}`"),
+        }
+    }
+}
+
+impl Action {
+    fn is_work_of(&self, role: &str) -> bool {
+        match role {
+            "producer" => *self == Self::Publish(MESSAGES),
+            _ => matches!(self, Self::Consume(MESSAGES) | Self::Get(MESSAGES)),
+        }
+    }
+
+    async fn perform(&self, channel: &Channel) -> lapin::Result<()> {
+        let none = FieldTable::default();
+        match *self {
+            Self::Consume(queue) => {
+                let options = BasicConsumeOptions::default();
+                let consumer = channel.basic_consume(queue.into(), "".into(), options, none);
+                consumer.await.map(drop)
+            }
+            Self::Get(queue) => {
+                let got = channel.basic_get(queue.into(), BasicGetOptions::default());
+                got.await.map(drop)
+            }
+            Self::Publish(exchange) => publish(channel, exchange).await,
+            Self::Declare(queue) => {
+                let declared = channel.queue_declare(queue.into(), Default::default(), none);
+                declared.await.map(drop)
+            }
+            Self::Delete(queue) => {
+                let deleted = channel.queue_delete(queue.into(), Default::default());
+                deleted.await.map(drop)
+            }
+            Self::DeclareExchange(name) => {
+                let (kind, options) = (ExchangeKind::Fanout, Default::default());
+                let declared = channel.exchange_declare(name.into(), kind, options, none);
+                declared.await
+            }
+        }
+    }
+}
+
+/// Publishes to the exchange, and awaits the confirm: before it a refusal would go unseen.
+async fn publish(channel: &Channel, exchange: &str) -> lapin::Result<()> {
+    channel.confirm_select(Default::default()).await?;
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let sent = channel.basic_publish(exchange.into(), DEAD.into(), options, b"x", properties);
+    sent.await?.await.map(drop)
+}
+
+/// The broker must refuse this action to this user.
+async fn forbidden(lab: &Lab, login: &Login, role: &str, action: &Action) -> Outcome {
+    let url = lab.url_for(login)?;
+    let connection = Connection::connect(&url, ConnectionProperties::default());
+    let connection = connection.await.map_err(Error::from)?;
+    let channel = connection.create_channel().await.map_err(Error::from)?;
+    let outcome = action.perform(&channel).await;
+    let _ = connection.close(200, "done".into()).await;
+    let refused = matches!(
+        outcome.as_ref().map_err(lapin::Error::kind),
+        Err(lapin::ErrorKind::ProtocolError(said)) if said.get_id() == 403
+    );
+    let observed = outcome.map_or_else(|error| error.to_string(), |()| "it may".to_owned());
+    expect(refused)
+        .or(format!("the {role}'s user may not {action}"), observed)
+        .because("anyone who reads its password on that machine can do all that it may do")
+}

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use process::stop::Group;
+use process::Group;
 use terminal::{BAD, TYPE, trouble};
 
 /// What to build of a chapter.

@@ -9,7 +9,7 @@ use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use tokio::process::Command;
 
-use process::probe::first_line;
+use process::installed::first_line;
 use terminal::trouble;
 
 /// The first Compose that reads all of our files (`develop.watch`).

@@ -11,8 +11,8 @@ use course::manifest::Scene;
 use course::paths::Paths;
 use terminal::wrap;
 
-use process::cast;
-use process::probe::{first_line, on_path};
+use process::installed::{first_line, on_path};
+use process::port;
 use process::stop::until_stopped;
 use terminal::UNKNOWN;
 use terminal::{BAD, BOLD, DIM, GOOD, NOTE, TYPE};
@@ -160,7 +160,7 @@ impl Doctor {
         println!("{BOLD}Ports{BOLD:#} that `just run` tries first");
         for (port, users) in ports {
             let users = users.join(", ");
-            match cast::free(port) {
+            match port::is_free(port) {
                 true => row("✔", &port.to_string(), &format!("free · {users}")),
                 false => row(
                     "·",

@@ -11,8 +11,8 @@ use course::paths::Paths;
 
 use command::cargo::does_not_compile;
 use command::cargo::{Built, Product, build};
-use process::cast;
-use process::probe::on_path;
+use process::installed::on_path;
+use process::port;
 use process::stop::{Ended, until_stopped};
 use terminal::trouble;
 use terminal::{BOLD, DIM, GOOD, NOTE, TYPE};
@@ -117,7 +117,7 @@ fn install() -> Result<()> {
     let systemd = Path::new("/run/systemd/system").is_dir();
     println!("The package brings a system service on port {AMQP_PORT}. The lab does not use it");
     println!("(it runs nodes of its own), so the service is stopped and disabled again.");
-    let was_free = cast::free(AMQP_PORT);
+    let was_free = port::is_free(AMQP_PORT);
     let as_root = |args: &[&str]| {
         if root {
             let (program, args) = args.split_first().context("no program")?;
@@ -138,7 +138,7 @@ fn install() -> Result<()> {
     as_root(&[apt.as_slice(), &package].concat())?;
     if systemd {
         as_root(&["systemctl", "disable", "--now", "rabbitmq-server"])?;
-    } else if was_free && !cast::free(AMQP_PORT) {
+    } else if was_free && !port::is_free(AMQP_PORT) {
         as_root(&["service", "rabbitmq-server", "stop"])?;
     }
     Ok(())

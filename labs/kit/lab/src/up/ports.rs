@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Boxes;
 use command::containers::Container;
-use process::cast;
+use process::port;
 
 /// AMQP, and the broker's own page, by the names that they have here.
 pub const AMQP: (&str, u16) = ("broker", 5672);
@@ -54,7 +54,7 @@ fn choose(wished: &[(String, u16)], containers: &[Container]) -> Result<Ports> {
             None => open.push((name.clone(), *inside)),
         }
     }
-    given.extend(cast::ports(&open)?);
+    given.extend(port::choose(&open)?);
     let variables = given.iter();
     let variables = variables.map(|(name, port)| (variable(name), port.to_string()));
     Ok(Ports {

@@ -15,7 +15,7 @@ use command::cargo::does_not_compile;
 use command::credentials;
 use command::engine;
 use command::image::{Image, QUICK};
-use process::cast;
+use process::port;
 use process::stop::{Ended, until_stopped};
 use terminal::DIM;
 
@@ -69,7 +69,7 @@ impl Boxes<'_> {
                 .arg(format!("DATABASE=/data/{}.sqlite", service.database));
         }
         if let Some(inside) = service.port {
-            let port = cast::ports(&self.wished())?[&service.name];
+            let port = port::choose(&self.wished())?[&service.name];
             eprintln!("{DIM}· {role} gets http://127.0.0.1:{port}{DIM:#}");
             run.arg("--publish")
                 .arg(format!("127.0.0.1:{port}:{inside}"));

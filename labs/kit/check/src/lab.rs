@@ -15,8 +15,8 @@ use rand::rngs::StdRng;
 use super::{Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, told};
 use broker::{Broker, OwnNode};
 use course::paths::Paths;
-use process::pressure::{Pressure, Watch};
 use process::Launch;
+use process::pressure::{Pressure, Watch};
 use wiretap::{Journal, Wiretap};
 
 /// How long a state is waited for: far longer than it takes, so that a busy machine does

@@ -14,8 +14,8 @@ use course::paths::Paths;
 
 use crate::engine::{Project, explain};
 
-use process::installed::first_line;
 use process::Group;
+use process::installed::first_line;
 use terminal::DIM;
 
 /// Cargo's profile for what is changed and tried: `Cargo.toml` says what it is.

@@ -130,14 +130,20 @@ impl Chapter {
         })
     }
 
-    /// The chapter whose lab or solution lies in `dir`, such as a package's
-    /// `CARGO_MANIFEST_DIR`.
-    ///
-    /// # Errors
-    /// [`ChapterError::Unknown`] when the folder's name is no chapter's.
-    pub fn of_folder(root: &Path, dir: &Path) -> Result<Self, ChapterError> {
-        let name = dir.file_name().unwrap_or(dir.as_os_str());
-        Self::resolve(root, &name.to_string_lossy())
+    /// Chapter and tree of the package called `lab-02` or `solution-02` in `folder`. A package
+    /// outside the chapters counts as a chapter of its own.
+    #[must_use]
+    pub fn of_package(root: &Path, package: &str, folder: &Path) -> (Self, Variant) {
+        let (tree, number) = package.split_once('-').unwrap_or(("lab", package));
+        let name = folder.file_name().unwrap_or(folder.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let chapter = Self::resolve(root, &name).unwrap_or_else(|_| Self {
+            number: number.to_owned(),
+            name,
+            lab: folder.to_owned(),
+            solution: folder.to_owned(),
+        });
+        (chapter, Variant::from_flag(tree == "solution"))
     }
 
     /// The title, `Single queue`, from the first line of the chapter's README.
@@ -208,6 +214,35 @@ impl Chapter {
     fn ordinal(&self) -> u32 {
         // `number_of` let only digits in, and at most three of them.
         self.number.parse().unwrap_or_default()
+    }
+}
+
+impl Variant {
+    /// The one that a command with or without `--solution` means.
+    #[must_use]
+    pub fn from_flag(solution: bool) -> Self {
+        match solution {
+            true => Self::Solution,
+            false => Self::Lab,
+        }
+    }
+
+    /// What to add to a command for it: ` --solution`, or nothing.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Lab => "",
+            Self::Solution => " --solution",
+        }
+    }
+
+    /// As a heading begins: `Lab` or `Solution`.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Lab => "Lab",
+            Self::Solution => "Solution",
+        }
     }
 }
 
@@ -334,7 +369,11 @@ mod tests {
     #[test]
     fn packages_and_folders() {
         let root = clone_with(&["05-fanout"]);
-        let chapter = Chapter::of_folder(root.path(), Path::new("/x/solutions/05-fanout")).unwrap();
+        let folder = Path::new("/x/solutions/05-fanout");
+        let (chapter, variant) = Chapter::of_package(root.path(), "solution-05", folder);
+        assert_eq!((&*chapter.name, variant), ("05-fanout", Variant::Solution));
+        let (other, variant) = Chapter::of_package(root.path(), "lab-99", Path::new("/x/check"));
+        assert_eq!((&*other.number, variant), ("99", Variant::Lab));
         assert_eq!(chapter.package(Variant::Lab), "lab-05");
         assert_eq!(chapter.package(Variant::Solution), "solution-05");
         assert_eq!(chapter.run_folder(Variant::Lab), "05");

@@ -7,18 +7,20 @@ use anstream::println;
 use anyhow::Result;
 use broker::{self, Candidate};
 use course::chapter::Chapter;
-use course::manifest::Scene;
+use course::manifest::ServiceManifest;
 use course::paths::Paths;
-use terminal::wrap;
 
 use process::installed::{first_line, on_path};
 use process::port;
 use process::stop::until_stopped;
-use terminal::UNKNOWN;
 use terminal::{BAD, BOLD, DIM, GOOD, NOTE, TYPE};
+use terminal::{UNKNOWN, labelled};
 
 /// What cargo needs at least; the manifests say the same.
 const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// The column at which the texts begin.
+const TEXT: usize = 28;
 
 pub fn run(paths: &Paths) -> Result<ExitCode> {
     until_stopped(async {
@@ -124,7 +126,7 @@ impl Doctor {
             let mark = if candidate.available { "✔" } else { "·" };
             row(mark, candidate.name, &candidate.detail);
             if candidate.chosen {
-                println!("  {:<25} {NOTE}this one would be used{NOTE:#}", "");
+                println!("{:TEXT$}{NOTE}this one would be used{NOTE:#}", "");
                 if let Some(told) = &candidate.support {
                     println!("  {NOTE}{told}{NOTE:#}");
                 }
@@ -147,7 +149,10 @@ impl Doctor {
         let chapters = Chapter::all(&paths.root).unwrap_or_default();
         let mut ports: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for chapter in &chapters {
-            for service in Scene::of(&paths.root, chapter).unwrap_or_default().services {
+            for service in ServiceManifest::of(&paths.root, chapter)
+                .unwrap_or_default()
+                .services
+            {
                 if let Some(port) = service.port {
                     let user = format!("{} {}", chapter.number, service.name);
                     ports.entry(port).or_default().push(user);
@@ -217,11 +222,8 @@ fn row(mark: &str, name: &str, text: &str) {
         "✘" => BAD,
         _ => DIM,
     };
-    let (mut mark, mut name) = (mark, name);
-    for line in wrap(text, 80 - 28) {
-        println!("  {style}{mark:1}{style:#} {name:<23} {line}");
-        (mark, name) = ("", "");
-    }
+    let label = format!("  {style}{mark}{style:#} {name}");
+    println!("{}", labelled(&label, TEXT, text));
 }
 
 /// `1.95.0` as numbers that compare.

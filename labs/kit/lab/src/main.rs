@@ -8,10 +8,12 @@ mod check;
 mod diff;
 mod doctor;
 mod hint;
+mod overview;
 mod reset;
 mod run;
 mod saves;
 mod setup;
+mod shared_broker;
 mod up;
 mod watch;
 

@@ -14,8 +14,8 @@ use command::cargo::{Built, Product, build};
 use process::installed::on_path;
 use process::port;
 use process::stop::{Ended, until_stopped};
-use terminal::trouble;
 use terminal::{BOLD, DIM, GOOD, NOTE, TYPE};
+use terminal::{labelled, trouble};
 
 /// RabbitMQ's own port, where a packaged service listens.
 const AMQP_PORT: u16 = 5672;
@@ -71,7 +71,8 @@ fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
     }
     println!("{BOLD}Broker{BOLD:#}: none found");
     for Candidate { name, detail, .. } in &candidates {
-        println!("  {DIM}{name:<23}{DIM:#} {detail}");
+        let label = format!("  {DIM}{name}{DIM:#}");
+        println!("{}", labelled(&label, 26, detail));
     }
     install()?;
     match survey()? {

@@ -41,10 +41,7 @@ pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
     let ended = until_stopped(async {
         engine::present(paths, "start Docker; without it no container runs, either").await?;
         let mut found = false;
-        for variant in [Variant::Lab, Variant::Solution] {
-            if args.solution && variant == Variant::Lab {
-                continue;
-            }
+        for &variant in variants(args.solution) {
             let project = Project::of(paths, &chapter, variant);
             if !project.traces().await? {
                 continue;
@@ -89,6 +86,14 @@ pub fn logs(paths: &Paths, args: &LogsArgs) -> Result<ExitCode> {
     Err(error).context("cannot start docker")
 }
 
+/// Both trees, or only the solution's with `--solution`.
+fn variants(solution: bool) -> &'static [Variant] {
+    match solution {
+        true => &[Variant::Solution],
+        false => &[Variant::Lab, Variant::Solution],
+    }
+}
+
 /// The project to listen to, yours unless only the solution's is there; and its services
 /// without the broker, which has a lot to say.
 async fn running(
@@ -96,10 +101,7 @@ async fn running(
     chapter: &Chapter,
     solution: bool,
 ) -> Result<(Project, Vec<String>)> {
-    for variant in [Variant::Lab, Variant::Solution] {
-        if solution && variant == Variant::Lab {
-            continue;
-        }
+    for &variant in variants(solution) {
         let project = Project::of(paths, chapter, variant);
         let containers = project.containers().await?;
         if !containers.is_empty() {
@@ -108,7 +110,7 @@ async fn running(
             return Ok((project, names));
         }
     }
-    let (number, flag) = (&chapter.number, if solution { " --solution" } else { "" });
+    let (number, flag) = (&chapter.number, Variant::from_flag(solution).flag());
     bail!(trouble(
         format!("nothing of chapter {number} is in containers"),
         format!("just up {number}{flag}"),

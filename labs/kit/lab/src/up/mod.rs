@@ -1,11 +1,12 @@
 //! `up NN`: the chapter's services in containers, as `compose/NN-name.yml` has them; or one
 //! program of it in a container beside them. With `down NN`, `logs NN` and `push REGISTRY`.
 
-mod announce;
 mod down;
+mod one_container;
+mod places;
 mod ports;
 mod push;
-mod solo;
+mod ready;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use anstream::{eprintln, println};
 use anyhow::{Context, Result, bail};
 use course::chapter::{Chapter, Variant};
-use course::manifest::Scene;
+use course::manifest::ServiceManifest;
 use course::paths::Paths;
 
 pub use down::{DownArgs, LogsArgs, down, logs};
@@ -61,46 +62,38 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     if args.role.is_some() && args.watch {
         bail!("--watch goes with all of the chapter's services, not with one program");
     }
-    let boxes = Boxes::of(paths, chapter, variant(args.solution))?;
+    let containers = Containers::of(paths, chapter, Variant::from_flag(args.solution))?;
     if let Some(role) = &args.role {
-        return boxes.solo(role, &args.args);
+        return containers.one_role(role, &args.args);
     }
     let watch = args.watch.then_some(args.poll);
     let ended = until_stopped(async {
-        engine::present(paths, &boxes.natively()).await?;
-        boxes.up(watch).await
+        engine::present(paths, &containers.natively()).await?;
+        containers.up(watch).await
     })?;
     Ok(match ended {
         // Ctrl-C is how watching is meant to end.
         Ended::Stopped(code) if args.watch && code == ExitCode::from(130) => {
             eprintln!();
-            boxes.note(&format!("no longer watching; {}", boxes.how_to_end()));
+            containers.note(&format!("no longer watching; {}", containers.how_to_end()));
             ExitCode::SUCCESS
         }
         ended => ended.code(),
     })
 }
 
-fn variant(solution: bool) -> Variant {
-    if solution {
-        Variant::Solution
-    } else {
-        Variant::Lab
-    }
-}
-
-/// A chapter's services, to be had in containers.
-struct Boxes<'a> {
+/// A chapter's services in containers, or to be started there.
+struct Containers<'a> {
     paths: &'a Paths,
     chapter: Chapter,
     variant: Variant,
-    scene: Scene,
+    manifest: ServiceManifest,
     project: Project,
     /// Its file, in `compose/`.
     file: PathBuf,
 }
 
-impl<'a> Boxes<'a> {
+impl<'a> Containers<'a> {
     fn of(paths: &'a Paths, chapter: Chapter, variant: Variant) -> Result<Self> {
         let file = PathBuf::from(format!("{}.yml", chapter.name));
         let folder = paths.root.join("compose");
@@ -108,7 +101,7 @@ impl<'a> Boxes<'a> {
             bail!(no_file(&folder, &chapter));
         }
         Ok(Self {
-            scene: Scene::of(&paths.root, &chapter)?,
+            manifest: ServiceManifest::of(&paths.root, &chapter)?,
             project: Project::of(paths, &chapter, variant),
             paths,
             chapter,
@@ -122,16 +115,8 @@ impl<'a> Boxes<'a> {
         format!(
             "just run {}{}, which needs none; or {GET}",
             self.chapter.number,
-            self.flag()
+            self.variant.flag()
         )
-    }
-
-    /// ` --solution`, where that is what is meant.
-    fn flag(&self) -> &'static str {
-        match self.variant {
-            Variant::Lab => "",
-            Variant::Solution => " --solution",
-        }
     }
 
     fn how_to_end(&self) -> String {
@@ -184,7 +169,7 @@ impl<'a> Boxes<'a> {
         }
         let ports = self.start().await?;
         if !std::mem::replace(told, true) {
-            self.announce(&ports);
+            self.print_overview(&ports);
         }
         self.wait(&ports).await
     }
@@ -192,7 +177,7 @@ impl<'a> Boxes<'a> {
     /// Has Compose make it so: it leaves alone what is as it should be.
     async fn start(&self) -> Result<Ports> {
         let ports = self.ports().await?;
-        if self.scene.broker {
+        if self.manifest.broker {
             self.note("starting the containers; the broker takes a few seconds");
         }
         let started = self
@@ -215,7 +200,7 @@ impl<'a> Boxes<'a> {
 
     /// Waits until every service is there, or says which is not, and its last words.
     async fn wait(&self, ports: &Ports) -> Result<ExitCode> {
-        let Some(service) = self.settled(ports).await? else {
+        let Some(service) = self.wait_until_ready(ports).await? else {
             println!("{GOOD}✔{GOOD:#} all services are up");
             return Ok(ExitCode::SUCCESS);
         };
@@ -224,7 +209,7 @@ impl<'a> Boxes<'a> {
         for line in words.lines() {
             eprintln!("    {line}");
         }
-        let (number, flag) = (&self.chapter.number, self.flag());
+        let (number, flag) = (&self.chapter.number, self.variant.flag());
         eprintln!("  more: {TYPE}just logs {number}{flag} {service}{TYPE:#}");
         Ok(ExitCode::FAILURE)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::Boxes;
+use super::Containers;
 use command::containers::Container;
 use process::port;
 
@@ -20,23 +20,15 @@ pub struct Ports {
     pub variables: BTreeMap<String, String>,
 }
 
-impl Boxes<'_> {
+impl Containers<'_> {
     /// For each port inside the one on this machine: where the containers have it already,
     /// else the same number, else the next free one.
     pub async fn ports(&self) -> Result<Ports> {
-        let mut wished = self.wished();
-        if self.scene.broker {
+        let mut wished = self.manifest.wished_ports();
+        if self.manifest.broker {
             wished.extend([AMQP, CONSOLE].map(|(name, port)| (name.to_owned(), port)));
         }
         choose(&wished, &self.project.containers().await?)
-    }
-
-    /// The services that have a port, with the one they have inside.
-    pub fn wished(&self) -> Vec<(String, u16)> {
-        let services = self.scene.services.iter();
-        services
-            .filter_map(|service| Some((service.name.clone(), service.port?)))
-            .collect()
     }
 }
 

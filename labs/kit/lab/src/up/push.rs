@@ -8,7 +8,6 @@ use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use tokio::process::Command;
 
-use super::variant;
 use command::cargo::does_not_compile;
 use command::credentials;
 use command::engine::{self, Project, gist};
@@ -36,7 +35,7 @@ pub struct PushArgs {
 
 pub fn push(paths: &Paths, args: &PushArgs) -> Result<ExitCode> {
     let chapter = Chapter::resolve(&paths.root, &args.chapter)?;
-    let variant = variant(args.solution);
+    let variant = Variant::from_flag(args.solution);
     let pushed = until_stopped(async {
         engine::present(paths, super::GET).await?;
         credentials::ensure(paths, &[credentials::BROKER_PASSWORD])?;

@@ -7,10 +7,10 @@ use std::process::{ExitCode, Stdio};
 
 use anstream::eprintln;
 use anyhow::{Context, Result, bail};
-use course::manifest::Role;
+use course::manifest::ServiceEntry;
 use tokio::process::Command;
 
-use super::Boxes;
+use super::Containers;
 use command::cargo::does_not_compile;
 use command::credentials;
 use command::engine;
@@ -19,9 +19,9 @@ use process::port;
 use process::stop::{Ended, until_stopped};
 use terminal::DIM;
 
-impl Boxes<'_> {
+impl Containers<'_> {
     /// Builds, runs the program as `role` with `args`, and gives its exit code.
-    pub fn solo(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
+    pub fn one_role(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
         let name = format!("{}-{role}-run-{}", self.project.name, std::process::id());
         let ended = until_stopped(async {
             engine::present(self.paths, &self.natively()).await?;
@@ -50,10 +50,10 @@ impl Boxes<'_> {
 
     async fn command_for(&self, role: &str, args: &[OsString], name: &str) -> Result<Command> {
         // The program itself knows best which roles there are; an unknown one is its to refuse.
-        let service = self.scene.like(role, args);
-        let service = service.unwrap_or_else(|| Role::plain(role));
-        let named = |one: &&Role| one.name == service.name;
-        let services = &self.scene.services;
+        let service = self.manifest.find(role, args);
+        let service = service.unwrap_or_else(|| ServiceEntry::of_role(role));
+        let named = |one: &&ServiceEntry| one.name == service.name;
+        let services = &self.manifest.services;
         let Some(like) = services.iter().find(named).or(services.first()) else {
             bail!("chapter {} names no services", self.chapter.number);
         };
@@ -69,7 +69,7 @@ impl Boxes<'_> {
                 .arg(format!("DATABASE=/data/{}.sqlite", service.database));
         }
         if let Some(inside) = service.port {
-            let port = port::choose(&self.wished())?[&service.name];
+            let port = port::choose(&self.manifest.wished_ports())?[&service.name];
             eprintln!("{DIM}· {role} gets http://127.0.0.1:{port}{DIM:#}");
             run.arg("--publish")
                 .arg(format!("127.0.0.1:{port}:{inside}"));

@@ -34,13 +34,8 @@ pub fn wrap(text: &str, limit: usize) -> Vec<String> {
 /// be styled.
 #[must_use]
 pub fn labelled(label: &str, column: usize, text: &str) -> String {
-    labelled_within(WIDTH, label, column, text)
-}
-
-/// The same, with lines that end at the column `end`.
-pub(crate) fn labelled_within(end: usize, label: &str, column: usize, text: &str) -> String {
     let paragraphs = text.lines().map(str::trim_end);
-    let lines = paragraphs.flat_map(|paragraph| wrap(paragraph, end - column));
+    let lines = paragraphs.flat_map(|paragraph| wrap(paragraph, WIDTH - column));
     let lines = lines.collect::<Vec<_>>().join(&format!("\n{:column$}", ""));
     let gap = column.saturating_sub(width(&strip_str(label).to_string()));
     format!("{label}{:gap$}{lines}", "")
@@ -48,7 +43,7 @@ pub(crate) fn labelled_within(end: usize, label: &str, column: usize, text: &str
 
 #[cfg(test)]
 mod tests {
-    use super::{labelled_within, wrap};
+    use super::{labelled, wrap};
 
     #[test]
     fn text_is_broken_at_spaces_and_loses_no_word() {
@@ -64,8 +59,9 @@ mod tests {
     #[test]
     fn all_lines_of_a_labelled_text_begin_at_one_column() {
         let styled = "\x1b[1mdo\x1b[0m";
-        let text = labelled_within(12, styled, 4, "one two three\n  four");
-        let expected = "  one two\n    three\n      four";
-        assert_eq!(text, format!("{styled}{expected}"));
+        let text = labelled(styled, 72, "one two three\n  four");
+        let begin = format!("\n{:72}", "");
+        let expected = ["one two", "three", "  four"].join(&begin);
+        assert_eq!(text, format!("{styled}{:70}{expected}", ""));
     }
 }

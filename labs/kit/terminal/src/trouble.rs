@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::style::{BAD, BOLD};
-use crate::text::{WIDTH, labelled_within};
+use crate::text::labelled;
 use anstream::eprintln;
 
 /// The exit code of every error that is not the student's: *unknown*.
@@ -38,18 +38,17 @@ pub fn trouble(what: impl Into<String>, mend: impl Into<String>) -> anyhow::Erro
 
 /// Prints `error`, with its remedy if it has one, and returns the exit code for it.
 pub fn tell(error: &anyhow::Error) -> ExitCode {
-    print(&format!("{BAD}error{BAD:#}:"), &format!("{error:#}"));
+    print(&format!("{BAD}error{BAD:#}: "), &format!("{error:#}"));
     if let Some(trouble) = error.downcast_ref::<Trouble>() {
-        print(&format!("  {BOLD}do{BOLD:#}"), &trouble.mend);
+        print(&format!("  {BOLD}do{BOLD:#}   "), &trouble.mend);
     }
     ExitCode::from(UNKNOWN)
 }
 
-/// In a pipe, a paragraph stays on one line, so that grep finds it.
 fn print(label: &str, text: &str) {
-    let end = match std::io::stderr().is_terminal() {
-        true => WIDTH,
-        false => usize::MAX,
-    };
-    eprintln!("{}", labelled_within(end, label, 7, text));
+    match std::io::stderr().is_terminal() {
+        true => eprintln!("{}", labelled(label, 7, text)),
+        // In a pipe the lines stay whole, so that grep finds them.
+        false => eprintln!("{label}{text}"),
+    }
 }

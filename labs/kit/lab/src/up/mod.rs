@@ -250,6 +250,9 @@ fn no_file(folder: &std::path::Path, chapter: &Chapter) -> anyhow::Error {
             "chapter {number} runs on more machines than one: {}",
             names.join(", ")
         ),
-        "just demo --local shows it on this one; labs/07-cross-network/TWO-VMS.md tells of real ones",
+        format!(
+            "just demo --local runs it on this one; for real ones, read labs/{}/TWO-VMS.md",
+            chapter.name
+        ),
     )
 }

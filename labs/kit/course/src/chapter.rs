@@ -1,4 +1,4 @@
-//! The chapters, found by their folders: `labs/NN-name`. No list is kept by hand.
+//! Finds the chapters by their folders, `labs/NN-name`; nobody keeps a list.
 
 use std::fmt;
 use std::fs;
@@ -15,7 +15,7 @@ pub struct Chapter {
     pub name: String,
     /// The student's folder: `<root>/labs/02-single-queue`.
     pub lab: PathBuf,
-    /// The teacher's folder: `<root>/solutions/02-single-queue`. It may be absent.
+    /// The solution's folder: `<root>/solutions/02-single-queue`. It may be absent.
     pub solution: PathBuf,
 }
 
@@ -28,15 +28,15 @@ pub enum Variant {
     Solution,
 }
 
-/// Why a chapter could not be had.
+/// Why a chapter was not found.
 #[derive(Debug, Error)]
 pub enum ChapterError {
-    /// No folder answers to what was typed.
+    /// No folder has the name or number that was typed.
     #[error("{}", unknown(.wanted, .nearest.as_deref(), .known))]
     Unknown {
         /// What was typed.
         wanted: String,
-        /// The chapter whose name is so near that a slip of the finger is likely.
+        /// The chapter whose name is so near that a typing mistake is likely.
         nearest: Option<String>,
         /// The names of all chapters.
         known: Vec<String>,
@@ -256,16 +256,16 @@ impl fmt::Display for Variant {
     }
 }
 
-/// `02` of `02-single-queue`; none where the folder is no chapter's.
+/// `02` of `02-single-queue`; nothing when the folder is not a chapter's.
 fn number_of(folder: &str) -> Option<&str> {
     let (number, rest) = folder.split_once('-')?;
     let digits = number.bytes().all(|b| b.is_ascii_digit());
     (digits && (1..=3).contains(&number.len()) && !rest.is_empty()).then_some(number)
 }
 
-/// The name that differs least from `typed`, unless it differs too much to be meant.
+/// The name that differs least from `typed`; nothing when all differ too much.
 fn nearest(typed: &str, known: &[String]) -> Option<String> {
-    // Who types a bare number means that number; the list serves them better.
+    // A person who types a number means that number: the list helps more.
     if typed.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What a chapter's Cargo.toml says of its services, under `[package.metadata.lab]`.
+//! Reads which services a chapter has, from `[package.metadata.lab]` in its Cargo.toml.
 //!
 //! ```toml
 //! [package.metadata.lab]
@@ -15,7 +15,7 @@
 //!
 //! [[package.metadata.lab.services]]
 //! role = "worker"
-//! name = "worker-ada"              # by default the role; no two alike
+//! name = "worker-ada"              # by default the role; unique
 //! args = ["ada"]                   # after the role
 //! database = "jobs"                # stem of its DATABASE, by default the name
 //! login = "producer"               # a user of its own: BROKER_… instead of AMQP_URL
@@ -37,7 +37,7 @@ pub use packages::{Package, Target, packages};
 
 mod packages;
 
-/// What there is to start of a chapter, and to try.
+/// The services of a chapter, and the lines to try.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceManifest {
@@ -61,7 +61,7 @@ pub struct ServiceManifest {
 pub struct ServiceEntry {
     /// The program's first argument.
     pub role: String,
-    /// What this instance is called, unlike any other; by default as its role.
+    /// The unique name of this instance; by default its role.
     #[serde(default)]
     pub name: String,
     /// The program's arguments after the role, with `{name}` for ports.
@@ -72,16 +72,16 @@ pub struct ServiceEntry {
     /// The stem of its SQLite file, which instances may share; by default its name.
     #[serde(default)]
     pub database: String,
-    /// The user as whom it logs in, one of those whose rights the program tells; with it, it
-    /// gets `BROKER_HOST` and so on instead of `AMQP_URL`. Only where there is a topology.
+    /// The user as whom it logs in, one of those whose rights the program lists. With a login,
+    /// it gets `BROKER_HOST` and so on instead of `AMQP_URL`. Needs a topology.
     pub login: Option<String>,
-    /// Its environment beyond what each service gets, with `{name}` for ports.
+    /// Its environment, beyond what every service gets, with `{name}` for ports.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
 }
 
 impl ServiceEntry {
-    /// The role as the manifest would have it with nothing else said.
+    /// The entry of a manifest that says nothing but the role.
     #[must_use]
     pub fn of_role(role: &str) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl ServiceEntry {
 }
 
 impl ServiceManifest {
-    /// What the manifest of a chapter's lab says. The solution is played the same way.
+    /// Reads the manifest of a chapter's lab, which counts for the solution, too.
     ///
     /// # Errors
     /// When the manifests cannot be read, or the section is not as described above.
@@ -129,20 +129,20 @@ impl ServiceManifest {
         Ok(manifest)
     }
 
-    /// Finds slips here, which would come out late: at a file's name, at a curl line.
+    /// Refuses slips that would show late: in a file's name, in a curl line.
     fn check(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         for service in &self.services {
             for word in [&service.name, &service.database] {
                 ensure!(
                     is_name(word),
-                    "`{word}` is no name: a letter, then letters, digits and hyphens, all small"
+                    "`{word}` is not a name: write a small letter, then small letters, digits and hyphens"
                 );
             }
             let name = &service.name;
             ensure!(
                 service.login.is_none() || self.topology.is_some(),
-                "`{name}` has a login, and no topology says what is at the broker"
+                "`{name}` has a login, but no topology says what is at the broker"
             );
             ensure!(
                 names.insert(name),
@@ -175,9 +175,9 @@ impl ServiceManifest {
         self.wished_ports().into_iter().collect()
     }
 
-    /// The service that a person means who types `role` and `args`: the one started with
-    /// just these, else the one of that name, else a further one of that role, with the
-    /// database that its first one shares, or with one of its own.
+    /// Finds the service that a person means by `role` and `args`: the one started with
+    /// exactly these; else the one of that name; else a further instance of that role, with
+    /// the database that the role's first instance shares, or with one of its own.
     #[must_use]
     pub fn find(&self, role: &str, args: &[OsString]) -> Option<ServiceEntry> {
         let args_of = |service: &ServiceEntry| service.args.iter().map(OsStr::new).eq(args);
@@ -205,7 +205,7 @@ fn is_name(word: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// `text` with the ports of the services filled in. Other braces, as in JSON, stay.
+/// Fills the ports of the services into `text`. Other braces, as in JSON, stay.
 ///
 /// # Errors
 /// When braces hold a word that names no service with a port.
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn services_and_lines_to_try() {
+    fn a_manifest_lists_services_and_lines_to_try() {
         let manifest = ServiceManifest::read(&package(
             r#"{"name":"lab-02","targets":[],"dependencies":[{"name":"lapin"}],
                 "metadata":{"lab":{"try":["curl :{history}"],"services":[
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_instance_shares_what_is_shared_and_nothing_else() {
+    fn a_further_instance_shares_only_a_shared_database() {
         let manifest = read(
             r#"{"services":[{"role":"worker","name":"ada","args":["ada"],"database":"jobs"},
             {"role":"consumer","name":"ops","args":["ops"]}]}"#,

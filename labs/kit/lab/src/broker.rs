@@ -1,4 +1,4 @@
-//! `broker up|down|status`, and the broker as the other commands get it.
+//! `broker up|down|status|url`: starts and stops the lab's broker, or prints what runs.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,14 +67,14 @@ async fn url(paths: &Paths, args: &Args) -> Result<()> {
     let variant = Variant::from_flag(args.solution);
     let Some(chapter) = &args.chapter else {
         return Err(trouble(
-            "the address is that of a chapter's vhost, so it needs the chapter",
+            "the address names a chapter's vhost, so the command needs the chapter",
             "export AMQP_URL=$(just broker url 02)",
         ));
     };
     let chapter = Chapter::resolve(&paths.root, chapter)?;
     if interactive() {
         return Err(trouble(
-            "the address holds a password, which is not shown on a terminal",
+            "the address contains a password, which is not shown on a terminal",
             format!(
                 "export AMQP_URL=$(just broker url {}{})",
                 chapter.number,

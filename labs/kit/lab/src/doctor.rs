@@ -1,4 +1,4 @@
-//! `doctor`: what is here, what is missing, what to do. It changes nothing.
+//! `doctor`: prints what is installed, what is missing and what to do; it changes nothing.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -29,10 +29,10 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
         let broker = doctor.broker(&broker::survey(paths).await);
         doctor.ports(paths);
         let folder = doctor.folder(paths).await;
-        doctor.prescribe();
+        doctor.print_to_do();
         let well = broker && folder;
         if well {
-            println!("{GOOD}✔{GOOD:#} a broker can be had · next: {TYPE}just lab 02{TYPE:#}");
+            println!("{GOOD}✔{GOOD:#} a broker is available · next: {TYPE}just lab 02{TYPE:#}");
         }
         Ok(if well {
             ExitCode::SUCCESS
@@ -43,7 +43,7 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     .map(|ended| ended.code())
 }
 
-/// What was found wanting so far.
+/// What is missing so far.
 #[derive(Default)]
 struct Doctor {
     to_do: Vec<String>,
@@ -94,7 +94,7 @@ impl Doctor {
                 None => row("·", name, &format!("not installed; only {needed}")),
             }
         }
-        // Some versions ask the engine even for their own version.
+        // Some versions ask the engine for their own version, too.
         let (docker, engine) = tokio::join!(
             first_line("docker", &["--version"]),
             first_line("docker", &["info", "--format", "{{.ServerVersion}}"]),
@@ -110,7 +110,7 @@ impl Doctor {
 
     fn tool(&mut self, name: &str, found: Option<String>, mend: &str) {
         match found {
-            // Some add every library that they were built with.
+            // Some tools add every library that they were built with.
             Some(version) => row("✔", name, &version.chars().take(50).collect::<String>()),
             None => {
                 row("✘", name, "not found");
@@ -119,7 +119,7 @@ impl Doctor {
         }
     }
 
-    /// Whether a broker could be had.
+    /// Prints the brokers; gives whether one can be used.
     fn broker(&mut self, candidates: &[Candidate]) -> bool {
         println!("{BOLD}Broker{BOLD:#}, in the order in which the lab looks for one");
         for candidate in candidates {
@@ -132,8 +132,8 @@ impl Doctor {
                 }
             }
         }
-        let had = candidates.iter().any(|candidate| candidate.chosen);
-        if !had {
+        let found = candidates.iter().any(|candidate| candidate.chosen);
+        if !found {
             let given = std::env::var_os("AMQP_URL").is_some_and(|url| !url.is_empty());
             self.to_do.push(if given {
                 "correct AMQP_URL, or unset it to let the lab find a broker".to_owned()
@@ -141,10 +141,10 @@ impl Doctor {
                 "get a broker: just setup".to_owned()
             });
         }
-        had
+        found
     }
 
-    /// The ports that `just run` tries first.
+    /// Prints whether the ports are free that `just run` tries first.
     fn ports(&mut self, paths: &Paths) {
         let chapters = Chapter::all(&paths.root).unwrap_or_default();
         let mut ports: BTreeMap<u16, Vec<String>> = BTreeMap::new();
@@ -176,7 +176,7 @@ impl Doctor {
         }
     }
 
-    /// Whether the lab can write its files.
+    /// Prints whether the lab can write its files; gives that, too.
     async fn folder(&mut self, paths: &Paths) -> bool {
         println!("{BOLD}Folder{BOLD:#}");
         let data = paths.data();
@@ -206,7 +206,7 @@ impl Doctor {
         written.is_ok()
     }
 
-    fn prescribe(&self) {
+    fn print_to_do(&self) {
         if !self.to_do.is_empty() {
             println!("{BOLD}To do{BOLD:#}");
         }
@@ -235,7 +235,7 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 async fn free_megabytes(folder: &str) -> Option<u64> {
-    // POSIX promises this form: a heading, then one line whose fourth field is what is free.
+    // POSIX fixes this form: a heading, then a line whose fourth field is the free space.
     let table = tokio::process::Command::new("df")
         .args(["-Pk", folder])
         .output()

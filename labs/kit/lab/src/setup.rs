@@ -1,4 +1,4 @@
-//! `setup`: everything that a new machine lacks, said before it is done.
+//! `setup`: installs what a new machine lacks, after listing it, and builds all chapters.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -33,13 +33,12 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Each chapter by the very command that `lab` and `solution` use later, so that those have
-/// nothing left to build.
+/// Builds each chapter with the command that `lab` and `solution` use, so that they find it
+/// built.
 async fn build_all(paths: &Paths) -> Result<()> {
     for chapter in Chapter::all(&paths.root)? {
         for variant in [Variant::Lab, Variant::Solution] {
-            // A lab that a student is in the middle of may not compile; that is no obstacle
-            // here.
+            // A student's unfinished lab may not compile; the rest is built all the same.
             if let Built::CompileError = build(paths, &chapter, variant, Product::Checks).await? {
                 does_not_compile(&chapter, variant, Some(&variant.to_string()));
             }
@@ -48,7 +47,7 @@ async fn build_all(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Sees to a broker; gives an exit code when it was stopped meanwhile.
+/// Finds or installs a broker; gives an exit code when it is stopped meanwhile.
 fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
     let survey = || until_stopped(async { Ok(broker::survey(paths).await) });
     let candidates = match survey()? {
@@ -79,7 +78,7 @@ fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
         Ended::Stopped(code) => Ok(Some(code)),
         Ended::Done(found) if found.iter().any(|candidate| candidate.chosen) => Ok(None),
         Ended::Done(_) => Err(trouble(
-            "RabbitMQ was installed, but is not found",
+            "RabbitMQ was installed, but the lab does not find it",
             "just doctor",
         )),
     }
@@ -102,14 +101,14 @@ fn install() -> Result<()> {
     }
     if !on_path("apt-get") {
         return Err(trouble(
-            "no package manager here that the lab knows",
+            "the lab knows no package manager of this machine",
             &by_hand,
         ));
     }
     let root = is_root();
     if !root && !on_path("sudo") {
         return Err(trouble(
-            "to install RabbitMQ takes root or sudo",
+            "installing RabbitMQ needs root or sudo",
             "as root: apt-get install -y --no-install-recommends rabbitmq-server",
         ));
     }
@@ -127,7 +126,7 @@ fn install() -> Result<()> {
             step("sudo", args, None)
         }
     };
-    // Without asking anything: debconf would wait for answers that nobody gives.
+    // Without questions: debconf would wait for answers.
     let apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
     as_root(&[apt.as_slice(), &["update"]].concat())?;
     let package = [
@@ -150,7 +149,7 @@ fn is_root() -> bool {
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
-/// Runs one command in view of the person, who reads it before it starts.
+/// Prints a command, then runs it.
 fn step(program: &str, args: &[&str], dir: Option<&Path>) -> Result<()> {
     println!("{NOTE}${NOTE:#} {program} {}", args.join(" "));
     let mut command = Command::new(program);
@@ -165,7 +164,10 @@ fn step(program: &str, args: &[&str], dir: Option<&Path>) -> Result<()> {
         return Ok(());
     }
     Err(trouble(
-        format!("`{program} {}` failed: it says above why", args.join(" ")),
-        "mend that, then: just setup",
+        format!(
+            "`{program} {}` failed: see its messages above",
+            args.join(" ")
+        ),
+        "correct that, then: just setup",
     ))
 }

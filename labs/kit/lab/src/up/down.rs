@@ -1,5 +1,5 @@
-//! `down NN` takes the chapter's containers away, and all that came with them; `logs NN`
-//! shows what they print.
+//! `down NN` removes the chapter's containers, networks and volumes; `logs NN` shows what the
+//! containers print.
 
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
@@ -20,7 +20,7 @@ use terminal::{GOOD, interactive};
 pub struct DownArgs {
     #[command(flatten)]
     which: Which,
-    /// Only the solution's containers; else yours, too
+    /// Only the solution's containers, not yours
     #[arg(long)]
     solution: bool,
 }
@@ -29,17 +29,17 @@ pub struct DownArgs {
 pub struct LogsArgs {
     #[command(flatten)]
     which: Which,
-    /// The solution's containers, where yours run, too
+    /// The solution's containers, even if yours run
     #[arg(long)]
     solution: bool,
-    /// Only these services, as `history` or `broker`; else all but the broker
+    /// Only these services, such as `broker`; by default all but the broker
     services: Vec<String>,
 }
 
 pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let ended = until_stopped(async {
-        engine::present(paths, "start Docker; without it no container runs, either").await?;
+        engine::present(paths, "start Docker; no container runs without it").await?;
         let mut found = false;
         for &variant in variants(args.solution) {
             let project = Project::of(paths, &chapter, variant);
@@ -94,8 +94,8 @@ fn variants(solution: bool) -> &'static [Variant] {
     }
 }
 
-/// The project to listen to, yours unless only the solution's is there; and its services
-/// without the broker, which has a lot to say.
+/// The running project, yours before the solution's; and its services without the broker,
+/// which prints a lot.
 async fn running(
     paths: &Paths,
     chapter: &Chapter,

@@ -1,5 +1,5 @@
-//! `up NN`: the chapter's services in containers, as `compose/NN-name.yml` has them; or one
-//! program of it in a container beside them. With `down NN`, `logs NN` and `push REGISTRY`.
+//! `up NN`: starts the chapter's services in containers, from `compose/NN-name.yml`, or one
+//! program in a container beside them ([`one_container`]). Also `down`, `logs` and `push`.
 
 mod down;
 mod one_container;
@@ -33,7 +33,7 @@ use command::engine::{self, Project, explain};
 use command::image::{Image, QUICK};
 use ports::Ports;
 
-/// What to do about an engine that is not there.
+/// What to do when no engine answers.
 const GET: &str = "start Docker, or install it with Compose 2.22 or later";
 
 #[derive(Debug, clap::Args)]
@@ -43,11 +43,11 @@ pub struct Args {
     /// The solution's services instead of yours
     #[arg(long)]
     solution: bool,
-    /// Build and start them again at each save; Ctrl-C ends that, and they go on
+    /// Build and start them again at each save; Ctrl-C ends the watching, not the containers
     #[arg(long)]
     watch: bool,
-    /// With --watch: look at the files each second, for where saves are not told, as on a
-    /// drive of Windows or of another machine
+    /// With --watch: read the files each second, for drives that report no saves, such as
+    /// Windows' under WSL or a network drive
     #[arg(long, requires = "watch")]
     poll: bool,
     /// Run only this program of the chapter, on this terminal, beside the others
@@ -121,13 +121,13 @@ impl<'a> Containers<'a> {
 
     fn how_to_end(&self) -> String {
         format!(
-            "the containers go on until just down {}",
+            "the containers run until: just down {}",
             self.chapter.number
         )
     }
 
-    /// Builds, starts and tells of it; with `watch` again at each save, for ever. `watch`
-    /// says whether to look at the files by the clock.
+    /// Builds and starts the services; with `watch` again at each save, forever. `watch` says
+    /// whether to poll the files.
     async fn up(&self, watch: Option<bool>) -> Result<ExitCode> {
         let folder = self.chapter.folder(self.variant);
         let saves = watch.map(|poll| match poll {
@@ -160,7 +160,8 @@ impl<'a> Containers<'a> {
         }
     }
 
-    /// Builds, starts and waits for all services; and says what is where, unless that is told.
+    /// Builds and starts the services and waits until they are ready; prints where they are
+    /// the first time.
     async fn make(&self, told: &mut bool) -> Result<ExitCode> {
         credentials::ensure(self.paths, &[credentials::BROKER_PASSWORD])?;
         if self.project.build(QUICK).await? == Image::CompileError {
@@ -174,7 +175,7 @@ impl<'a> Containers<'a> {
         self.wait(&ports).await
     }
 
-    /// Has Compose make it so: it leaves alone what is as it should be.
+    /// Starts what does not run yet: Compose leaves the rest alone.
     async fn start(&self) -> Result<Ports> {
         let ports = self.ports().await?;
         if self.manifest.broker {
@@ -184,7 +185,7 @@ impl<'a> Containers<'a> {
             .project
             .command_with(&self.file)
             .args(["--ansi", "never", "up", "--detach", "--no-build"])
-            // A broker made anew, for another password, must not find the data of the old.
+            // A new broker, with a new password, must not find the old one's data.
             .arg("--renew-anon-volumes")
             .envs(&ports.variables)
             .output()
@@ -198,15 +199,15 @@ impl<'a> Containers<'a> {
         Ok(ports)
     }
 
-    /// Waits until every service is there, or says which is not, and its last words.
+    /// Waits until every service is ready, or prints which is not, and its last lines.
     async fn wait(&self, ports: &Ports) -> Result<ExitCode> {
         let Some(service) = self.wait_until_ready(ports).await? else {
             println!("{GOOD}✔{GOOD:#} all services are up");
             return Ok(ExitCode::SUCCESS);
         };
-        let words = self.last_words(&service).await?;
-        eprintln!("{BAD}✘{BAD:#} {service} does not stay up; its last words:");
-        for line in words.lines() {
+        let lines = self.last_lines(&service).await?;
+        eprintln!("{BAD}✘{BAD:#} {service} does not stay up; its last lines:");
+        for line in lines.lines() {
             eprintln!("    {line}");
         }
         let (number, flag) = (&self.chapter.number, self.variant.flag());
@@ -214,7 +215,7 @@ impl<'a> Containers<'a> {
         Ok(ExitCode::FAILURE)
     }
 
-    async fn last_words(&self, service: &str) -> Result<String> {
+    async fn last_lines(&self, service: &str) -> Result<String> {
         let logs = [
             "logs",
             "--no-log-prefix",
@@ -233,7 +234,7 @@ impl<'a> Containers<'a> {
     }
 }
 
-/// For a chapter that runs on more machines than one: there is a file for each.
+/// The error for a chapter without a file of its own: it has none, or one a machine.
 fn no_file(folder: &std::path::Path, chapter: &Chapter) -> anyhow::Error {
     let files = course::holes::files(folder).unwrap_or_default();
     let start = format!("{}-", chapter.number);
@@ -247,7 +248,7 @@ fn no_file(folder: &std::path::Path, chapter: &Chapter) -> anyhow::Error {
     }
     trouble(
         format!(
-            "chapter {number} runs on more machines than one: {}",
+            "chapter {number} runs on several machines: {}",
             names.join(", ")
         ),
         format!(

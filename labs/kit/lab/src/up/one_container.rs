@@ -1,5 +1,5 @@
-//! `up NN ROLE`: one program of the chapter in a container of its own, beside the others, on
-//! this terminal. It is gone when it ends.
+//! `up NN ROLE`: runs one program of the chapter on this terminal, in a container of its own
+//! beside the others; the container is removed when the program ends.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -32,16 +32,16 @@ impl Containers<'_> {
             }
             let mut run = self.command_for(role, args, &name).await?;
             let mut run = run.spawn().context("cannot start docker")?;
-            // On a terminal Ctrl-C is the program's own, which ends by it, and this with it.
+            // Ctrl-C at the terminal reaches the program, whose end ends this command.
             let status = run.wait().await.context("docker went away")?;
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
         });
         if let Ok(Ended::Stopped(_)) = &ended {
-            // Compose, asked to end, leaves the container running.
+            // Compose leaves the container running when it is asked to end.
             for words in [&["stop"][..], &["rm", "--force"]] {
                 let mut docker = std::process::Command::new("docker");
-                // It may be gone by itself, or not have come to be: nothing to say of that.
+                // The container may have been removed already, or never made.
                 let _ = docker.args(words).arg(&name).output();
             }
         }
@@ -49,7 +49,7 @@ impl Containers<'_> {
     }
 
     async fn command_for(&self, role: &str, args: &[OsString], name: &str) -> Result<Command> {
-        // The program itself knows best which roles there are; an unknown one is its to refuse.
+        // The program itself knows all its roles and refuses an unknown one.
         let service = self.manifest.find(role, args);
         let service = service.unwrap_or_else(|| ServiceEntry::of_role(role));
         let named = |one: &&ServiceEntry| one.name == service.name;

@@ -1,4 +1,4 @@
-//! Which ports of this machine the containers get.
+//! Chooses the ports of this machine that lead to the containers.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::Containers;
 use command::containers::Container;
 use process::port;
 
-/// AMQP, and the broker's own page, by the names that they have here.
+/// AMQP and the management page: the names that they have here, and their usual ports.
 pub const AMQP: (&str, u16) = ("broker", 5672);
 pub const CONSOLE: (&str, u16) = ("broker's page", 15672);
 
@@ -21,8 +21,8 @@ pub struct Ports {
 }
 
 impl Containers<'_> {
-    /// For each port inside the one on this machine: where the containers have it already,
-    /// else the same number, else the next free one.
+    /// For each port inside a container the one on this machine: the one that a running
+    /// container has; else the same number; else the next free one.
     pub async fn ports(&self) -> Result<Ports> {
         let mut wished = self.manifest.wished_ports();
         if self.manifest.broker {
@@ -71,7 +71,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
-    fn what_runs_keeps_its_ports_and_a_taken_one_gives_way() {
+    fn a_running_container_keeps_its_ports_and_a_taken_port_is_avoided() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let wished = [

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use awc::Client;
 use check::Port;
 use course::paths::Paths;
-use process::service::Process;
+use process::Process;
 use tokio::task::JoinSet;
 
 use super::rig::{PATIENCE, Rig};

@@ -8,12 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use broker::Broker;
 use course::paths::Paths;
-use process::service::{Launch, Process};
+use process::{Group, Launch, Process};
 use tokio::process::Command;
 
 use super::say;
 use command::acquire;
-use process::stop::Group;
 
 /// The vhost that is measured in.
 pub const VHOST: &str = "bench";
@@ -81,9 +80,9 @@ impl Rig {
         let launch = Launch {
             program: self.program.clone(),
             name: arguments[0].to_owned(),
-            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            arguments: arguments.iter().map(Into::into).collect(),
             environment,
-            log: self.dir.join(format!("{}.log", arguments[0])),
+            log: Some(self.dir.join(format!("{}.log", arguments[0]))),
         };
         Process::start(&launch, |_| ()).await
     }

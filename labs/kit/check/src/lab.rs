@@ -15,8 +15,8 @@ use rand::rngs::StdRng;
 use super::{Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, told};
 use broker::{Broker, OwnNode};
 use course::paths::Paths;
+use process::Launch;
 use process::pressure::{Pressure, Watch};
-use process::service::Launch;
 use wiretap::{Journal, Wiretap};
 
 /// How long a state is waited for: far longer than it takes, so that a busy machine does
@@ -170,9 +170,9 @@ impl Lab {
         let launch = Launch {
             program: self.0.plan.program.clone(),
             name: name.to_owned(),
-            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            arguments: arguments.iter().map(Into::into).collect(),
             environment,
-            log: dir.join(format!("{name}.log")),
+            log: Some(dir.join(format!("{name}.log"))),
         };
         let service = Service::new(self.clone(), port, tap, launch);
         self.0.services.borrow_mut().push(service.clone());

@@ -1,8 +1,7 @@
 //! A service's life: started, asked to end, killed, and what can be told of its end.
 
 use super::{DEADLINE, Outcome, PATIENCE, Seen, Service, expect, fail};
-use process::guard::Exit;
-use process::service::Process;
+use process::{Exit, Process};
 use wiretap::Event;
 
 impl Service {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::rc::Rc;
 
 use super::{Lab, Locked, Login, Outcome, Port, Row, database};
-use process::service::{Launch, Process};
+use process::{Launch, Process, read_log};
 use wiretap::Wiretap;
 
 /// A service under check: it can be started and ended many times, always with the same
@@ -156,7 +156,8 @@ impl Service {
     /// What it has printed, over all its starts.
     #[must_use]
     pub fn output(&self) -> String {
-        process::service::read_log(&self.0.launch.borrow().log)
+        let launch = self.0.launch.borrow();
+        launch.log.as_deref().map(read_log).unwrap_or_default()
     }
 
     /// The last lines of what it printed, at most `count`.

@@ -1,5 +1,5 @@
-//! Cargo, as the lab uses it: one call a build, rustc's own words shown, and its results
-//! told apart: built, the student's mistake, or trouble on this machine.
+//! Builds a chapter with cargo, shows rustc's messages, and tells three results apart: a
+//! program, the student's mistake, or a problem of this machine.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use process::stop::Group;
+use process::Group;
 use terminal::{BAD, TYPE, trouble};
 
 /// What to build of a chapter.
@@ -61,7 +61,7 @@ struct Diagnostic {
     rendered: Option<String>,
 }
 
-/// What rustc says when it is the machine that fails, not the code.
+/// What rustc says when the machine fails, not the code.
 const MACHINE: [&str; 5] = [
     "No space left on device",
     "Read-only file system",
@@ -70,10 +70,10 @@ const MACHINE: [&str; 5] = [
     "Cannot allocate memory",
 ];
 
-/// Builds `product` of a chapter; dropped before its end, it takes cargo with it.
+/// Builds `product` of a chapter. Dropping the future ends cargo.
 ///
 /// # Errors
-/// Trouble that is not the student's: no cargo, no crates, no room.
+/// Problems that are not the student's: no cargo, no crates, no room.
 pub async fn build(
     paths: &Paths,
     chapter: &Chapter,
@@ -114,13 +114,15 @@ pub async fn build(
         }
         (false, heard) if heard.in_chapter => Ok(Built::CompileError),
         (false, _) => Err(trouble(
-            format!("{package} could not be built, and not for its own sources: see cargo above"),
+            format!(
+                "{package} could not be built, but its own sources are not the cause: see cargo above"
+            ),
             "just doctor",
         )),
     }
 }
 
-/// The last line under rustc's own words; `again` is what to type once they are heeded.
+/// Prints the last line under rustc's messages; `again` is what to type after correcting them.
 pub fn does_not_compile(chapter: &Chapter, variant: Variant, again: Option<&str>) {
     let number = &chapter.number;
     let then = again.map_or(String::new(), |again| {
@@ -139,13 +141,13 @@ fn command(paths: &Paths, package: &str, product: Product) -> Command {
         .stderr(Stdio::piped());
     match product {
         Product::Checks => cargo.args(["test", "--no-run", "--test", "checks"]),
-        // With `check` beside it, as the checks have it: cargo unites the features of all that
-        // it builds, and would otherwise compile tokio and its like once more for this.
+        // Together with `check`, as the checks are built: cargo unites the features of what it
+        // builds, and would otherwise compile tokio and others once more.
         Product::Program => cargo.args(["build", "-p", "check", "--bin", package]),
     };
     cargo.args(["-p", package]);
     if terminal::colour_on_stderr() {
-        // Its error output is a pipe to us, so cargo must be told that a terminal comes after.
+        // Cargo writes into our pipe, so it does not know that a terminal comes after.
         cargo
             .args(["--color", "always"])
             .arg("--message-format=json-diagnostic-rendered-ansi")
@@ -157,14 +159,14 @@ fn command(paths: &Paths, package: &str, product: Product) -> Command {
     cargo
 }
 
-/// What was learnt from cargo's messages.
+/// What cargo's messages said.
 #[derive(Debug, Default)]
 struct Heard {
     /// Programs by the name of their target.
     executables: Vec<(String, PathBuf)>,
     /// Whether rustc found an error in the chapter's own sources.
     in_chapter: bool,
-    /// The machine's own complaint, if one was among the errors.
+    /// The machine's own error, if one was among them.
     machine: Option<&'static str>,
 }
 
@@ -178,8 +180,8 @@ async fn listen(stdout: impl AsyncRead + Unpin, chapter: &Chapter, package: &str
                 eprint!("{}{text}", clear_line());
                 if message.level == "error" {
                     heard.in_chapter |= of_chapter(&target.src_path, chapter);
-                    let complaint = MACHINE.iter().find(|words| text.contains(*words));
-                    heard.machine = heard.machine.or(complaint.copied());
+                    let machine = MACHINE.iter().find(|words| text.contains(*words));
+                    heard.machine = heard.machine.or(machine.copied());
                 }
             }
             Ok(Message::Made {
@@ -189,7 +191,7 @@ async fn listen(stdout: impl AsyncRead + Unpin, chapter: &Chapter, package: &str
                 heard.executables.push((target.name, path));
             }
             Ok(_) => {}
-            // Cargo speaks of nothing else on this pipe, but a build script's chatter may come.
+            // Cargo writes only JSON here, but a build script may print.
             Err(_) => log::debug!("{package}: {line}"),
         }
     }
@@ -201,7 +203,7 @@ fn of_chapter(source: &Path, chapter: &Chapter) -> bool {
     source.starts_with(&chapter.lab) || source.starts_with(&chapter.solution)
 }
 
-/// Passes cargo's own words on, without those that say only that all is well.
+/// Passes cargo's own messages on, except those that report success.
 async fn relay(mut stderr: impl AsyncRead + Unpin) -> Result<()> {
     let mut out = std::io::stderr();
     let mut pending = Vec::new();
@@ -211,7 +213,7 @@ async fn relay(mut stderr: impl AsyncRead + Unpin) -> Result<()> {
             .await
             .context("cargo's words")?;
         for piece in pieces(&mut pending, read == 0) {
-            let shown = if all_is_well(&piece) {
+            let shown = if reports_success(&piece) {
                 clear_line().as_bytes()
             } else {
                 &piece
@@ -225,7 +227,7 @@ async fn relay(mut stderr: impl AsyncRead + Unpin) -> Result<()> {
     }
 }
 
-/// Takes a progress bar off the line where other words come.
+/// Clears a progress bar from the line before other text.
 fn clear_line() -> &'static str {
     if terminal::colour_on_stderr() {
         "\r\x1b[K"
@@ -234,8 +236,8 @@ fn clear_line() -> &'static str {
     }
 }
 
-/// Takes what is complete from `pending`: lines, and progress bars, which end with a
-/// carriage return. At the end everything counts as complete.
+/// Takes the complete lines from `pending`, and the progress bars, which end with a carriage
+/// return. At the end, everything is complete.
 fn pieces(pending: &mut Vec<u8>, at_end: bool) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     while let Some(end) = pending
@@ -250,7 +252,7 @@ fn pieces(pending: &mut Vec<u8>, at_end: bool) -> Vec<Vec<u8>> {
     pieces
 }
 
-fn all_is_well(piece: &[u8]) -> bool {
+fn reports_success(piece: &[u8]) -> bool {
     let text = String::from_utf8_lossy(piece);
     let text = anstream::adapter::strip_str(&text).to_string();
     let text = text.trim_start();
@@ -299,12 +301,12 @@ mod tests {
     }
 
     #[test]
-    fn progress_passes_and_success_is_silent() {
+    fn progress_is_passed_on_and_success_is_silent() {
         let mut pending = b"  Building [=> ] 1/2\r\x1b[K  Finished `dev`\nerror: x".to_vec();
         let got = pieces(&mut pending, false);
         assert_eq!(got.len(), 2);
-        assert!(!all_is_well(&got[0]));
-        assert!(all_is_well(&got[1]));
+        assert!(!reports_success(&got[0]));
+        assert!(reports_success(&got[1]));
         assert_eq!(pending, b"error: x");
         assert_eq!(pieces(&mut pending, true), [b"error: x".to_vec()]);
     }

@@ -1,4 +1,4 @@
-//! The containers of a project, as the engine lists them.
+//! Lists and removes the containers of a project.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct Container {
 }
 
 impl Project {
-    /// Its containers, whatever their state, without those of a program run beside them.
+    /// Its containers in any state, without a program that `up NN ROLE` runs beside them.
     ///
     /// # Errors
     /// When docker cannot be asked.
@@ -42,7 +42,7 @@ impl Project {
         Ok(lines.lines().filter_map(parsed).collect())
     }
 
-    /// Whether anything is there: a container, or what an `up` cut short has left.
+    /// Whether it has a container, a network or a volume, such as an interrupted `up` leaves.
     ///
     /// # Errors
     /// When docker cannot be asked.
@@ -63,10 +63,10 @@ impl Project {
         Ok(false)
     }
 
-    /// Takes its containers, networks and volumes away.
+    /// Removes its containers, networks and volumes.
     ///
     /// # Errors
-    /// When docker refuses: its words.
+    /// When docker refuses: its error.
     pub async fn remove(&self) -> Result<()> {
         let down = self
             .command()

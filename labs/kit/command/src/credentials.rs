@@ -1,5 +1,6 @@
-//! `compose/.env`: passwords that the compose files ask for, made once and kept. Compose reads
-//! the file by itself, also when it is called by hand.
+//! Makes the passwords in `compose/.env` that the compose files use, once, and keeps them.
+//!
+//! Compose reads the file by itself, also when a person calls it.
 
 use std::fs;
 use std::io::Write;
@@ -13,8 +14,8 @@ use rand::RngExt;
 /// The password of the broker that a chapter's compose file starts, for user `lab`.
 pub const BROKER_PASSWORD: &str = "LAB_BROKER_PASSWORD";
 
-/// Sees to it that each of `names` has a value in `compose/.env`: 128 random bits, where it
-/// has none yet. What stands there stays. Only this user may read the file.
+/// Gives each of `names` a value in `compose/.env`, 128 random bits, unless it has one. Only
+/// this user may read the file.
 ///
 /// # Errors
 /// When the file cannot be read or written.
@@ -28,7 +29,7 @@ fn complete(file: &Path, names: &[&str]) -> std::io::Result<()> {
     let mut text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            "# Generated; not in git, and nobody else may read it.\n".to_owned()
+            "# Generated; not in git; only its owner may read it.\n".to_owned()
         }
         Err(error) => return Err(error),
     };
@@ -52,7 +53,7 @@ fn complete(file: &Path, names: &[&str]) -> std::io::Result<()> {
 /// # Errors
 /// When it cannot be written.
 pub fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    // A file beside it, then renamed: two that do this at once leave one whole file.
+    // A file beside it, then renamed: two writers at once leave one whole file.
     let new = file.with_extension(format!("new-{}", std::process::id()));
     let mut options = fs::OpenOptions::new();
     let mut written = options

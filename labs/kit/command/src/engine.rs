@@ -1,4 +1,4 @@
-//! The container engine: whether it is there, and what it says when something fails.
+//! Finds the container engine, calls its Compose, and explains its errors.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,16 +9,16 @@ use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use tokio::process::Command;
 
-use process::probe::first_line;
+use process::installed::first_line;
 use terminal::trouble;
 
 /// The first Compose that reads all of our files (`develop.watch`).
 const COMPOSE: [u32; 2] = [2, 22];
 
-/// Whether there is an engine with a Compose that can read our files.
+/// Makes sure that an engine answers, with a Compose that can read our files.
 ///
 /// # Errors
-/// When there is none: what is missing; `mend` is what to do about it.
+/// What is missing, and `mend`, what to do about it.
 pub async fn present(paths: &Paths, mend: &str) -> Result<()> {
     if let Err(why) = broker::docker_engine(&paths.root.join("compose/broker.yml")).await {
         bail!(trouble(format!("no containers here: {why}"), mend));
@@ -40,7 +40,7 @@ fn reads_our_files(version: &str) -> bool {
     numbers[..] >= COMPOSE[..]
 }
 
-/// One chapter's containers, of the lab or of the solution: a project of Compose's.
+/// The containers of one chapter, of the lab or of the solution: a Compose project.
 #[derive(Debug, Clone)]
 pub struct Project {
     root: PathBuf,
@@ -74,7 +74,7 @@ impl Project {
         command
     }
 
-    /// `docker compose` with one of the files in `compose/`, and all that these ask for.
+    /// `docker compose` with one of the files in `compose/`, and the variables that they use.
     pub fn command_with(&self, file: &Path) -> Command {
         let mut command = self.command();
         command
@@ -87,7 +87,7 @@ impl Project {
     }
 }
 
-/// What matters of the words of an engine: its last error.
+/// The last error in what an engine printed.
 pub fn gist(words: &str) -> &str {
     let errors = ["rror response from daemon: ", "failed to solve: ", "rror: "];
     let last = words.lines().map(str::trim).rfind(|line| !line.is_empty());
@@ -96,7 +96,7 @@ pub fn gist(words: &str) -> &str {
     found.map_or(last, |(_, text)| text)
 }
 
-/// The trouble behind words of an engine that has failed at `what`.
+/// The error that an engine printed when it failed at `what`, with what to do.
 pub fn explain(what: &str, words: &str) -> anyhow::Error {
     const NO_PULL: [&str; 8] = [
         "dial tcp",
@@ -110,21 +110,21 @@ pub fn explain(what: &str, words: &str) -> anyhow::Error {
     ];
     let mut gist = gist(words);
     if NO_PULL.iter().any(|sign| words.contains(sign)) {
-        // Errors within errors, each with the addresses it knows: the last says it all.
+        // Errors within errors: the last one names the cause.
         if words.contains("dial tcp") {
             gist = gist.rsplit(": ").next().unwrap_or(gist);
         }
         return trouble(
             format!("{what}: an image cannot be pulled: {gist}"),
-            "see to the network, and try again. Where no registry can be reached, but \
-             Debian's packages can: sudo .ci/stand-in-images",
+            "check the network and try again. If only Debian's packages can be reached, not the \
+             registry: sudo .ci/stand-in-images",
         );
     }
     for sign in ["port is already allocated", "address already in use"] {
         if words.contains(sign) {
             return trouble(
-                format!("{what}: somebody has just taken a port: {gist}"),
-                "once more: then the next free one is used",
+                format!("{what}: another program has just taken a port: {gist}"),
+                "try again: the next free port is used",
             );
         }
     }

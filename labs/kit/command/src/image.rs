@@ -1,5 +1,4 @@
-//! A chapter's image: built by `compose/Dockerfile`, with cargo's words shown and the engine's
-//! kept back.
+//! Builds a chapter's image with `compose/Dockerfile`, and shows what cargo prints in there.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,17 +13,17 @@ use course::paths::Paths;
 
 use crate::engine::{Project, explain};
 
-use process::probe::first_line;
-use process::stop::Group;
+use process::Group;
+use process::installed::first_line;
 use terminal::DIM;
 
-/// Cargo's profile for what is changed and tried: `Cargo.toml` says what it is.
+/// Cargo's profile for an image that is built again and again; see `Cargo.toml`.
 pub const QUICK: &str = "container";
 
 /// How a build ended when the machine did its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Image {
-    /// The image is there.
+    /// The image exists.
     Made,
     /// The chapter's sources do not compile; rustc has said why.
     CompileError,
@@ -34,12 +33,14 @@ impl Project {
     /// Builds the image, which has this project's name. `profile` is cargo's.
     ///
     /// # Errors
-    /// Trouble that is not the student's.
+    /// Problems that are not the student's.
     pub async fn build(&self, profile: &str) -> Result<Image> {
         let image = ["image", "inspect", "--format", "{{.Id}}", &self.name];
         if first_line("docker", &image).await.is_none() {
             let name = &self.name;
-            eprintln!("{DIM}·{DIM:#} making image {name}: this fetches and compiles, for minutes");
+            eprintln!(
+                "{DIM}·{DIM:#} building image {name}: it downloads and compiles, for minutes"
+            );
         }
         let mut build = self.command_with(Path::new("base.yml"));
         build
@@ -52,7 +53,7 @@ impl Project {
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (out, err) = tokio::join!(listen(out), listen(err));
         let status = group.wait().await.context("docker went away")?;
-        // Which words go to which of the two differs among Compose's versions.
+        // Compose's versions differ in what they write to which of the two.
         let heard = [out, err].concat();
         if status.success() {
             Ok(Image::Made)
@@ -64,7 +65,7 @@ impl Project {
     }
 }
 
-/// Passes on what cargo says, as it comes; gives all that was said.
+/// Passes on what cargo prints; gives all that was printed.
 async fn listen(pipe: Option<impl AsyncRead + Unpin>) -> String {
     let mut heard = String::new();
     let Some(pipe) = pipe else { return heard };
@@ -79,15 +80,15 @@ async fn listen(pipe: Option<impl AsyncRead + Unpin>) -> String {
     heard
 }
 
-/// What a step of the build said: `#12 3.456 error: …`, without the numbers, and without
-/// what only says that all is well.
+/// What a step of the build printed, `#12 3.456 error: …`, without the numbers; nothing for
+/// a line that reports success.
 fn cargos_words(line: &str) -> Option<&str> {
     let (step, rest) = line.strip_prefix('#')?.split_once(' ')?;
     let (seconds, words) = rest.split_once(' ').unwrap_or((rest, ""));
     let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
     let (whole, part) = seconds.split_once('.')?;
-    let well = words.trim_start().starts_with("Finished ");
-    (number(step) && number(whole) && number(part) && !well).then_some(words)
+    let success = words.trim_start().starts_with("Finished ");
+    (number(step) && number(whole) && number(part) && !success).then_some(words)
 }
 
 fn does_not_compile(heard: &str, package: &str) -> bool {
@@ -95,10 +96,10 @@ fn does_not_compile(heard: &str, package: &str) -> bool {
     heard.lines().any(|line| line.contains(&verdict))
 }
 
-/// Builds the image of a chapter's program, quickly, under its package's name.
+/// Builds the image of a chapter's program, with the quick profile, under its package's name.
 ///
 /// # Errors
-/// Trouble that is not the student's.
+/// Problems that are not the student's.
 pub async fn make_image(paths: &Paths, chapter: &Chapter, variant: Variant) -> Result<Image> {
     credentials::ensure(paths, &[credentials::BROKER_PASSWORD])?;
     Project::of(paths, chapter, variant).build(QUICK).await
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_build_only_cargo_is_heard() {
+    fn only_cargos_lines_of_a_build_are_shown() {
         let heard = |line| cargos_words(line);
         assert_eq!(
             heard("#10 0.8    Compiling x v1"),
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_students_mistake_is_told_from_trouble() {
+    fn the_students_mistake_is_recognized() {
         let line = "#12 4.2 error: could not compile `lab-02` (bin \"lab-02\") due to 1 error";
         assert!(does_not_compile(line, "lab-02"));
         assert!(!does_not_compile(line, "lab-03"));

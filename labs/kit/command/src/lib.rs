@@ -1,9 +1,9 @@
-//! What the commands share: a chapter's program built by cargo or as an image, passwords for
-//! Compose, and a broker with a word on what takes long.
+//! What the commands share: building a chapter's program with cargo or as an image, passwords
+//! for Compose, and a broker for a command.
 //!
 //! It knows no command. Start reading at [`cargo`].
 
-mod broker;
+mod acquire;
 pub mod cargo;
 pub mod containers;
 pub mod credentials;
@@ -11,5 +11,5 @@ pub mod engine;
 pub mod image;
 mod which;
 
-pub use broker::acquire;
+pub use acquire::{acquire, describe_login};
 pub use which::Which;

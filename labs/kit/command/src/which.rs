@@ -1,4 +1,4 @@
-//! The chapter that a command is about.
+//! Parses the chapter in a command line.
 
 use anyhow::Result;
 use course::chapter::Chapter;
@@ -16,7 +16,7 @@ impl Which {
     /// The chapter of that name.
     ///
     /// # Errors
-    /// When there is none: which there are.
+    /// When none has that name: the list of chapters.
     pub fn resolve(&self, paths: &Paths) -> Result<Chapter> {
         Ok(Chapter::resolve(&paths.root, &self.chapter)?)
     }

@@ -1,4 +1,4 @@
-//! The chapters, found by their folders: `labs/NN-name`. No list is kept by hand.
+//! Finds the chapters by their folders, `labs/NN-name`; nobody keeps a list.
 
 use std::fmt;
 use std::fs;
@@ -15,7 +15,7 @@ pub struct Chapter {
     pub name: String,
     /// The student's folder: `<root>/labs/02-single-queue`.
     pub lab: PathBuf,
-    /// The teacher's folder: `<root>/solutions/02-single-queue`. It may be absent.
+    /// The solution's folder: `<root>/solutions/02-single-queue`. It may be absent.
     pub solution: PathBuf,
 }
 
@@ -28,15 +28,15 @@ pub enum Variant {
     Solution,
 }
 
-/// Why a chapter could not be had.
+/// Why a chapter was not found.
 #[derive(Debug, Error)]
 pub enum ChapterError {
-    /// No folder answers to what was typed.
+    /// No folder has the name or number that was typed.
     #[error("{}", unknown(.wanted, .nearest.as_deref(), .known))]
     Unknown {
         /// What was typed.
         wanted: String,
-        /// The chapter whose name is so near that a slip of the finger is likely.
+        /// The chapter whose name is so near that a typing mistake is likely.
         nearest: Option<String>,
         /// The names of all chapters.
         known: Vec<String>,
@@ -130,14 +130,20 @@ impl Chapter {
         })
     }
 
-    /// The chapter whose lab or solution lies in `dir`, such as a package's
-    /// `CARGO_MANIFEST_DIR`.
-    ///
-    /// # Errors
-    /// [`ChapterError::Unknown`] when the folder's name is no chapter's.
-    pub fn of_folder(root: &Path, dir: &Path) -> Result<Self, ChapterError> {
-        let name = dir.file_name().unwrap_or(dir.as_os_str());
-        Self::resolve(root, &name.to_string_lossy())
+    /// Chapter and tree of the package called `lab-02` or `solution-02` in `folder`. A package
+    /// outside the chapters counts as a chapter of its own.
+    #[must_use]
+    pub fn of_package(root: &Path, package: &str, folder: &Path) -> (Self, Variant) {
+        let (tree, number) = package.split_once('-').unwrap_or(("lab", package));
+        let name = folder.file_name().unwrap_or(folder.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let chapter = Self::resolve(root, &name).unwrap_or_else(|_| Self {
+            number: number.to_owned(),
+            name,
+            lab: folder.to_owned(),
+            solution: folder.to_owned(),
+        });
+        (chapter, Variant::from_flag(tree == "solution"))
     }
 
     /// The title, `Single queue`, from the first line of the chapter's README.
@@ -211,6 +217,35 @@ impl Chapter {
     }
 }
 
+impl Variant {
+    /// The one that a command with or without `--solution` means.
+    #[must_use]
+    pub fn from_flag(solution: bool) -> Self {
+        match solution {
+            true => Self::Solution,
+            false => Self::Lab,
+        }
+    }
+
+    /// What to add to a command for it: ` --solution`, or nothing.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Lab => "",
+            Self::Solution => " --solution",
+        }
+    }
+
+    /// As a heading begins: `Lab` or `Solution`.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Lab => "Lab",
+            Self::Solution => "Solution",
+        }
+    }
+}
+
 impl fmt::Display for Variant {
     /// As a person types it: `lab` or `solution`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,16 +256,16 @@ impl fmt::Display for Variant {
     }
 }
 
-/// `02` of `02-single-queue`; none where the folder is no chapter's.
+/// `02` of `02-single-queue`; nothing when the folder is not a chapter's.
 fn number_of(folder: &str) -> Option<&str> {
     let (number, rest) = folder.split_once('-')?;
     let digits = number.bytes().all(|b| b.is_ascii_digit());
     (digits && (1..=3).contains(&number.len()) && !rest.is_empty()).then_some(number)
 }
 
-/// The name that differs least from `typed`, unless it differs too much to be meant.
+/// The name that differs least from `typed`; nothing when all differ too much.
 fn nearest(typed: &str, known: &[String]) -> Option<String> {
-    // Who types a bare number means that number; the list serves them better.
+    // A person who types a number means that number: the list helps more.
     if typed.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -334,7 +369,11 @@ mod tests {
     #[test]
     fn packages_and_folders() {
         let root = clone_with(&["05-fanout"]);
-        let chapter = Chapter::of_folder(root.path(), Path::new("/x/solutions/05-fanout")).unwrap();
+        let folder = Path::new("/x/solutions/05-fanout");
+        let (chapter, variant) = Chapter::of_package(root.path(), "solution-05", folder);
+        assert_eq!((&*chapter.name, variant), ("05-fanout", Variant::Solution));
+        let (other, variant) = Chapter::of_package(root.path(), "lab-99", Path::new("/x/check"));
+        assert_eq!((&*other.number, variant), ("99", Variant::Lab));
         assert_eq!(chapter.package(Variant::Lab), "lab-05");
         assert_eq!(chapter.package(Variant::Solution), "solution-05");
         assert_eq!(chapter.run_folder(Variant::Lab), "05");

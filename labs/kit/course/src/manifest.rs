@@ -1,4 +1,4 @@
-//! What a chapter's Cargo.toml says of its services, under `[package.metadata.lab]`.
+//! Reads which services a chapter has, from `[package.metadata.lab]` in its Cargo.toml.
 //!
 //! ```toml
 //! [package.metadata.lab]
@@ -15,7 +15,7 @@
 //!
 //! [[package.metadata.lab.services]]
 //! role = "worker"
-//! name = "worker-ada"              # by default the role; no two alike
+//! name = "worker-ada"              # by default the role; unique
 //! args = ["ada"]                   # after the role
 //! database = "jobs"                # stem of its DATABASE, by default the name
 //! login = "producer"               # a user of its own: BROKER_… instead of AMQP_URL
@@ -37,16 +37,16 @@ pub use packages::{Package, Target, packages};
 
 mod packages;
 
-/// What there is to start of a chapter, and to try.
+/// The services of a chapter, and the lines to try.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scene {
+pub struct ServiceManifest {
     /// The lines to type once it runs, with `{name}` for ports.
     #[serde(default, rename = "try")]
     pub tries: Vec<String>,
     /// The services, in the order in which they are started.
     #[serde(default)]
-    pub services: Vec<Role>,
+    pub services: Vec<ServiceEntry>,
     /// The file, from the workspace's root, with the exchanges and queues that an administrator
     /// makes before the services start; they then log in as users of their own.
     pub topology: Option<PathBuf>,
@@ -58,10 +58,10 @@ pub struct Scene {
 /// One service of a chapter: an instance of a role. Roles may have several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Role {
+pub struct ServiceEntry {
     /// The program's first argument.
     pub role: String,
-    /// What this instance is called, unlike any other; by default as its role.
+    /// The unique name of this instance; by default its role.
     #[serde(default)]
     pub name: String,
     /// The program's arguments after the role, with `{name}` for ports.
@@ -72,18 +72,18 @@ pub struct Role {
     /// The stem of its SQLite file, which instances may share; by default its name.
     #[serde(default)]
     pub database: String,
-    /// The user as whom it logs in, one of those whose rights the program tells; with it, it
-    /// gets `BROKER_HOST` and so on instead of `AMQP_URL`. Only where there is a topology.
+    /// The user as whom it logs in, one of those whose rights the program lists. With a login,
+    /// it gets `BROKER_HOST` and so on instead of `AMQP_URL`. Needs a topology.
     pub login: Option<String>,
-    /// Its environment beyond what each service gets, with `{name}` for ports.
+    /// Its environment, beyond what every service gets, with `{name}` for ports.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
 }
 
-impl Role {
-    /// The role as the manifest would have it with nothing else said.
+impl ServiceEntry {
+    /// The entry of a manifest that says nothing but the role.
     #[must_use]
-    pub fn plain(role: &str) -> Self {
+    pub fn of_role(role: &str) -> Self {
         Self {
             role: role.to_owned(),
             ..Self::default()
@@ -102,8 +102,8 @@ impl Role {
     }
 }
 
-impl Scene {
-    /// What the manifest of a chapter's lab says. The solution is played the same way.
+impl ServiceManifest {
+    /// Reads the manifest of a chapter's lab, which counts for the solution, too.
     ///
     /// # Errors
     /// When the manifests cannot be read, or the section is not as described above.
@@ -118,31 +118,31 @@ impl Scene {
 
     fn read(package: &Package) -> Result<Self> {
         let lab = package.metadata.as_ref().and_then(|all| all.get("lab"));
-        let mut scene: Self = match lab {
+        let mut manifest: Self = match lab {
             Some(lab) => Self::deserialize(lab)?,
             None => Self::default(),
         };
-        scene.broker = package.dependencies.iter().any(|on| on.name == "lapin");
-        let services = scene.services.into_iter();
-        scene.services = services.map(Role::with_defaults).collect();
-        scene.check()?;
-        Ok(scene)
+        manifest.broker = package.dependencies.iter().any(|on| on.name == "lapin");
+        let services = manifest.services.into_iter();
+        manifest.services = services.map(ServiceEntry::with_defaults).collect();
+        manifest.check()?;
+        Ok(manifest)
     }
 
-    /// Finds slips here, which would come out late: at a file's name, at a curl line.
+    /// Refuses slips that would show late: in a file's name, in a curl line.
     fn check(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         for service in &self.services {
             for word in [&service.name, &service.database] {
                 ensure!(
                     is_name(word),
-                    "`{word}` is no name: a letter, then letters, digits and hyphens, all small"
+                    "`{word}` is not a name: write a small letter, then small letters, digits and hyphens"
                 );
             }
             let name = &service.name;
             ensure!(
                 service.login.is_none() || self.topology.is_some(),
-                "`{name}` has a login, and no topology says what is at the broker"
+                "`{name}` has a login, but no topology says what is at the broker"
             );
             ensure!(
                 names.insert(name),
@@ -161,23 +161,28 @@ impl Scene {
         Ok(())
     }
 
+    /// The services that have a port, in their order, with the port that is tried first.
+    #[must_use]
+    pub fn wished_ports(&self) -> Vec<(String, u16)> {
+        let services = self.services.iter();
+        let wished = services.filter_map(|one| Some((one.name.clone(), one.port?)));
+        wished.collect()
+    }
+
     /// The ports tried first, by the names of the services that have one.
     #[must_use]
     pub fn ports(&self) -> BTreeMap<String, u16> {
-        let ports = self.services.iter();
-        ports
-            .filter_map(|service| Some((service.name.clone(), service.port?)))
-            .collect()
+        self.wished_ports().into_iter().collect()
     }
 
-    /// The service that a person means who types `role` and `args`: the one started with
-    /// just these, else the one of that name, else a further one of that role, with the
-    /// database that its first one shares, or with one of its own.
+    /// Finds the service that a person means by `role` and `args`: the one started with
+    /// exactly these; else the one of that name; else a further instance of that role, with
+    /// the database that the role's first instance shares, or with one of its own.
     #[must_use]
-    pub fn like(&self, role: &str, args: &[OsString]) -> Option<Role> {
-        let args_of = |service: &Role| service.args.iter().map(OsStr::new).eq(args);
-        let same = |service: &&Role| service.role == role && args_of(service);
-        let named = |service: &&Role| service.name == role;
+    pub fn find(&self, role: &str, args: &[OsString]) -> Option<ServiceEntry> {
+        let args_of = |service: &ServiceEntry| service.args.iter().map(OsStr::new).eq(args);
+        let same = |service: &&ServiceEntry| service.role == role && args_of(service);
+        let named = |service: &&ServiceEntry| service.name == role;
         let services = || self.services.iter();
         if let Some(found) = services().find(same).or_else(|| services().find(named)) {
             return Some(found.clone());
@@ -200,7 +205,7 @@ fn is_name(word: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// `text` with the ports of the services filled in. Other braces, as in JSON, stay.
+/// Fills the ports of the services into `text`. Other braces, as in JSON, stay.
 ///
 /// # Errors
 /// When braces hold a word that names no service with a port.
@@ -237,31 +242,34 @@ mod tests {
     }
 
     #[test]
-    fn services_and_lines_to_try() {
-        let scene = Scene::read(&package(
+    fn a_manifest_lists_services_and_lines_to_try() {
+        let manifest = ServiceManifest::read(&package(
             r#"{"name":"lab-02","targets":[],"dependencies":[{"name":"lapin"}],
                 "metadata":{"lab":{"try":["curl :{history}"],"services":[
                 {"role":"history","port":4001,"env":{"A":"{history}"}}]}}}"#,
         ))
         .unwrap();
-        assert!(scene.broker);
-        let history = &scene.services[0];
+        assert!(manifest.broker);
+        let history = &manifest.services[0];
         assert_eq!(history.port, Some(4001));
         assert_eq!((&*history.name, &*history.database), ("history", "history"));
         let without = package(r#"{"name":"x","targets":[],"dependencies":[],"metadata":null}"#);
-        assert_eq!(Scene::read(&without).unwrap(), Scene::default());
+        assert_eq!(
+            ServiceManifest::read(&without).unwrap(),
+            ServiceManifest::default()
+        );
     }
 
     /// What the manifest's section, here as JSON, says.
-    fn read(lab: &str) -> Result<Scene> {
+    fn read(lab: &str) -> Result<ServiceManifest> {
         let json =
             format!(r#"{{"name":"x","targets":[],"dependencies":[],"metadata":{{"lab":{lab}}}}}"#);
-        Scene::read(&package(&json))
+        ServiceManifest::read(&package(&json))
     }
 
     #[test]
     fn a_role_has_many_instances_and_they_can_share_a_database() {
-        let scene = read(
+        let manifest = read(
             r##"{"services":[{"role":"producer"},
             {"role":"worker","name":"worker-1","args":["ada","#.{x"],"database":"jobs"},
             {"role":"worker","name":"worker-2","args":["bob"],"port":4001}]}"##,
@@ -269,33 +277,33 @@ mod tests {
         .unwrap();
         let of = |role: &str, args: &[&str]| {
             let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-            let found = scene.like(role, &args);
+            let found = manifest.find(role, &args);
             found.unwrap_or_default().name
         };
-        assert_eq!(scene.services[1].args, ["ada", "#.{x"]);
-        assert_eq!(scene.services[1].database, "jobs");
-        assert_eq!(scene.services[2].database, "worker-2");
+        assert_eq!(manifest.services[1].args, ["ada", "#.{x"]);
+        assert_eq!(manifest.services[1].database, "jobs");
+        assert_eq!(manifest.services[2].database, "worker-2");
         assert_eq!(
-            scene.ports(),
+            manifest.ports(),
             BTreeMap::from([("worker-2".to_owned(), 4001)])
         );
         assert_eq!(of("worker", &["bob"]), "worker-2");
         assert_eq!(of("worker", &["carol"]), "worker-1");
         assert_eq!(of("worker-2", &[]), "worker-2");
         assert_eq!(of("wroker", &["bob"]), "");
-        assert_eq!(Role::plain("x").database, "x");
+        assert_eq!(ServiceEntry::of_role("x").database, "x");
     }
 
     #[test]
-    fn a_further_instance_shares_what_is_shared_and_nothing_else() {
-        let scene = read(
+    fn a_further_instance_shares_only_a_shared_database() {
+        let manifest = read(
             r#"{"services":[{"role":"worker","name":"ada","args":["ada"],"database":"jobs"},
             {"role":"consumer","name":"ops","args":["ops"]}]}"#,
         )
         .unwrap();
         let of = |role: &str, args: &[&str]| {
             let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-            scene.like(role, &args).unwrap().database
+            manifest.find(role, &args).unwrap().database
         };
         assert_eq!(of("worker", &["bob"]), "jobs");
         assert_eq!(of("consumer", &["bob", "log.#"]), "bob");

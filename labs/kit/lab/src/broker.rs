@@ -1,19 +1,19 @@
-//! `broker up|down|status`, and the broker as the other commands get it.
+//! `broker up|down|status|url`: starts and stops the lab's broker, or prints what runs.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::println;
 use anyhow::Result;
-use broker::{self, Broker, Kind};
+use broker::{self, Broker};
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 
-use crate::run::joined;
-use command::acquire;
+use crate::shared_broker;
+use command::{acquire, describe_login};
 use process::stop::until_stopped;
-use terminal::trouble;
 use terminal::{BOLD, DIM, GOOD, TYPE, interactive};
+use terminal::{labelled, trouble};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -61,44 +61,28 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     .map(|ended| ended.code())
 }
 
-/// Who may log in, and where the password stands: never the password itself, which would
-/// stay in scroll-back and screen shares.
-pub fn login(paths: &Paths, broker: &Broker) -> String {
-    let user = &broker.address.user;
-    match broker.kind {
-        Kind::Given => format!("user {user}, password as in AMQP_URL"),
-        Kind::Private { slot } | Kind::Compose { slot } => {
-            let file = paths.data().join(format!("broker/node-{slot}/state.json"));
-            format!("user {user}, password in {}", paths.short(&file))
-        }
-    }
-}
-
 /// The address with the password, for `export AMQP_URL=$(just broker url 02)`; never on a
 /// terminal, where it would stay in scroll-back and screen shares.
 async fn url(paths: &Paths, args: &Args) -> Result<()> {
-    let solution = if args.solution { " --solution" } else { "" };
+    let variant = Variant::from_flag(args.solution);
     let Some(chapter) = &args.chapter else {
         return Err(trouble(
-            "the address is that of a chapter's vhost, so it needs the chapter",
+            "the address names a chapter's vhost, so the command needs the chapter",
             "export AMQP_URL=$(just broker url 02)",
         ));
     };
     let chapter = Chapter::resolve(&paths.root, chapter)?;
     if interactive() {
         return Err(trouble(
-            "the address holds a password, which is not shown on a terminal",
+            "the address contains a password, which is not shown on a terminal",
             format!(
-                "export AMQP_URL=$(just broker url {}{solution})",
-                chapter.number
+                "export AMQP_URL=$(just broker url {}{})",
+                chapter.number,
+                variant.flag()
             ),
         ));
     }
-    let variant = match args.solution {
-        true => Variant::Solution,
-        false => Variant::Lab,
-    };
-    let broker = joined::acquire(paths, &chapter, variant).await?;
+    let broker = shared_broker::acquire(paths, &chapter, variant).await?;
     let vhost = chapter.package(variant);
     broker.create_vhost(&vhost).await?;
     println!("{}", broker.address.url(&vhost));
@@ -107,19 +91,20 @@ async fn url(paths: &Paths, args: &Args) -> Result<()> {
 
 fn describe(paths: &Paths, broker: &Broker) {
     let address = &broker.address;
-    println!(
-        "  {DIM}AMQP{DIM:#}        {}:{}",
-        address.host, address.port
-    );
-    println!("  {DIM}management{DIM:#}  {}", broker.management);
-    println!("  {DIM}login{DIM:#}       {}", login(paths, broker));
+    row("AMQP", &format!("{}:{}", address.host, address.port));
+    row("management", &broker.management);
+    row("login", &describe_login(paths, broker));
+}
+
+fn row(label: &str, text: &str) {
+    println!("{}", labelled(&format!("  {DIM}{label}{DIM:#}"), 14, text));
 }
 
 async fn status(paths: &Paths) {
     let nodes = broker::status(paths).await;
     if nodes.is_empty() {
         println!("No broker of this clone runs. One is started when it is needed.");
-        println!("  {DIM}which{DIM:#}       {TYPE}just doctor{TYPE:#}");
+        row("which", &format!("{TYPE}just doctor{TYPE:#}"));
     }
     for node in nodes {
         let purpose = match node.slot {
@@ -138,9 +123,9 @@ async fn status(paths: &Paths) {
             .into_iter()
             .filter_map(|(name, pid)| Some(format!("{name} {}", pid?)))
             .collect();
-        println!("  {DIM}processes{DIM:#}   {}", pids.join(", "));
-        println!("  {DIM}last used{DIM:#}   {} ago", roughly(node.unused_for));
-        println!("  {DIM}logs{DIM:#}        {}", paths.short(&node.log));
+        row("processes", &pids.join(", "));
+        row("last used", &format!("{} ago", roughly(node.unused_for)));
+        row("logs", &paths.short(&node.log));
     }
 }
 

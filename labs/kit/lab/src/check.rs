@@ -1,4 +1,4 @@
-//! `lab NN` and `solution NN`: build the chapter's checks and become them.
+//! `lab NN` and `solution NN`: builds the chapter's checks and becomes them.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

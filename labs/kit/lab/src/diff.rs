@@ -1,4 +1,4 @@
-//! `diff NN`: the lab beside its solution.
+//! `diff NN`: shows the lab beside its solution.
 
 use std::process::{Command, ExitCode};
 
@@ -35,8 +35,8 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
                 format!("install git, or compare {lab} and {solution} in your editor"),
             )
         })?;
-    // 1 says that there are differences, which is what was asked for. A pager that was
-    // quit early ends git by a signal, and that is no trouble either.
+    // 1 means that there are differences, as expected. A pager that is left early ends git by
+    // a signal, which is not an error either.
     match status.code() {
         Some(0 | 1) | None => Ok(ExitCode::SUCCESS),
         Some(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(2))),

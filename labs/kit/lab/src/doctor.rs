@@ -1,4 +1,4 @@
-//! `doctor`: what is here, what is missing, what to do. It changes nothing.
+//! `doctor`: prints what is installed, what is missing and what to do; it changes nothing.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -7,18 +7,20 @@ use anstream::println;
 use anyhow::Result;
 use broker::{self, Candidate};
 use course::chapter::Chapter;
-use course::manifest::Scene;
+use course::manifest::ServiceManifest;
 use course::paths::Paths;
-use terminal::wrap;
 
-use process::cast;
-use process::probe::{first_line, on_path};
+use process::installed::{first_line, on_path};
+use process::port;
 use process::stop::until_stopped;
-use terminal::UNKNOWN;
 use terminal::{BAD, BOLD, DIM, GOOD, NOTE, TYPE};
+use terminal::{UNKNOWN, labelled};
 
 /// What cargo needs at least; the manifests say the same.
 const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// The column at which the texts begin.
+const TEXT: usize = 28;
 
 pub fn run(paths: &Paths) -> Result<ExitCode> {
     until_stopped(async {
@@ -27,10 +29,10 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
         let broker = doctor.broker(&broker::survey(paths).await);
         doctor.ports(paths);
         let folder = doctor.folder(paths).await;
-        doctor.prescribe();
+        doctor.print_to_do();
         let well = broker && folder;
         if well {
-            println!("{GOOD}✔{GOOD:#} a broker can be had · next: {TYPE}just lab 02{TYPE:#}");
+            println!("{GOOD}✔{GOOD:#} a broker is available · next: {TYPE}just lab 02{TYPE:#}");
         }
         Ok(if well {
             ExitCode::SUCCESS
@@ -41,7 +43,7 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     .map(|ended| ended.code())
 }
 
-/// What was found wanting so far.
+/// What is missing so far.
 #[derive(Default)]
 struct Doctor {
     to_do: Vec<String>,
@@ -92,7 +94,7 @@ impl Doctor {
                 None => row("·", name, &format!("not installed; only {needed}")),
             }
         }
-        // Some versions ask the engine even for their own version.
+        // Some versions ask the engine for their own version, too.
         let (docker, engine) = tokio::join!(
             first_line("docker", &["--version"]),
             first_line("docker", &["info", "--format", "{{.ServerVersion}}"]),
@@ -108,7 +110,7 @@ impl Doctor {
 
     fn tool(&mut self, name: &str, found: Option<String>, mend: &str) {
         match found {
-            // Some add every library that they were built with.
+            // Some tools add every library that they were built with.
             Some(version) => row("✔", name, &version.chars().take(50).collect::<String>()),
             None => {
                 row("✘", name, "not found");
@@ -117,21 +119,21 @@ impl Doctor {
         }
     }
 
-    /// Whether a broker could be had.
+    /// Prints the brokers; gives whether one can be used.
     fn broker(&mut self, candidates: &[Candidate]) -> bool {
         println!("{BOLD}Broker{BOLD:#}, in the order in which the lab looks for one");
         for candidate in candidates {
             let mark = if candidate.available { "✔" } else { "·" };
             row(mark, candidate.name, &candidate.detail);
             if candidate.chosen {
-                println!("  {:<25} {NOTE}this one would be used{NOTE:#}", "");
+                println!("{:TEXT$}{NOTE}this one would be used{NOTE:#}", "");
                 if let Some(told) = &candidate.support {
                     println!("  {NOTE}{told}{NOTE:#}");
                 }
             }
         }
-        let had = candidates.iter().any(|candidate| candidate.chosen);
-        if !had {
+        let found = candidates.iter().any(|candidate| candidate.chosen);
+        if !found {
             let given = std::env::var_os("AMQP_URL").is_some_and(|url| !url.is_empty());
             self.to_do.push(if given {
                 "correct AMQP_URL, or unset it to let the lab find a broker".to_owned()
@@ -139,15 +141,18 @@ impl Doctor {
                 "get a broker: just setup".to_owned()
             });
         }
-        had
+        found
     }
 
-    /// The ports that `just run` tries first.
+    /// Prints whether the ports are free that `just run` tries first.
     fn ports(&mut self, paths: &Paths) {
         let chapters = Chapter::all(&paths.root).unwrap_or_default();
         let mut ports: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for chapter in &chapters {
-            for service in Scene::of(&paths.root, chapter).unwrap_or_default().services {
+            for service in ServiceManifest::of(&paths.root, chapter)
+                .unwrap_or_default()
+                .services
+            {
                 if let Some(port) = service.port {
                     let user = format!("{} {}", chapter.number, service.name);
                     ports.entry(port).or_default().push(user);
@@ -160,7 +165,7 @@ impl Doctor {
         println!("{BOLD}Ports{BOLD:#} that `just run` tries first");
         for (port, users) in ports {
             let users = users.join(", ");
-            match cast::free(port) {
+            match port::is_free(port) {
                 true => row("✔", &port.to_string(), &format!("free · {users}")),
                 false => row(
                     "·",
@@ -171,7 +176,7 @@ impl Doctor {
         }
     }
 
-    /// Whether the lab can write its files.
+    /// Prints whether the lab can write its files; gives that, too.
     async fn folder(&mut self, paths: &Paths) -> bool {
         println!("{BOLD}Folder{BOLD:#}");
         let data = paths.data();
@@ -201,7 +206,7 @@ impl Doctor {
         written.is_ok()
     }
 
-    fn prescribe(&self) {
+    fn print_to_do(&self) {
         if !self.to_do.is_empty() {
             println!("{BOLD}To do{BOLD:#}");
         }
@@ -217,11 +222,8 @@ fn row(mark: &str, name: &str, text: &str) {
         "✘" => BAD,
         _ => DIM,
     };
-    let (mut mark, mut name) = (mark, name);
-    for line in wrap(text, 80 - 28) {
-        println!("  {style}{mark:1}{style:#} {name:<23} {line}");
-        (mark, name) = ("", "");
-    }
+    let label = format!("  {style}{mark}{style:#} {name}");
+    println!("{}", labelled(&label, TEXT, text));
 }
 
 /// `1.95.0` as numbers that compare.
@@ -233,7 +235,7 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 async fn free_megabytes(folder: &str) -> Option<u64> {
-    // POSIX promises this form: a heading, then one line whose fourth field is what is free.
+    // POSIX fixes this form: a heading, then a line whose fourth field is the free space.
     let table = tokio::process::Command::new("df")
         .args(["-Pk", folder])
         .output()

@@ -1,4 +1,4 @@
-//! `hint NN [HOLE]`: one hint more at each call.
+//! `hint NN [HOLE]`: prints the next hint of a hole.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +12,14 @@ use course::holes;
 use course::paths::Paths;
 
 use command::Which;
-use terminal::trouble;
 use terminal::{BOLD, DIM, TYPE};
-
-/// As wide as reports are.
-const WIDTH: usize = 80;
+use terminal::{WIDTH, trouble};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// The hole's number; left out: the one that the last check pointed to
+    /// The hole's number; by default the one that the last check pointed to
     #[arg(value_parser = clap::value_parser!(u32))]
     hole: Option<u32>,
     /// All hints of the hole at once
@@ -51,12 +48,14 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let mut given = Given::load(data.join("hints.json"));
     let again = given.all(hole, texts.len());
     let number = given.next(hole, texts.len());
-    // A count that cannot be kept is no reason to withhold the hint.
+    // The hint is printed even if the count cannot be saved.
     let kept = given.save();
     println!("\n{}\n", hints::lay_out(&texts[number - 1], WIDTH));
     let rest = match (kept, number == texts.len()) {
-        (Err(error), _) => format!("the next one cannot be kept count of: {error}"),
-        (Ok(()), false) => "again for the next".to_owned(),
+        (Err(error), _) => {
+            format!("this hint will be printed again, the count cannot be saved: {error}")
+        }
+        (Ok(()), false) => "run it again for the next".to_owned(),
         (Ok(()), true) => format!(
             "{}the solution: {TYPE}just diff {}{TYPE:#}",
             if again { "(last hint) · " } else { "" },
@@ -94,7 +93,7 @@ fn place(paths: &Paths, chapter: &Chapter, hole: u32) -> String {
 }
 
 fn list(paths: &Paths, chapter: &Chapter) -> Result<()> {
-    // The solution's markers are in order whatever a student did to theirs.
+    // The solution's markers are intact, whatever a student did to theirs.
     let places = holes::in_tree(&chapter.solution.join("src"))?;
     println!("{BOLD}The holes of lab {}{BOLD:#}", chapter.heading());
     for holes::Place { hole, .. } in &places {

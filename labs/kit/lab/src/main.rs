@@ -1,6 +1,6 @@
-//! The `lab` command: what stands behind the recipes of the justfile that students type.
+//! The `lab` command: the justfile's recipes that students type call it.
 //!
-//! One file a command. It may use everything below it but the lecture and the bench, which
+//! One file a command. It uses every crate below it except the lecture and the bench, which
 //! are programs of their own. Start reading at [`start`].
 
 mod broker;
@@ -8,10 +8,12 @@ mod check;
 mod diff;
 mod doctor;
 mod hint;
+mod overview;
 mod reset;
 mod run;
 mod saves;
 mod setup;
+mod shared_broker;
 mod up;
 mod watch;
 
@@ -44,11 +46,11 @@ enum Command {
     Watch(watch::Args),
     /// Put your lab's files back as handed out
     Reset(reset::Args),
-    /// Start the chapter's services, or one program of it, to play with
+    /// Start the chapter's services, or one program of it, to try by hand
     Run(run::Args),
     /// Start the chapter's services in containers, or one program of it beside them
     Up(up::Args),
-    /// Take the chapter's containers away
+    /// Remove the chapter's containers
     Down(up::DownArgs),
     /// Show what the chapter's containers print
     Logs(up::LogsArgs),
@@ -63,7 +65,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // This program is also its own helpers: the broker's keeper, a service's guard.
+    // This program is also the broker's keeper and a service's guard.
     ::broker::dispatch();
     let cli = Cli::parse();
     start(cli.command).unwrap_or_else(|error| terminal::tell(&error))

@@ -1,4 +1,4 @@
-//! `reset NN`: the lab's files as handed out, with a copy of what was there.
+//! `reset NN`: restores the lab's files as handed out, and keeps a copy of the student's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn handed_out(paths: &Paths, chapter: &Chapter, short: &str) -> Result<String> {
         |places| places.iter().map(|place| place.hole.number).collect(),
     );
     let mut with_holes_open = None;
-    // A history that can't be read, as before the first commit, is for `changed` to tell.
+    // `changed` reports a history that can't be read, as before the first commit.
     let commits = git(paths, &["rev-list", "HEAD", "--", short]).unwrap_or_default();
     for commit in commits.lines() {
         let lab = sources(paths, commit, short)?;
@@ -92,7 +92,7 @@ fn sources(paths: &Paths, commit: &str, short: &str) -> Result<Vec<(String, Stri
     .collect()
 }
 
-/// Whether each of these holes is there, and open.
+/// Whether each of these holes exists and is open.
 fn all_open(sources: &[(String, String)], holes: &[u32]) -> bool {
     let open = |number: &u32| {
         sources.iter().any(|(_, text)| {
@@ -155,7 +155,7 @@ fn changed(paths: &Paths, commit: &str, short: &str) -> Result<Vec<Change>> {
         ],
     )?;
     for path in others.split('\0').filter(|path| !path.is_empty()) {
-        // What left the index only is in both lists, and comes back from the commit.
+        // A file that left only the index is in both lists; it comes from the commit.
         if !changes.iter().any(|change| change.path == path) {
             changes.push(Change {
                 path: path.to_owned(),
@@ -166,7 +166,7 @@ fn changed(paths: &Paths, commit: &str, short: &str) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Whether the commit has files there at all; `git restore` refuses a path that it does not know.
+/// Whether the commit has files there; `git restore` refuses an unknown path.
 fn tracked(paths: &Paths, commit: &str, short: &str) -> Result<bool> {
     Ok(!git(paths, &["ls-tree", commit, "--", short])?.is_empty())
 }
@@ -189,7 +189,7 @@ fn git(paths: &Paths, args: &[&str]) -> Result<String> {
     let words = words.lines().next().unwrap_or("no reason given");
     if words.contains("not a git repository") {
         return Err(trouble(
-            "this folder is no git clone, so there is no commit to go back to",
+            "this folder is not a git clone, so there is no commit to restore from",
             "get the lab by `git clone`, or unpack it again",
         ));
     }
@@ -218,7 +218,7 @@ fn keep(paths: &Paths, src: &Path, chapter: &str) -> Result<PathBuf> {
         )
     };
     fs::create_dir_all(&copy).with_context(failed)?;
-    // Someone may have deleted the whole folder; then there is nothing to keep.
+    // The student may have deleted the whole folder; then there is nothing to keep.
     if src.is_dir() {
         for file in holes::files(src)? {
             let to = copy.join(&file);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_was_committed_goes_back_to_what_was_handed_out() {
+    fn committed_work_is_reset_to_what_was_handed_out() {
         let clone = Clone::new("reset-committed");
         let hole = |number: u32, inside: &str| {
             format!("// HOLE {number}: do it.\n{inside}\n// END HOLE {number}\n")

@@ -1,4 +1,4 @@
-//! Tells when a chapter's sources are saved.
+//! Waits until a chapter's sources are saved.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use notify::{Config, Event, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// A save is over when nothing has changed for so long: an editor writes, renames and sets
-/// the mode in several steps, and "save all" writes many files.
+/// A save is complete when nothing has changed for this long: an editor writes, renames and
+/// sets the mode in several steps, and "save all" writes many files.
 const QUIET: Duration = Duration::from_millis(120);
 
-/// How often to look, where the system does not tell.
+/// How often to look where the system reports no changes.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The saves of one chapter's sources. None is lost between two calls.
@@ -30,10 +30,10 @@ impl Saves {
         Self::by::<RecommendedWatcher>(folder, Config::default())
     }
 
-    /// The same, by a look at each file every second: for where the system tells of no
-    /// changes, as on a drive of Windows' under WSL, or of another machine.
+    /// The same, but reads each file every second: for drives whose changes the system does
+    /// not report, such as Windows' under WSL, or a network drive.
     pub fn polled(folder: &Path) -> Result<Self> {
-        // The times of files have whole seconds only, for this watcher: it reads them, too.
+        // This watcher sees file times in whole seconds, so it must compare contents.
         let config = Config::default()
             .with_poll_interval(POLL)
             .with_compare_contents(true);
@@ -48,11 +48,11 @@ impl Saves {
         let (sender, changes) = unbounded_channel();
         let sources = Sources(folder.clone());
         let tell = move |event: notify::Result<Event>| {
-            // An error may mean that events were lost: better one check too many.
+            // An error may mean lost events: check once too often rather than too rarely.
             if event.is_ok_and(|event| !sources.concerned_by(&event)) {
                 return;
             }
-            // Nobody listens any more when the command ends.
+            // The receiver is gone when the command ends.
             let _ = sender.send(());
         };
         let mut watcher = W::new(tell, config).context("cannot watch files")?;
@@ -88,7 +88,7 @@ struct Sources(PathBuf);
 
 impl Sources {
     fn concerned_by(&self, event: &Event) -> bool {
-        // Builds read the files, and that is no save.
+        // A build reads the files; that is not a save.
         let read = matches!(event.kind, EventKind::Access(_));
         event.need_rescan() || !read && event.paths.iter().any(|path| self.has(path))
     }
@@ -99,7 +99,7 @@ impl Sources {
             return false;
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Vim tries whether it can write a folder with a file called 4913.
+        // Vim tests whether it can write to a folder with a file called 4913.
         let temporary = name.starts_with(['.', '#'])
             || name.ends_with(['~', '#'])
             || name.bytes().all(|byte| byte.is_ascii_digit());
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_and_not_what_editors_leave_beside_them() {
+    fn only_sources_count_not_an_editors_temporary_files() {
         let sources = Sources(PathBuf::from("/x/labs/02-q"));
         let has = |path: &str| sources.has(&Path::new("/x/labs/02-q").join(path));
         for path in ["src/main.rs", "src/deep/a.rs", "src", "Cargo.toml"] {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_system_tells_nothing_the_clock_does() {
+    fn a_polled_save_is_noticed() {
         let dir = std::env::temp_dir().join(format!("lab-polled-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("src")).unwrap();
         std::fs::write(dir.join("src/main.rs"), "a").unwrap();

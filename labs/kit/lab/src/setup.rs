@@ -1,4 +1,4 @@
-//! `setup`: everything that a new machine lacks, said before it is done.
+//! `setup`: installs what a new machine lacks, after listing it, and builds all chapters.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -11,11 +11,11 @@ use course::paths::Paths;
 
 use command::cargo::does_not_compile;
 use command::cargo::{Built, Product, build};
-use process::cast;
-use process::probe::on_path;
+use process::installed::on_path;
+use process::port;
 use process::stop::{Ended, until_stopped};
-use terminal::trouble;
 use terminal::{BOLD, DIM, GOOD, NOTE, TYPE};
+use terminal::{labelled, trouble};
 
 /// RabbitMQ's own port, where a packaged service listens.
 const AMQP_PORT: u16 = 5672;
@@ -33,13 +33,12 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Each chapter by the very command that `lab` and `solution` use later, so that those have
-/// nothing left to build.
+/// Builds each chapter with the command that `lab` and `solution` use, so that they find it
+/// built.
 async fn build_all(paths: &Paths) -> Result<()> {
     for chapter in Chapter::all(&paths.root)? {
         for variant in [Variant::Lab, Variant::Solution] {
-            // A lab that a student is in the middle of may not compile; that is no obstacle
-            // here.
+            // A student's unfinished lab may not compile; the rest is built all the same.
             if let Built::CompileError = build(paths, &chapter, variant, Product::Checks).await? {
                 does_not_compile(&chapter, variant, Some(&variant.to_string()));
             }
@@ -48,7 +47,7 @@ async fn build_all(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Sees to a broker; gives an exit code when it was stopped meanwhile.
+/// Finds or installs a broker; gives an exit code when it is stopped meanwhile.
 fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
     let survey = || until_stopped(async { Ok(broker::survey(paths).await) });
     let candidates = match survey()? {
@@ -71,14 +70,15 @@ fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
     }
     println!("{BOLD}Broker{BOLD:#}: none found");
     for Candidate { name, detail, .. } in &candidates {
-        println!("  {DIM}{name:<23}{DIM:#} {detail}");
+        let label = format!("  {DIM}{name}{DIM:#}");
+        println!("{}", labelled(&label, 26, detail));
     }
     install()?;
     match survey()? {
         Ended::Stopped(code) => Ok(Some(code)),
         Ended::Done(found) if found.iter().any(|candidate| candidate.chosen) => Ok(None),
         Ended::Done(_) => Err(trouble(
-            "RabbitMQ was installed, but is not found",
+            "RabbitMQ was installed, but the lab does not find it",
             "just doctor",
         )),
     }
@@ -101,14 +101,14 @@ fn install() -> Result<()> {
     }
     if !on_path("apt-get") {
         return Err(trouble(
-            "no package manager here that the lab knows",
+            "the lab knows no package manager of this machine",
             &by_hand,
         ));
     }
     let root = is_root();
     if !root && !on_path("sudo") {
         return Err(trouble(
-            "to install RabbitMQ takes root or sudo",
+            "installing RabbitMQ needs root or sudo",
             "as root: apt-get install -y --no-install-recommends rabbitmq-server",
         ));
     }
@@ -117,7 +117,7 @@ fn install() -> Result<()> {
     let systemd = Path::new("/run/systemd/system").is_dir();
     println!("The package brings a system service on port {AMQP_PORT}. The lab does not use it");
     println!("(it runs nodes of its own), so the service is stopped and disabled again.");
-    let was_free = cast::free(AMQP_PORT);
+    let was_free = port::is_free(AMQP_PORT);
     let as_root = |args: &[&str]| {
         if root {
             let (program, args) = args.split_first().context("no program")?;
@@ -126,7 +126,7 @@ fn install() -> Result<()> {
             step("sudo", args, None)
         }
     };
-    // Without asking anything: debconf would wait for answers that nobody gives.
+    // Without questions: debconf would wait for answers.
     let apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
     as_root(&[apt.as_slice(), &["update"]].concat())?;
     let package = [
@@ -138,7 +138,7 @@ fn install() -> Result<()> {
     as_root(&[apt.as_slice(), &package].concat())?;
     if systemd {
         as_root(&["systemctl", "disable", "--now", "rabbitmq-server"])?;
-    } else if was_free && !cast::free(AMQP_PORT) {
+    } else if was_free && !port::is_free(AMQP_PORT) {
         as_root(&["service", "rabbitmq-server", "stop"])?;
     }
     Ok(())
@@ -149,7 +149,7 @@ fn is_root() -> bool {
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
-/// Runs one command in view of the person, who reads it before it starts.
+/// Prints a command, then runs it.
 fn step(program: &str, args: &[&str], dir: Option<&Path>) -> Result<()> {
     println!("{NOTE}${NOTE:#} {program} {}", args.join(" "));
     let mut command = Command::new(program);
@@ -164,7 +164,10 @@ fn step(program: &str, args: &[&str], dir: Option<&Path>) -> Result<()> {
         return Ok(());
     }
     Err(trouble(
-        format!("`{program} {}` failed: it says above why", args.join(" ")),
-        "mend that, then: just setup",
+        format!(
+            "`{program} {}` failed: see its messages above",
+            args.join(" ")
+        ),
+        "correct that, then: just setup",
     ))
 }

@@ -1,27 +1,24 @@
-//! `watch NN`: the checks again at each save.
+//! `watch NN`: runs the checks again at each save.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anstream::println;
 use anyhow::{Context, Result};
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
-use tokio::process::Command;
 
 use crate::saves::Saves;
 use command::Which;
 use command::cargo::does_not_compile;
 use command::cargo::{Built, Product, build};
-use process::stop::{Group, asked};
+use process::stop::asked;
+use process::{Front, GRACE, Launch};
 use terminal::DIM;
-
-/// What checks get to take their services down when a save cancels them.
-const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -52,7 +49,7 @@ async fn watch(paths: &Paths, chapter: &Chapter, rest: &[OsString]) -> Result<Ex
         let ended = match built {
             None => Ended::Saved,
             Some(Ok(Built::Program(checks))) => {
-                let mut checks = start(&checks, rest)?;
+                let mut checks = start(checks, rest)?;
                 let ended = tokio::select! {
                     biased;
                     code = &mut stop => Ended::Stop(code?),
@@ -62,14 +59,17 @@ async fn watch(paths: &Paths, chapter: &Chapter, rest: &[OsString]) -> Result<Ex
                         Ended::Itself
                     }
                 };
-                checks.stop(GRACE).await;
+                // Checks that are cancelled end their services first.
+                if !matches!(ended, Ended::Itself) && checks.terminate(GRACE).await?.is_none() {
+                    checks.kill().await?;
+                }
                 ended
             }
             Some(Ok(Built::CompileError)) => {
                 does_not_compile(chapter, Variant::Lab, None);
                 Ended::Itself
             }
-            // A manifest saved half-way, say: the next save may well mend it.
+            // The next save may repair it, such as a half-edited manifest.
             Some(Err(error)) => {
                 terminal::tell(&error);
                 Ended::Itself
@@ -96,26 +96,27 @@ enum Ended {
     Itself,
     /// A save made it out of date.
     Saved,
-    /// The command shall end, with this exit code.
+    /// The command was asked to end, with this exit code.
     Stop(u8),
 }
 
-fn start(checks: &Path, rest: &[OsString]) -> Result<Group> {
-    let mut command = Command::new(checks);
-    command
-        .args(rest)
-        .stdin(std::process::Stdio::null())
-        // Killed with -9, this process tells nobody; the checks look for it themselves.
-        .env("LAB_PARENT", std::process::id().to_string());
-    Group::spawn(&mut command).with_context(|| format!("cannot start {}", checks.display()))
+fn start(checks: PathBuf, rest: &[OsString]) -> Result<Front> {
+    let launch = Launch {
+        program: checks,
+        name: "the checks".to_owned(),
+        arguments: rest.to_vec(),
+        environment: BTreeMap::new(),
+        log: None,
+    };
+    Front::start(&launch).context("cannot start the checks")
 }
 
-/// Begins on a clean screen, where there is one. What was on it can be scrolled back to.
+/// Clears the screen of a terminal; what was on it stays in the scroll-back.
 fn clear() {
     if terminal::interactive() {
         print!("\x1b[2J\x1b[H");
-        // Now, not with our next line: cargo and the checks write before that. A terminal
-        // that is gone ends the command by a signal.
+        // At once: cargo and the checks write before our next line. A terminal that is gone
+        // ends the command by a signal.
         let _ = std::io::stdout().flush();
     } else {
         println!("---");

@@ -1,24 +1,35 @@
 //! The one supervisor: starts, guards, signals and ends programs, and chooses their ports.
 //!
-//! Nothing above this crate starts a program of a chapter in another way. It knows processes
-//! and signals; it knows no broker, no journal and no chapter. Start reading at [`service`],
-//! a program under check, or at [`guard`], which stands between it and us.
+//! The rule: only this crate starts a chapter's program that goes on to run. [`Process`] runs
+//! one behind a guard, [`Supervisor`] several, [`Front`] one on this terminal; all of them die
+//! with us. Tools of the machine (cargo, docker, git) are started where they are needed, and
+//! by [`Group`] where they start further programs. Two short questions to a chapter's program
+//! (which roles, which rights) are asked directly, with a time limit.
+//!
+//! This crate knows processes and signals; it knows no broker, no journal and no chapter.
+//! Start reading at [`Process`], or at [`guard`], which stands between a program and us.
 
-pub mod cast;
+mod child;
+mod front;
+mod group;
 pub mod guard;
+pub mod installed;
 pub mod parent;
-mod port;
+pub mod port;
 pub mod pressure;
-pub mod probe;
-pub mod service;
 pub mod stop;
+mod supervisor;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+pub use child::{Change, Launch, Process, read_log};
+pub use front::Front;
+pub use group::Group;
 pub use guard::Exit;
 pub use port::Port;
+pub use supervisor::{GRACE, Heard, Supervisor};
 
 /// Becomes a guard and never returns when this process was started as one; else returns at
 /// once. A program that starts guarded programs calls it first thing in `main`: it is its

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use broker::NEWEST;
 use course::chapter::Chapter;
-use course::manifest::{Role, Scene};
+use course::manifest::{ServiceEntry, ServiceManifest};
 use course::paths::Paths;
 
 fn folder() -> PathBuf {
@@ -50,20 +50,20 @@ fn section(lines: &[String], heading: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 /// The chapters that run on one machine, and so have one file, with what their manifests say.
-fn chapters() -> Vec<(String, Scene)> {
+fn chapters() -> Vec<(String, ServiceManifest)> {
     let paths = Paths::find().unwrap();
     let chapters = Chapter::all(&paths.root).unwrap();
     let on_one = |chapter: &&Chapter| !chapter.number.starts_with("07");
     let with_scene = |chapter: &Chapter| {
-        let scene = Scene::of(&paths.root, chapter).unwrap();
-        (format!("{}.yml", chapter.name), scene)
+        let manifest = ServiceManifest::of(&paths.root, chapter).unwrap();
+        (format!("{}.yml", chapter.name), manifest)
     };
     chapters.iter().filter(on_one).map(with_scene).collect()
 }
 
 /// What the file has to say of a service, but for its volume.
-fn expected(service: &Role, scene: &Scene) -> Vec<String> {
-    let mut expected = vec![match scene.broker {
+fn expected(service: &ServiceEntry, manifest: &ServiceManifest) -> Vec<String> {
+    let mut expected = vec![match manifest.broker {
         true => "<<: *client".to_owned(),
         false => "extends: { file: base.yml, service: service }".to_owned(),
     }];
@@ -77,7 +77,7 @@ fn expected(service: &Role, scene: &Scene) -> Vec<String> {
         expected.push(format!("PORT: {port}"));
     }
     for (name, value) in &service.env {
-        expected.push(format!("{name}: {}", among_containers(value, scene)));
+        expected.push(format!("{name}: {}", among_containers(value, manifest)));
     }
     if let Some(port) = service.port {
         let variable = service.name.to_uppercase().replace('-', "_");
@@ -89,36 +89,44 @@ fn expected(service: &Role, scene: &Scene) -> Vec<String> {
 }
 
 /// `http://127.0.0.1:{history}` as containers reach it: `http://history:4001`.
-fn among_containers(value: &str, scene: &Scene) -> String {
+fn among_containers(value: &str, manifest: &ServiceManifest) -> String {
     let replaced = |value: String, (name, port): (String, u16)| {
         value.replace(&format!("127.0.0.1:{{{name}}}"), &format!("{name}:{port}"))
     };
-    scene.ports().into_iter().fold(value.to_owned(), replaced)
+    manifest
+        .ports()
+        .into_iter()
+        .fold(value.to_owned(), replaced)
 }
 
 #[test]
 fn each_chapters_services_are_its_manifests() {
-    for (file, scene) in chapters() {
+    for (file, manifest) in chapters() {
         let lines = lines(&file);
         let mut services = section(&lines, "services");
-        if scene.broker {
+        if manifest.broker {
             let broker = services.remove("broker");
             let extends = "extends: { file: broker.yml, service: broker }".to_owned();
             assert_eq!(broker, Some(vec![extends]), "{file}: broker");
         }
         let names = services.keys().cloned().collect::<BTreeSet<_>>();
-        let manifests = scene.services.iter().map(|service| service.name.clone());
+        let manifests = manifest.services.iter().map(|service| service.name.clone());
         assert_eq!(names, manifests.collect(), "{file}: services");
-        for service in &scene.services {
+        for service in &manifest.services {
             let said = services[&service.name].iter();
             // Quotes around a pattern are for YAML.
             let said = said.map(|line| line.replace('\'', ""));
             let (volumes, said): (Vec<_>, Vec<_>) =
                 said.partition(|line| line.starts_with("volumes:"));
-            assert_eq!(said, expected(service, &scene), "{file}: {}", service.name);
+            assert_eq!(
+                said,
+                expected(service, &manifest),
+                "{file}: {}",
+                service.name
+            );
             let volume = format!("volumes: [\"{}:/data\"]", service.database);
-            let same = |other: &&Role| other.database == service.database;
-            let shared = scene.services.iter().filter(same).count() > 1;
+            let same = |other: &&ServiceEntry| other.database == service.database;
+            let shared = manifest.services.iter().filter(same).count() > 1;
             let fits = volumes == [volume] || volumes.is_empty() && !shared;
             assert!(fits, "{file}: {}: {volumes:?}", service.name);
         }
@@ -131,7 +139,7 @@ fn each_chapters_services_are_its_manifests() {
         assert_eq!(used, declared, "{file}: volumes");
         let waits = "depends_on: { broker: { condition: service_healthy } }";
         let waits = lines.iter().any(|line| line.trim() == waits);
-        assert_eq!(waits, scene.broker, "{file}: {waits}");
+        assert_eq!(waits, manifest.broker, "{file}: {waits}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use broker::{NEWEST, OLDEST};
 use course::chapter::Chapter;
-use course::manifest::{Scene, fill};
+use course::manifest::{ServiceManifest, fill};
 use course::paths::Paths;
 
 /// The code in a Markdown text: each line of its blocks, and each span between backticks.
@@ -174,9 +174,9 @@ fn each_line_to_type_of_a_chapter_is_one_that_run_prints() {
         let Ok(text) = fs::read_to_string(chapter.readme()) else {
             continue; // a chapter that is only begun
         };
-        let scene = Scene::of(&paths.root, &chapter).unwrap();
-        let ports = scene.ports();
-        let tries: Vec<String> = scene
+        let manifest = ServiceManifest::of(&paths.root, &chapter).unwrap();
+        let ports = manifest.ports();
+        let tries: Vec<String> = manifest
             .tries
             .iter()
             .map(|line| fill(line, &ports).unwrap())

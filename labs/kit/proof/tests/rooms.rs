@@ -168,7 +168,9 @@ fn words_of_chapters() -> BTreeSet<String> {
     let root = root();
     let mut words = BTreeSet::from(["FlixTube".to_owned(), "view-id".to_owned()]);
     for chapter in Chapter::all(&root).unwrap() {
-        let services = manifest::Scene::of(&root, &chapter).unwrap().services;
+        let services = manifest::ServiceManifest::of(&root, &chapter)
+            .unwrap()
+            .services;
         let roles = services.into_iter().map(|service| service.role);
         words.extend(roles.filter(|role| !FIELDS.contains(&role.as_str())));
         words.insert(chapter.name);

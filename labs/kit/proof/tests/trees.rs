@@ -175,7 +175,7 @@ fn no_two_packages_build_a_program_of_the_same_name() {
 #[test]
 fn what_manifests_say_of_services_is_understood() {
     each_chapter(|paths, chapter, complaints| {
-        if let Err(error) = manifest::Scene::of(&paths.root, chapter) {
+        if let Err(error) = manifest::ServiceManifest::of(&paths.root, chapter) {
             complaints.push(format!("{}: {error:#}", chapter.name));
         }
     });

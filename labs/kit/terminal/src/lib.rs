@@ -1,12 +1,12 @@
-//! How the lab speaks to a person: a few colours, text broken at 80 columns, and errors that
-//! say what to do.
+//! Prints for a person: a few colours, text wrapped at 80 columns, and errors that say what to
+//! do.
 //!
-//! It knows nothing of what is said.
+//! It knows nothing about what is printed.
 
 mod style;
 mod text;
 mod trouble;
 
 pub use style::*;
-pub use text::{WIDTH, width, wrap};
+pub use text::{WIDTH, labelled, width, wrap};
 pub use trouble::{Trouble, UNKNOWN, tell, trouble};

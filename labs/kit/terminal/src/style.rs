@@ -1,7 +1,7 @@
-//! The terminal: the few colours in use, and what it can do.
+//! The few colours in use, and whether a terminal shows them.
 //!
-//! Text goes out by `anstream`, which takes the colours off where they are not wanted:
-//! in a pipe, with `NO_COLOR`, on a dumb terminal.
+//! Text is printed by `anstream`, which removes the colours where they are not wanted: in a
+//! pipe, with `NO_COLOR`, on a dumb terminal.
 
 use std::io::IsTerminal;
 

@@ -1,14 +1,14 @@
-//! Errors as a person reads them: one line what is wrong, one what to do.
+//! Prints errors for a person: one line says what is wrong, one what to do.
 
 use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::style::{BAD, BOLD};
-use crate::text::wrap;
+use crate::text::labelled;
 use anstream::eprintln;
 
-/// The exit code of everything that is not the student's code: *unknown*.
+/// The exit code of every error that is not the student's: *unknown*.
 pub const UNKNOWN: u8 = 2;
 
 /// Something is wrong, and this mends it.
@@ -36,23 +36,19 @@ pub fn trouble(what: impl Into<String>, mend: impl Into<String>) -> anyhow::Erro
     })
 }
 
-/// Tells a person of `error` and returns the exit code for it.
+/// Prints `error`, with its remedy if it has one, and returns the exit code for it.
 pub fn tell(error: &anyhow::Error) -> ExitCode {
-    eprintln!("{BAD}error{BAD:#}: {}", laid_out(&format!("{error:#}")));
+    print(&format!("{BAD}error{BAD:#}: "), &format!("{error:#}"));
     if let Some(trouble) = error.downcast_ref::<Trouble>() {
-        eprintln!("  {BOLD}do{BOLD:#}   {}", laid_out(&trouble.mend));
+        print(&format!("  {BOLD}do{BOLD:#}   "), &trouble.mend);
     }
     ExitCode::from(UNKNOWN)
 }
 
-/// The text in lines of a terminal's width, the further ones under the first. In a pipe it
-/// stays on one line, so that grep finds it.
-fn laid_out(text: &str) -> String {
-    const INDENT: usize = 7;
-    if !std::io::stderr().is_terminal() {
-        return text.to_owned();
+fn print(label: &str, text: &str) {
+    match std::io::stderr().is_terminal() {
+        true => eprintln!("{}", labelled(label, 7, text)),
+        // In a pipe the lines stay whole, so that grep finds them.
+        false => eprintln!("{label}{text}"),
     }
-    let paragraphs = text.split('\n');
-    let lines = paragraphs.flat_map(|paragraph| wrap(paragraph, 80 - INDENT));
-    lines.collect::<Vec<_>>().join(&format!("\n{:INDENT$}", ""))
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use process::service::Change;
+use process::Change;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 

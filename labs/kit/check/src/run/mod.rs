@@ -3,7 +3,7 @@
 mod arguments;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
@@ -18,6 +18,7 @@ pub use report::{Report, Status, Verdict};
 
 use crate::{Check, Checks, Lab, Outcome, Plan, Stop};
 use broker::Broker;
+use course::chapter::Chapter;
 use course::paths::Paths;
 use process::parent;
 use process::pressure::Pressure;
@@ -80,21 +81,19 @@ pub fn main(package: Package, checks: Checks) -> ExitCode {
 
 async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<Status> {
     let paths = Paths::find()?;
-    let (kind, number) = package
-        .name
-        .split_once('-')
-        .unwrap_or(("lab", package.name));
+    let folder = Path::new(package.folder);
+    let (chapter, variant) = Chapter::of_package(&paths.root, package.name, folder);
     let wanted = arguments.wanted(checks.all)?;
     let dir = match std::env::var_os("LAB_RUN_DIR") {
         Some(dir) => PathBuf::from(dir),
-        None if kind == "lab" => paths.data().join(number),
-        None => paths.data().join(package.name),
+        None => paths.data().join(chapter.run_folder(variant)),
     };
     let _lock = lock(&dir, &paths)?;
     let seed = arguments
         .seed
         .unwrap_or_else(|| rand::random_range(1..10_000));
-    let mut report = Report::new(&paths, package, number, kind, seed);
+    let number = chapter.number.clone();
+    let mut report = Report::new(&paths, chapter, variant, seed);
     let broker = if checks.broker && !wanted.is_empty() {
         match find_broker(&paths, &mut report).await {
             Ok(broker) => Some(Rc::new(broker)),
@@ -112,7 +111,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         paths,
         dir: dir.clone(),
         program: std::env::var_os("LAB_PROGRAM").map_or_else(|| package.program.into(), Into::into),
-        number: number.to_owned(),
+        number,
         seed,
         broker,
         hole_for: checks.hole_for,
@@ -136,7 +135,7 @@ fn belongs_to_a_living_run(name: &str) -> bool {
 }
 
 /// Makes the folder and holds it for this run alone.
-fn lock(dir: &std::path::Path, paths: &Paths) -> Result<std::fs::File> {
+fn lock(dir: &Path, paths: &Paths) -> Result<std::fs::File> {
     let shown = paths.short(dir);
     std::fs::create_dir_all(dir).with_context(|| {
         format!("cannot write to {shown}: the lab keeps its traces there; make room or give write access")

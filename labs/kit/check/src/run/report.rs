@@ -7,13 +7,12 @@ use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Package;
 use crate::{Check, Failure, Outcome, Stop};
 use broker::{Broker, NoBroker, out_of_support};
 use course::chapter::{Chapter, Variant};
 use course::holes;
 use course::paths::Paths;
-use terminal::{WIDTH, width, wrap};
+use terminal::{WIDTH, labelled, width};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -122,10 +121,9 @@ struct Written<'a> {
 #[derive(Debug)]
 pub struct Report {
     paths: Paths,
-    heading: String,
-    number: String,
-    /// `lab` or `solution`.
-    variant: String,
+    chapter: Chapter,
+    variant: Variant,
+    /// Where the student works, also when it is the solution that is checked.
     sources: PathBuf,
     seed: u64,
     broker: Option<String>,
@@ -133,26 +131,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(
-        paths: &Paths,
-        package: Package,
-        number: &str,
-        variant: &str,
-        seed: u64,
-    ) -> Self {
-        let folder = Path::new(package.folder);
-        let chapter = Chapter::of_folder(&paths.root, folder).ok();
-        let heading = chapter
-            .as_ref()
-            .map_or_else(|| number.to_owned(), Chapter::heading);
-        // The student works in the lab, also when it is the solution that is checked.
-        let sources = chapter.map_or_else(|| folder.to_owned(), |c| c.folder(Variant::Lab).into());
+    pub(super) fn new(paths: &Paths, chapter: Chapter, variant: Variant, seed: u64) -> Self {
         Self {
             paths: paths.clone(),
-            heading,
-            number: number.to_owned(),
-            variant: variant.to_owned(),
-            sources: sources.join("src"),
+            sources: chapter.lab.join("src"),
+            chapter,
+            variant,
             seed,
             broker: None,
             lines: Vec::new(),
@@ -165,9 +149,7 @@ impl Report {
     }
 
     pub(super) fn header(&mut self, broker: Option<&Broker>) {
-        let mut name = self.variant.clone();
-        name[..1].make_ascii_uppercase();
-        let left = format!("{name} {}", self.heading);
+        let left = format!("{} {}", self.variant.title(), self.chapter.heading());
         self.broker = broker.map(Broker::label);
         let right = match &self.broker {
             Some(broker) => format!("{broker} · seed {}", self.seed),
@@ -228,7 +210,7 @@ impl Report {
 
     /// The command that runs one check again, with the same data.
     fn again(&self, check: &str) -> String {
-        let (variant, number, seed) = (&self.variant, &self.number, self.seed);
+        let (variant, number, seed) = (self.variant, &self.chapter.number, self.seed);
         format!("just {variant} {number} --only {check} --seed {seed}")
     }
 
@@ -276,14 +258,17 @@ impl Report {
             part("why", &detail.why);
             part("trace", &line.trace);
             part("again", &detail.again);
-            part("hint", format!("just hint {} {}", self.number, detail.hole));
+            part(
+                "hint",
+                format!("just hint {} {}", self.chapter.number, detail.hole),
+            );
         }
     }
 
     /// The first hole in the sources that holds nothing but `todo!`. Another program than
     /// theirs says nothing about them.
     fn open_hole(&self) -> Option<u32> {
-        if self.variant != "lab" || std::env::var_os("LAB_PROGRAM").is_some() {
+        if self.variant != Variant::Lab || std::env::var_os("LAB_PROGRAM").is_some() {
             return None;
         }
         let places = holes::in_tree(&self.sources).ok()?;
@@ -317,8 +302,8 @@ impl Report {
         }
         let written = Written {
             report: 1,
-            chapter: &self.number,
-            variant: &self.variant,
+            chapter: &self.chapter.number,
+            variant: &self.variant.to_string(),
             broker: self.broker.as_deref(),
             seed: self.seed,
             status,
@@ -350,8 +335,8 @@ impl Report {
         }
         let way = match next {
             Some(next) => format!("next: HOLE {}, {}:{}", next.hole, next.file, next.line),
-            None if status == Status::Pass && self.variant == "lab" => {
-                format!("compare with ours: just diff {}", self.number)
+            None if status == Status::Pass && self.variant == Variant::Lab => {
+                format!("compare with ours: just diff {}", self.chapter.number)
             }
             None => return vec![sum],
         };
@@ -395,13 +380,8 @@ impl Report {
     }
 }
 
-/// One labelled part of a check's story, wrapped.
+/// Prints one labelled part of a verdict.
 fn part(label: &str, text: impl Display) {
-    let mut label = label;
-    for paragraph in text.to_string().lines() {
-        for line in wrap(paragraph.trim_end(), WIDTH - 16) {
-            anstream::println!("      {FAINT}{label:<9}{FAINT:#} {line}");
-            label = "";
-        }
-    }
+    let label = format!("      {FAINT}{label}{FAINT:#}");
+    anstream::println!("{}", labelled(&label, 16, &text.to_string()));
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use process::service::Process;
+use process::Process;
 
 use super::process::{Room, alive, pids, state};
 use proof::{Scratch, until, until_within};

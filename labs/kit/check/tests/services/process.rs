@@ -11,8 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use process::Exit;
-use process::service::{Change, Launch, Process};
+use process::{Change, Exit, Launch, Process, read_log};
 
 use proof::{PATIENCE, Scratch, soon, until};
 
@@ -39,9 +38,9 @@ impl Room {
         Ok(Launch {
             program: "/bin/sh".into(),
             name: "script".to_owned(),
-            arguments: vec![path.display().to_string()],
+            arguments: vec![path.into()],
             environment: BTreeMap::new(),
-            log: self.scratch.path().join("service.log"),
+            log: Some(self.scratch.path().join("service.log")),
         })
     }
 
@@ -169,9 +168,9 @@ pub async fn output() -> Result<()> {
         process.end(PATIENCE).await?;
     }
     let once = "out häßlich $HOME\nerr\n\u{fffd} no newline";
-    let output = process::service::read_log(&launch.log);
+    let output = read_log(launch.log.as_deref().context("no log")?);
     ensure!(output == once.repeat(2), "{output}");
-    ensure!(process::service::read_log(Path::new("/nowhere")).is_empty());
+    ensure!(read_log(Path::new("/nowhere")).is_empty());
     Ok(())
 }
 
@@ -196,7 +195,7 @@ pub async fn cannot_be_started() -> Result<()> {
         );
     }
     let mut launch = room.launch(IDLE)?;
-    launch.log = "/nowhere/service.log".into();
+    launch.log = Some("/nowhere/service.log".into());
     let error = Process::start(&launch, |_| ()).await;
     let error = format!("{:#}", error.err().context("it was started")?);
     ensure!(

@@ -1,8 +1,7 @@
-//! `run NN`: the chapter's services, to play with by hand; or one program of it: [`solo`].
+//! `run NN`: starts the chapter's services on this machine, or one program of it ([`one_role`]).
 
-pub mod environment;
-pub mod joined;
-mod solo;
+mod environment;
+mod one_role;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -11,34 +10,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::{eprintln, println};
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use anyhow::{Result, bail};
 use course::chapter::{Chapter, Variant};
-use course::manifest::{Role, Scene};
+use course::manifest::{ServiceEntry, ServiceManifest};
 use course::paths::Paths;
 
-use self::environment::Stage;
+use self::environment::Prepared;
+use crate::overview::colour;
 use crate::saves::Saves;
 use command::Which;
 use command::cargo::does_not_compile;
 use command::cargo::{Built, Product, build};
-use process::cast::{Cast, Heard};
 use process::stop::asked;
+use process::{Heard, Supervisor};
 use terminal::{DIM, NOTE};
 use terminal::{tell, trouble};
 
-/// One colour a service; a seventh begins anew.
-const COLOURS: [AnsiColor; 6] = [
-    AnsiColor::Cyan,
-    AnsiColor::Yellow,
-    AnsiColor::Magenta,
-    AnsiColor::Green,
-    AnsiColor::Blue,
-    AnsiColor::Red,
-];
-
-/// A node of ours that nobody uses stops after half an hour; services that only wait for
-/// messages use it too.
+/// How often to say that the broker is in use: a node of ours without use stops after half
+/// an hour, and services that only wait for messages use it, too.
 pub const TOUCH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
@@ -60,16 +50,11 @@ pub struct Args {
 
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
-    let variant = if args.solution {
-        Variant::Solution
-    } else {
-        Variant::Lab
-    };
-    let scene = Scene::of(&paths.root, &chapter)?;
+    let manifest = ServiceManifest::of(&paths.root, &chapter)?;
     if args.role.is_some() && args.watch {
         bail!("--watch goes with all of the chapter's services, not with one program");
     }
-    if args.role.is_none() && scene.services.is_empty() {
+    if args.role.is_none() && manifest.services.is_empty() {
         return Err(trouble(
             format!("chapter {} names no services to run", chapter.name),
             format!(
@@ -78,59 +63,60 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
             ),
         ));
     }
-    let play = Play {
+    let run = Run {
         paths,
         chapter,
-        variant,
-        scene,
+        variant: Variant::from_flag(args.solution),
+        manifest,
         watch: args.watch,
     };
     actix_web::rt::System::new().block_on(async {
         match &args.role {
-            Some(role) => play.solo(role, &args.args).await,
-            None => play.run().await,
+            Some(role) => run.one_role(role, &args.args).await,
+            None => run.all().await,
         }
     })
 }
 
-/// What is played, and how.
-pub struct Play<'a> {
+/// What to run, and how.
+pub struct Run<'a> {
     pub paths: &'a Paths,
     pub chapter: Chapter,
     pub variant: Variant,
-    pub scene: Scene,
+    pub manifest: ServiceManifest,
     watch: bool,
 }
 
-/// A build under way. Dropped, it takes cargo with it.
+/// A build in progress. Dropping it ends cargo.
 pub type Building<'b> = Pin<Box<dyn Future<Output = Result<Built>> + 'b>>;
 
-impl Play<'_> {
-    async fn run(&self) -> Result<ExitCode> {
+impl Run<'_> {
+    /// Builds and starts all services and passes on what they print, until they are stopped.
+    async fn all(&self) -> Result<ExitCode> {
         let mut stop = pin!(asked());
         let mut saves = match self.watch {
             true => Some(Saves::of(self.chapter.folder(self.variant))?),
             false => None,
         };
         let mut building: Option<Building<'_>> = Some(self.build());
-        let mut stage: Option<Stage> = None;
-        let mut cast: Option<Cast> = None;
+        let mut prepared: Option<Prepared> = None;
+        let mut services: Option<Supervisor> = None;
         let mut touch = tokio::time::interval(TOUCH);
         loop {
             tokio::select! {
                 biased;
                 code = &mut stop => {
                     let code = code?;
-                    if let Some(cast) = cast {
+                    if let Some(services) = services {
                         eprintln!();
-                        cast.stop(|heard| self.print(&heard)).await;
+                        self.stop(services).await;
                         // Ctrl-C is how this command is meant to end.
                         return Ok(if code == 130 { ExitCode::SUCCESS } else { ExitCode::from(code) });
                     }
                     return Ok(ExitCode::from(code));
                 }
                 saved = changed(&mut saves) => {
-                    // Out of date: cargo goes with it.
+                    // What is being built is out of date: cargo ends with it.
                     drop(building.take());
                     saved.settle().await;
                     self.note("saved: building again");
@@ -141,16 +127,19 @@ impl Play<'_> {
                     let over = tokio::select! {
                         biased;
                         code = &mut stop => Some(ExitCode::from(code?)),
-                        over = self.take_up(built, &mut stage, &mut cast) => over?,
+                        over = self.restart(built, &mut prepared, &mut services) => over?,
                     };
                     if let Some(code) = over {
                         return Ok(code);
                     }
                 }
-                heard = next(&mut cast) => match heard {
-                    Some(heard) => self.print(&heard),
+                heard = next(&mut services) => match heard {
+                    Some(Heard::Line(index, text)) => self.print(index, &text, Style::new()),
+                    Some(Heard::Ended(index, exit)) => {
+                        self.print(index, &format!("ended by itself: {exit}"), NOTE);
+                    }
                     None if self.watch => {
-                        cast = None;
+                        services = None;
                         self.note("all services have ended; waiting for a save");
                     }
                     None => {
@@ -159,49 +148,60 @@ impl Play<'_> {
                     }
                 },
                 _ = touch.tick() => {
-                    if let Some(broker) = stage.as_ref().and_then(|stage| stage.broker.as_ref()) {
-                        broker.touch();
+                    if let Some(prepared) = &prepared {
+                        prepared.environment.touch_broker();
                     }
                 }
             }
         }
     }
 
-    /// Starts what was built, or says why not; gives an exit code when that ends all.
-    async fn take_up(
+    /// Starts what was built, in place of what runs, or says why not; gives an exit code when
+    /// that ends the command.
+    async fn restart(
         &self,
         built: Result<Built>,
-        stage: &mut Option<Stage>,
-        cast: &mut Option<Cast>,
+        prepared: &mut Option<Prepared>,
+        services: &mut Option<Supervisor>,
     ) -> Result<Option<ExitCode>> {
         let again = (!self.watch).then_some("run");
         match built {
             Ok(Built::Program(program)) => {
-                if let Some(old) = cast.take() {
-                    old.stop(|heard| self.print(&heard)).await;
+                if let Some(old) = services.take() {
+                    self.stop(old).await;
                 }
-                if stage.is_none() {
-                    *stage = Some(self.set(&program).await?);
-                }
-                let parts = stage.as_ref().map_or(&[][..], |stage| &stage.parts);
-                *cast = Some(Cast::start(&program, parts)?);
+                let launches = match prepared {
+                    Some(prepared) => &prepared.launches,
+                    None => &prepared.insert(self.prepare(&program).await?).launches,
+                };
+                *services = Some(Supervisor::start(launches).await?);
                 return Ok(None);
             }
             Ok(Built::CompileError) => does_not_compile(&self.chapter, self.variant, again),
-            // What the machine cannot do at all ends the command.
+            // A problem of this machine ends the command.
             Err(error) if !self.watch => return Err(error),
             Err(error) => drop(tell(&error)),
         }
         if !self.watch {
             return Ok(Some(ExitCode::FAILURE));
         }
-        self.note(match cast {
+        self.note(match services {
             Some(_) => "the services from before this save keep running",
             None => "waiting for a save",
         });
         Ok(None)
     }
 
+    /// Ends the services and prints their last lines.
+    async fn stop(&self, services: Supervisor) {
+        let print = |heard| match heard {
+            Heard::Line(index, text) => self.print(index, &text, Style::new()),
+            Heard::Ended(index, _) => self.print(index, "stopped", NOTE),
+        };
+        services.stop(print).await;
+    }
+
+    /// Starts a build of the chapter's program.
     pub fn build(&self) -> Building<'_> {
         Box::pin(build(
             self.paths,
@@ -211,15 +211,10 @@ impl Play<'_> {
         ))
     }
 
-    fn print(&self, heard: &Heard) {
-        let (index, text, style) = match heard {
-            Heard::Line(index, text) => (*index, text, Style::new()),
-            Heard::Ended(index, text) => (*index, text, NOTE),
-        };
-        let service = self.scene.services.get(index);
-        let name = service.map_or("", |service| &service.name);
-        // The column says whose line it is, so the line need not say it again.
-        let text = service.map_or_else(|| text.clone(), |service| without_name(text, service));
+    /// Prints a line under the name of the service with this index.
+    fn print(&self, index: usize, text: &str, style: Style) {
+        let service = &self.manifest.services[index];
+        let (name, text) = (&service.name, without_name(text, service));
         let (colour, width) = (colour(index), self.width());
         println!("{colour}{name:width$} |{colour:#} {style}{text}{style:#}");
     }
@@ -232,15 +227,20 @@ impl Play<'_> {
         );
     }
 
-    /// Of the column of names.
-    pub fn width(&self) -> usize {
-        let names = self.scene.services.iter().map(|service| service.name.len());
+    /// The width of the column of names.
+    fn width(&self) -> usize {
+        let names = self
+            .manifest
+            .services
+            .iter()
+            .map(|service| service.name.len());
         names.max().unwrap_or(0).max("just run".len())
     }
 }
 
-/// A line of a service's log without its role, alone or with the argument that names it.
-fn without_name(line: &str, service: &Role) -> String {
+/// A line of a service's log without its role, alone or with the argument that names it: the
+/// column before it says whose line it is.
+fn without_name(line: &str, service: &ServiceEntry) -> String {
     let role = &service.role;
     match service.args.first() {
         Some(name) => line.replacen(&format!(" {role} {name}: "), " ", 1),
@@ -248,12 +248,7 @@ fn without_name(line: &str, service: &Role) -> String {
     }
 }
 
-/// The colour of the service with this index.
-pub fn colour(index: usize) -> Style {
-    COLOURS[index % COLOURS.len()].on_default()
-}
-
-/// Waits for a save; for ever where none is looked for.
+/// Waits for a save; forever when none is looked for.
 async fn changed(saves: &mut Option<Saves>) -> &mut Saves {
     match saves {
         Some(saves) => {
@@ -264,7 +259,7 @@ async fn changed(saves: &mut Option<Saves>) -> &mut Saves {
     }
 }
 
-/// Waits for the build; for ever where there is none.
+/// Waits for the build; forever when there is none.
 async fn finished(building: &mut Option<Building<'_>>) -> Result<Built> {
     match building {
         Some(building) => building.await,
@@ -272,10 +267,10 @@ async fn finished(building: &mut Option<Building<'_>>) -> Result<Built> {
     }
 }
 
-/// What is heard next; for ever nothing where nobody plays.
-async fn next(cast: &mut Option<Cast>) -> Option<Heard> {
-    match cast {
-        Some(cast) => cast.next().await,
+/// What is heard next; waits forever when no service runs.
+async fn next(services: &mut Option<Supervisor>) -> Option<Heard> {
+    match services {
+        Some(services) => services.next().await,
         None => std::future::pending().await,
     }
 }
@@ -299,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_the_role_is_the_programs() {
+    fn arguments_after_the_role_are_the_programs() {
         let args = parsed("03 --solution producer --burst --count 20 --watch --help").unwrap();
         assert!(args.solution && !args.watch);
         assert_eq!(args.role.as_deref(), Some("producer"));
@@ -309,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_flag_is_no_role() {
+    fn a_misspelt_flag_is_not_a_role() {
         for line in ["03 --solutoin", "03 --solutoin worker", "--wacht 03"] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains("unexpected argument"), "{line}: {error}");

@@ -1,5 +1,5 @@
-//! `down NN` takes the chapter's containers away, and all that came with them; `logs NN`
-//! shows what they print.
+//! `down NN` removes the chapter's containers, networks and volumes; `logs NN` shows what the
+//! containers print.
 
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
@@ -20,7 +20,7 @@ use terminal::{GOOD, interactive};
 pub struct DownArgs {
     #[command(flatten)]
     which: Which,
-    /// Only the solution's containers; else yours, too
+    /// Only the solution's containers, not yours
     #[arg(long)]
     solution: bool,
 }
@@ -29,22 +29,19 @@ pub struct DownArgs {
 pub struct LogsArgs {
     #[command(flatten)]
     which: Which,
-    /// The solution's containers, where yours run, too
+    /// The solution's containers, even if yours run
     #[arg(long)]
     solution: bool,
-    /// Only these services, as `history` or `broker`; else all but the broker
+    /// Only these services, such as `broker`; by default all but the broker
     services: Vec<String>,
 }
 
 pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let ended = until_stopped(async {
-        engine::present(paths, "start Docker; without it no container runs, either").await?;
+        engine::present(paths, "start Docker; no container runs without it").await?;
         let mut found = false;
-        for variant in [Variant::Lab, Variant::Solution] {
-            if args.solution && variant == Variant::Lab {
-                continue;
-            }
+        for &variant in variants(args.solution) {
             let project = Project::of(paths, &chapter, variant);
             if !project.traces().await? {
                 continue;
@@ -89,17 +86,22 @@ pub fn logs(paths: &Paths, args: &LogsArgs) -> Result<ExitCode> {
     Err(error).context("cannot start docker")
 }
 
-/// The project to listen to, yours unless only the solution's is there; and its services
-/// without the broker, which has a lot to say.
+/// Both trees, or only the solution's with `--solution`.
+fn variants(solution: bool) -> &'static [Variant] {
+    match solution {
+        true => &[Variant::Solution],
+        false => &[Variant::Lab, Variant::Solution],
+    }
+}
+
+/// The running project, yours before the solution's; and its services without the broker,
+/// which prints a lot.
 async fn running(
     paths: &Paths,
     chapter: &Chapter,
     solution: bool,
 ) -> Result<(Project, Vec<String>)> {
-    for variant in [Variant::Lab, Variant::Solution] {
-        if solution && variant == Variant::Lab {
-            continue;
-        }
+    for &variant in variants(solution) {
         let project = Project::of(paths, chapter, variant);
         let containers = project.containers().await?;
         if !containers.is_empty() {
@@ -108,7 +110,7 @@ async fn running(
             return Ok((project, names));
         }
     }
-    let (number, flag) = (&chapter.number, if solution { " --solution" } else { "" });
+    let (number, flag) = (&chapter.number, Variant::from_flag(solution).flag());
     bail!(trouble(
         format!("nothing of chapter {number} is in containers"),
         format!("just up {number}{flag}"),

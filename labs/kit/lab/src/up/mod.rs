@@ -1,11 +1,12 @@
-//! `up NN`: the chapter's services in containers, as `compose/NN-name.yml` has them; or one
-//! program of it in a container beside them. With `down NN`, `logs NN` and `push REGISTRY`.
+//! `up NN`: starts the chapter's services in containers, from `compose/NN-name.yml`, or one
+//! program in a container beside them ([`one_container`]). Also `down`, `logs` and `push`.
 
-mod announce;
 mod down;
+mod one_container;
+mod places;
 mod ports;
 mod push;
-mod solo;
+mod ready;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use anstream::{eprintln, println};
 use anyhow::{Context, Result, bail};
 use course::chapter::{Chapter, Variant};
-use course::manifest::Scene;
+use course::manifest::ServiceManifest;
 use course::paths::Paths;
 
 pub use down::{DownArgs, LogsArgs, down, logs};
@@ -32,7 +33,7 @@ use command::engine::{self, Project, explain};
 use command::image::{Image, QUICK};
 use ports::Ports;
 
-/// What to do about an engine that is not there.
+/// What to do when no engine answers.
 const GET: &str = "start Docker, or install it with Compose 2.22 or later";
 
 #[derive(Debug, clap::Args)]
@@ -42,11 +43,11 @@ pub struct Args {
     /// The solution's services instead of yours
     #[arg(long)]
     solution: bool,
-    /// Build and start them again at each save; Ctrl-C ends that, and they go on
+    /// Build and start them again at each save; Ctrl-C ends the watching, not the containers
     #[arg(long)]
     watch: bool,
-    /// With --watch: look at the files each second, for where saves are not told, as on a
-    /// drive of Windows or of another machine
+    /// With --watch: read the files each second, for drives that report no saves, such as
+    /// Windows' under WSL or a network drive
     #[arg(long, requires = "watch")]
     poll: bool,
     /// Run only this program of the chapter, on this terminal, beside the others
@@ -61,46 +62,38 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     if args.role.is_some() && args.watch {
         bail!("--watch goes with all of the chapter's services, not with one program");
     }
-    let boxes = Boxes::of(paths, chapter, variant(args.solution))?;
+    let containers = Containers::of(paths, chapter, Variant::from_flag(args.solution))?;
     if let Some(role) = &args.role {
-        return boxes.solo(role, &args.args);
+        return containers.one_role(role, &args.args);
     }
     let watch = args.watch.then_some(args.poll);
     let ended = until_stopped(async {
-        engine::present(paths, &boxes.natively()).await?;
-        boxes.up(watch).await
+        engine::present(paths, &containers.natively()).await?;
+        containers.up(watch).await
     })?;
     Ok(match ended {
         // Ctrl-C is how watching is meant to end.
         Ended::Stopped(code) if args.watch && code == ExitCode::from(130) => {
             eprintln!();
-            boxes.note(&format!("no longer watching; {}", boxes.how_to_end()));
+            containers.note(&format!("no longer watching; {}", containers.how_to_end()));
             ExitCode::SUCCESS
         }
         ended => ended.code(),
     })
 }
 
-fn variant(solution: bool) -> Variant {
-    if solution {
-        Variant::Solution
-    } else {
-        Variant::Lab
-    }
-}
-
-/// A chapter's services, to be had in containers.
-struct Boxes<'a> {
+/// A chapter's services in containers, or to be started there.
+struct Containers<'a> {
     paths: &'a Paths,
     chapter: Chapter,
     variant: Variant,
-    scene: Scene,
+    manifest: ServiceManifest,
     project: Project,
     /// Its file, in `compose/`.
     file: PathBuf,
 }
 
-impl<'a> Boxes<'a> {
+impl<'a> Containers<'a> {
     fn of(paths: &'a Paths, chapter: Chapter, variant: Variant) -> Result<Self> {
         let file = PathBuf::from(format!("{}.yml", chapter.name));
         let folder = paths.root.join("compose");
@@ -108,7 +101,7 @@ impl<'a> Boxes<'a> {
             bail!(no_file(&folder, &chapter));
         }
         Ok(Self {
-            scene: Scene::of(&paths.root, &chapter)?,
+            manifest: ServiceManifest::of(&paths.root, &chapter)?,
             project: Project::of(paths, &chapter, variant),
             paths,
             chapter,
@@ -122,27 +115,19 @@ impl<'a> Boxes<'a> {
         format!(
             "just run {}{}, which needs none; or {GET}",
             self.chapter.number,
-            self.flag()
+            self.variant.flag()
         )
-    }
-
-    /// ` --solution`, where that is what is meant.
-    fn flag(&self) -> &'static str {
-        match self.variant {
-            Variant::Lab => "",
-            Variant::Solution => " --solution",
-        }
     }
 
     fn how_to_end(&self) -> String {
         format!(
-            "the containers go on until just down {}",
+            "the containers run until: just down {}",
             self.chapter.number
         )
     }
 
-    /// Builds, starts and tells of it; with `watch` again at each save, for ever. `watch`
-    /// says whether to look at the files by the clock.
+    /// Builds and starts the services; with `watch` again at each save, forever. `watch` says
+    /// whether to poll the files.
     async fn up(&self, watch: Option<bool>) -> Result<ExitCode> {
         let folder = self.chapter.folder(self.variant);
         let saves = watch.map(|poll| match poll {
@@ -175,7 +160,8 @@ impl<'a> Boxes<'a> {
         }
     }
 
-    /// Builds, starts and waits for all services; and says what is where, unless that is told.
+    /// Builds and starts the services and waits until they are ready; prints where they are
+    /// the first time.
     async fn make(&self, told: &mut bool) -> Result<ExitCode> {
         credentials::ensure(self.paths, &[credentials::BROKER_PASSWORD])?;
         if self.project.build(QUICK).await? == Image::CompileError {
@@ -184,22 +170,22 @@ impl<'a> Boxes<'a> {
         }
         let ports = self.start().await?;
         if !std::mem::replace(told, true) {
-            self.announce(&ports);
+            self.print_overview(&ports);
         }
         self.wait(&ports).await
     }
 
-    /// Has Compose make it so: it leaves alone what is as it should be.
+    /// Starts what does not run yet: Compose leaves the rest alone.
     async fn start(&self) -> Result<Ports> {
         let ports = self.ports().await?;
-        if self.scene.broker {
+        if self.manifest.broker {
             self.note("starting the containers; the broker takes a few seconds");
         }
         let started = self
             .project
             .command_with(&self.file)
             .args(["--ansi", "never", "up", "--detach", "--no-build"])
-            // A broker made anew, for another password, must not find the data of the old.
+            // A new broker, with a new password, must not find the old one's data.
             .arg("--renew-anon-volumes")
             .envs(&ports.variables)
             .output()
@@ -213,23 +199,23 @@ impl<'a> Boxes<'a> {
         Ok(ports)
     }
 
-    /// Waits until every service is there, or says which is not, and its last words.
+    /// Waits until every service is ready, or prints which is not, and its last lines.
     async fn wait(&self, ports: &Ports) -> Result<ExitCode> {
-        let Some(service) = self.settled(ports).await? else {
+        let Some(service) = self.wait_until_ready(ports).await? else {
             println!("{GOOD}✔{GOOD:#} all services are up");
             return Ok(ExitCode::SUCCESS);
         };
-        let words = self.last_words(&service).await?;
-        eprintln!("{BAD}✘{BAD:#} {service} does not stay up; its last words:");
-        for line in words.lines() {
+        let lines = self.last_lines(&service).await?;
+        eprintln!("{BAD}✘{BAD:#} {service} does not stay up; its last lines:");
+        for line in lines.lines() {
             eprintln!("    {line}");
         }
-        let (number, flag) = (&self.chapter.number, self.flag());
+        let (number, flag) = (&self.chapter.number, self.variant.flag());
         eprintln!("  more: {TYPE}just logs {number}{flag} {service}{TYPE:#}");
         Ok(ExitCode::FAILURE)
     }
 
-    async fn last_words(&self, service: &str) -> Result<String> {
+    async fn last_lines(&self, service: &str) -> Result<String> {
         let logs = [
             "logs",
             "--no-log-prefix",
@@ -248,7 +234,7 @@ impl<'a> Boxes<'a> {
     }
 }
 
-/// For a chapter that runs on more machines than one: there is a file for each.
+/// The error for a chapter without a file of its own: it has none, or one a machine.
 fn no_file(folder: &std::path::Path, chapter: &Chapter) -> anyhow::Error {
     let files = course::holes::files(folder).unwrap_or_default();
     let start = format!("{}-", chapter.number);
@@ -262,9 +248,12 @@ fn no_file(folder: &std::path::Path, chapter: &Chapter) -> anyhow::Error {
     }
     trouble(
         format!(
-            "chapter {number} runs on more machines than one: {}",
+            "chapter {number} runs on several machines: {}",
             names.join(", ")
         ),
-        "just demo --local shows it on this one; labs/07-cross-network/TWO-VMS.md tells of real ones",
+        format!(
+            "just demo --local runs it on this one; for real ones, read labs/{}/TWO-VMS.md",
+            chapter.name
+        ),
     )
 }

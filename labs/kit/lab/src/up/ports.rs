@@ -1,14 +1,14 @@
-//! Which ports of this machine the containers get.
+//! Chooses the ports of this machine that lead to the containers.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::Boxes;
+use super::Containers;
 use command::containers::Container;
-use process::cast;
+use process::port;
 
-/// AMQP, and the broker's own page, by the names that they have here.
+/// AMQP and the management page: the names that they have here, and their usual ports.
 pub const AMQP: (&str, u16) = ("broker", 5672);
 pub const CONSOLE: (&str, u16) = ("broker's page", 15672);
 
@@ -20,23 +20,15 @@ pub struct Ports {
     pub variables: BTreeMap<String, String>,
 }
 
-impl Boxes<'_> {
-    /// For each port inside the one on this machine: where the containers have it already,
-    /// else the same number, else the next free one.
+impl Containers<'_> {
+    /// For each port inside a container the one on this machine: the one that a running
+    /// container has; else the same number; else the next free one.
     pub async fn ports(&self) -> Result<Ports> {
-        let mut wished = self.wished();
-        if self.scene.broker {
+        let mut wished = self.manifest.wished_ports();
+        if self.manifest.broker {
             wished.extend([AMQP, CONSOLE].map(|(name, port)| (name.to_owned(), port)));
         }
         choose(&wished, &self.project.containers().await?)
-    }
-
-    /// The services that have a port, with the one they have inside.
-    pub fn wished(&self) -> Vec<(String, u16)> {
-        let services = self.scene.services.iter();
-        services
-            .filter_map(|service| Some((service.name.clone(), service.port?)))
-            .collect()
     }
 }
 
@@ -54,7 +46,7 @@ fn choose(wished: &[(String, u16)], containers: &[Container]) -> Result<Ports> {
             None => open.push((name.clone(), *inside)),
         }
     }
-    given.extend(cast::ports(&open)?);
+    given.extend(port::choose(&open)?);
     let variables = given.iter();
     let variables = variables.map(|(name, port)| (variable(name), port.to_string()));
     Ok(Ports {
@@ -79,7 +71,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
-    fn what_runs_keeps_its_ports_and_a_taken_one_gives_way() {
+    fn a_running_container_keeps_its_ports_and_a_taken_port_is_avoided() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let wished = [

@@ -1,4 +1,4 @@
-//! `push REGISTRY`: the images of chapter 07, as two machines need them, to a registry.
+//! `push REGISTRY`: builds a chapter's image for release and pushes it to a registry.
 
 use std::process::{ExitCode, Stdio};
 
@@ -8,7 +8,6 @@ use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use tokio::process::Command;
 
-use super::variant;
 use command::cargo::does_not_compile;
 use command::credentials;
 use command::engine::{self, Project, gist};
@@ -24,7 +23,7 @@ const RELEASE: &str = "release";
 
 #[derive(Debug, clap::Args)]
 pub struct PushArgs {
-    /// The registry, and the path in it, as registry.example.org/me
+    /// The registry and the path there, such as registry.example.org/me
     registry: String,
     /// The solution's image instead of yours
     #[arg(long)]
@@ -36,7 +35,7 @@ pub struct PushArgs {
 
 pub fn push(paths: &Paths, args: &PushArgs) -> Result<ExitCode> {
     let chapter = Chapter::resolve(&paths.root, &args.chapter)?;
-    let variant = variant(args.solution);
+    let variant = Variant::from_flag(args.solution);
     let pushed = until_stopped(async {
         engine::present(paths, super::GET).await?;
         credentials::ensure(paths, &[credentials::BROKER_PASSWORD])?;
@@ -59,7 +58,7 @@ async fn push_one(
     let there = format!("{}/{}", args.registry.trim_end_matches('/'), project.name);
     docker(&["tag", &project.name, &there]).await?;
     docker(&["push", &there]).await?;
-    println!("{GOOD}✔{GOOD:#} pushed; there: {TYPE}docker pull {there}{TYPE:#}");
+    println!("{GOOD}✔{GOOD:#} pushed; on the other machine: {TYPE}docker pull {there}{TYPE:#}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,7 +75,7 @@ async fn docker(args: &[&str]) -> Result<()> {
         let words = String::from_utf8_lossy(&out.stderr).into_owned();
         bail!(trouble(
             format!("docker {}: {}", args.join(" "), gist(&words)),
-            "see to the registry's name, and to: docker login REGISTRY",
+            "check the registry's name, and log in: docker login REGISTRY",
         ));
     }
     Ok(())

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use process::Exit;
-use process::service::{Launch, Process, read_log};
+use process::{Exit, Launch, Process, read_log};
 use wiretap::Journal;
 
 use super::stage::{HEARTBEAT_S, RATE, Role, WORK_MS};
@@ -78,9 +77,9 @@ impl Programs {
         let launch = Launch {
             program: words.remove(0).into(),
             name: role.name().to_owned(),
-            arguments: words,
+            arguments: words.into_iter().map(Into::into).collect(),
             environment,
-            log: self.file(role, "log"),
+            log: Some(self.file(role, "log")),
         };
         let process = Process::start(&launch, |_| ()).await?;
         self.running.borrow_mut().insert(role.name(), process);

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use broker::Broker;
 use course::paths::Paths;
-use process::service::{Launch, Process};
+use process::{Launch, Process};
 
 use super::CHAPTERS;
 use super::language::Language;
@@ -95,9 +95,9 @@ impl Room {
         let launch = Launch {
             program,
             name: name.to_owned(),
-            arguments,
+            arguments: arguments.into_iter().map(Into::into).collect(),
             environment,
-            log: self.log(name),
+            log: Some(self.log(name)),
         };
         Process::start(&launch, |_| ()).await
     }

@@ -1,8 +1,9 @@
-//! A service under check: the student's program as a real process, with a role, a port, a
-//! log of its own, and faults that can be done to it. Several may play one role, under
-//! names of their own.
+//! Runs one program behind a guard: starts it, logs what it prints, signals it, reports its end.
+//!
+//! The guard ([`crate::guard`]) ends the program with us, however we end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -15,27 +16,47 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::sync::watch;
 
 use crate::guard::{self, Exit, Report};
 
+/// What is reported of a program whose guard is gone and cannot say how the program ended.
+const LOST: Exit = Exit::Signal(Signal::SIGKILL as i32);
+
 /// What to start: program, arguments and environment.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// The program under check.
+    /// The program.
     pub program: PathBuf,
-    /// What the journal and the check call it.
+    /// What messages about it and the journal call it.
     pub name: String,
-    /// The role, then whatever that role takes.
-    pub arguments: Vec<String>,
+    /// The program's arguments. Those of a chapter's program begin with the role.
+    pub arguments: Vec<OsString>,
     /// The environment, added to this process's own.
     pub environment: BTreeMap<String, String>,
-    /// Where what it prints goes, appended.
-    pub log: PathBuf,
+    /// The file to which its output is appended; without one, the output goes into a pipe.
+    pub log: Option<PathBuf>,
 }
 
-/// What happens to a process, by the lab's doing or by its own.
+impl Launch {
+    /// The command that starts the guard of that kind, and the guard this program.
+    pub(crate) fn guarded_by(&self, guard: &str) -> std::io::Result<Command> {
+        let mut command = Command::new(crate::this_program()?);
+        command
+            .arg(guard)
+            .arg(&self.program)
+            .args(&self.arguments)
+            // Don't pass our `PORT` to a service without one.
+            .env_remove("PORT")
+            .envs(&self.environment)
+            // Ctrl-C at the terminal is for us alone; we then ask the program to end.
+            .process_group(0);
+        Ok(command)
+    }
+}
+
+/// What happens to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It runs.
@@ -65,51 +86,52 @@ impl fmt::Display for Change {
     }
 }
 
-/// A started process. Dropping it kills the process.
+/// A started program. Dropping it kills the program and what that has started.
 pub struct Process {
     name: String,
-    log: PathBuf,
+    log: Option<PathBuf>,
+    output: Option<ChildStderr>,
     pid: Pid,
     ended: watch::Receiver<Option<Exit>>,
     tell: Rc<dyn Fn(Change)>,
-    // The guard kills the process when this is closed.
+    // The guard kills the program when this is closed.
     _lifeline: ChildStdin,
 }
 
 impl Process {
-    /// Starts `launch` behind a guard and waits until the process exists.
+    /// Starts `launch` behind a guard and waits until the program runs. `tell` gets what
+    /// happens to it from then on.
     ///
     /// # Errors
     /// When guard or program cannot be started.
     pub async fn start(launch: &Launch, tell: impl Fn(Change) + 'static) -> Result<Self> {
         let tell: Rc<dyn Fn(Change)> = Rc::new(tell);
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&launch.log)
-            .with_context(|| format!("cannot write {}", launch.log.display()))?;
-        let mut guard = Command::new(crate::this_program()?)
-            .arg(guard::ARGUMENT)
-            .arg(&launch.program)
-            .args(&launch.arguments)
-            .envs(&launch.environment)
+        let output = launch.log.as_deref().map_or(Ok(Stdio::piped()), open)?;
+        let mut guard = launch
+            .guarded_by(guard::ARGUMENT)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
-            .process_group(0)
+            .stderr(output)
             .spawn()
-            .context("cannot start the guard of a service")?;
+            .with_context(|| format!("cannot start the guard of {}", launch.name))?;
         let lifeline = guard.stdin.take().context("the guard has no stdin")?;
+        let output = guard.stderr.take();
         let (pid, ended) = follow(guard, launch, tell.clone()).await?;
         tell(Change::Started);
         Ok(Self {
             name: launch.name.clone(),
             log: launch.log.clone(),
+            output,
             pid,
             ended,
             tell,
             _lifeline: lifeline,
         })
+    }
+
+    /// The pipe into which the program prints; `None` when it has a log, and the second time.
+    pub fn take_output(&mut self) -> Option<ChildStderr> {
+        self.output.take()
     }
 
     /// Its process id.
@@ -124,10 +146,10 @@ impl Process {
         *self.ended.borrow()
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Kills it (SIGKILL) and waits until it has ended.
     ///
     /// # Errors
-    /// When the kernel does not let it be killed.
+    /// When it still runs after 5 s.
     pub async fn kill(&self) -> Result<Exit> {
         (self.tell)(Change::Killed);
         self.signal(Signal::SIGKILL)?;
@@ -143,7 +165,7 @@ impl Process {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// Lets a frozen process go on (SIGCONT).
+    /// Lets a frozen process run again (SIGCONT).
     ///
     /// # Errors
     /// When it has ended.
@@ -166,12 +188,19 @@ impl Process {
     /// # Errors
     /// When it has not after `deadline`.
     pub async fn end(&self, deadline: Duration) -> Result<Exit> {
+        let wait = tokio::time::timeout(deadline, self.wait()).await;
+        wait.ok()
+            .with_context(|| format!("{} still runs after {deadline:?}", self.name))
+    }
+
+    /// Waits until it has ended, without holding it: the program is killed when this value
+    /// is dropped, also while somebody waits.
+    pub fn wait(&self) -> impl Future<Output = Exit> + use<> {
         let mut ended = self.ended.clone();
-        let wait = ended.wait_for(Option::is_some);
-        match tokio::time::timeout(deadline, wait).await {
-            Ok(Ok(exit)) => exit.context("ended without an exit"),
-            Ok(Err(_)) => bail!("the guard of {} is gone", self.name),
-            Err(_) => bail!("{} still runs after {deadline:?}", self.name),
+        async move {
+            let exit = ended.wait_for(Option::is_some).await;
+            // The sender sends an exit before it goes.
+            exit.ok().and_then(|exit| *exit).unwrap_or(LOST)
         }
     }
 
@@ -204,17 +233,17 @@ impl Process {
         names.filter(|one| one.trim_end() == name).count()
     }
 
-    /// What it printed.
+    /// What its log holds; nothing when it has none.
     #[must_use]
     pub fn output(&self) -> String {
-        read_log(&self.log)
+        self.log.as_deref().map(read_log).unwrap_or_default()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
         let kill = signal == Signal::SIGKILL;
         match self.ended() {
             Some(_) if kill => return Ok(()),
-            // Its process id may be somebody else's by now.
+            // Another process may have its process id by now.
             Some(exit) => bail!("{} has ended ({exit})", self.name),
             None => {}
         }
@@ -232,7 +261,13 @@ impl fmt::Debug for Process {
     }
 }
 
-/// What a log file holds; nothing when it is not there.
+fn open(log: &Path) -> Result<Stdio> {
+    let file = OpenOptions::new().create(true).append(true).open(log);
+    let file = file.with_context(|| format!("cannot write {}", log.display()))?;
+    Ok(file.into())
+}
+
+/// What a log file holds; nothing when the file does not exist.
 #[must_use]
 pub fn read_log(path: &Path) -> String {
     std::fs::read(path)
@@ -259,7 +294,7 @@ async fn follow(
         let line = lines.next_line().await.ok().flatten();
         let exit = match line.as_deref().and_then(Report::parse) {
             Some(Report::Ended(exit)) => exit,
-            _ => Exit::Signal(Signal::SIGKILL as i32),
+            _ => LOST,
         };
         tell(Change::Ended(exit));
         let _ = sender.send(Some(exit));

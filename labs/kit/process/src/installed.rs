@@ -1,4 +1,4 @@
-//! What other programs say of themselves, asked with patience that ends.
+//! Finds out which tools are installed, and what they print about themselves.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use tokio::process::Command;
 /// A Docker client whose engine hangs would otherwise hang us.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The first line that a program prints, if it starts, ends in time and is content.
+/// The first line that a tool prints; `None` when it cannot be started, fails, or takes more
+/// than 5 s.
 pub async fn first_line(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(args)
@@ -22,6 +23,7 @@ pub async fn first_line(program: &str, args: &[&str]) -> Option<String> {
 }
 
 /// Whether a program of that name is on PATH.
+#[must_use]
 pub fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())

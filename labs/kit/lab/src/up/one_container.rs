@@ -1,5 +1,5 @@
-//! `up NN ROLE`: one program of the chapter in a container of its own, beside the others, on
-//! this terminal. It is gone when it ends.
+//! `up NN ROLE`: runs one program of the chapter on this terminal, in a container of its own
+//! beside the others; the container is removed when the program ends.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -7,21 +7,21 @@ use std::process::{ExitCode, Stdio};
 
 use anstream::eprintln;
 use anyhow::{Context, Result, bail};
-use course::manifest::Role;
+use course::manifest::ServiceEntry;
 use tokio::process::Command;
 
-use super::Boxes;
+use super::Containers;
 use command::cargo::does_not_compile;
 use command::credentials;
 use command::engine;
 use command::image::{Image, QUICK};
-use process::cast;
+use process::port;
 use process::stop::{Ended, until_stopped};
 use terminal::DIM;
 
-impl Boxes<'_> {
+impl Containers<'_> {
     /// Builds, runs the program as `role` with `args`, and gives its exit code.
-    pub fn solo(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
+    pub fn one_role(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
         let name = format!("{}-{role}-run-{}", self.project.name, std::process::id());
         let ended = until_stopped(async {
             engine::present(self.paths, &self.natively()).await?;
@@ -32,16 +32,16 @@ impl Boxes<'_> {
             }
             let mut run = self.command_for(role, args, &name).await?;
             let mut run = run.spawn().context("cannot start docker")?;
-            // On a terminal Ctrl-C is the program's own, which ends by it, and this with it.
+            // Ctrl-C at the terminal reaches the program, whose end ends this command.
             let status = run.wait().await.context("docker went away")?;
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
         });
         if let Ok(Ended::Stopped(_)) = &ended {
-            // Compose, asked to end, leaves the container running.
+            // Compose leaves the container running when it is asked to end.
             for words in [&["stop"][..], &["rm", "--force"]] {
                 let mut docker = std::process::Command::new("docker");
-                // It may be gone by itself, or not have come to be: nothing to say of that.
+                // The container may have been removed already, or never made.
                 let _ = docker.args(words).arg(&name).output();
             }
         }
@@ -49,11 +49,11 @@ impl Boxes<'_> {
     }
 
     async fn command_for(&self, role: &str, args: &[OsString], name: &str) -> Result<Command> {
-        // The program itself knows best which roles there are; an unknown one is its to refuse.
-        let service = self.scene.like(role, args);
-        let service = service.unwrap_or_else(|| Role::plain(role));
-        let named = |one: &&Role| one.name == service.name;
-        let services = &self.scene.services;
+        // The program itself knows all its roles and refuses an unknown one.
+        let service = self.manifest.find(role, args);
+        let service = service.unwrap_or_else(|| ServiceEntry::of_role(role));
+        let named = |one: &&ServiceEntry| one.name == service.name;
+        let services = &self.manifest.services;
         let Some(like) = services.iter().find(named).or(services.first()) else {
             bail!("chapter {} names no services", self.chapter.number);
         };
@@ -69,7 +69,7 @@ impl Boxes<'_> {
                 .arg(format!("DATABASE=/data/{}.sqlite", service.database));
         }
         if let Some(inside) = service.port {
-            let port = cast::ports(&self.wished())?[&service.name];
+            let port = port::choose(&self.manifest.wished_ports())?[&service.name];
             eprintln!("{DIM}· {role} gets http://127.0.0.1:{port}{DIM:#}");
             run.arg("--publish")
                 .arg(format!("127.0.0.1:{port}:{inside}"));

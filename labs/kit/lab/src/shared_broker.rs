@@ -1,6 +1,7 @@
-//! The broker that `just run NN` got from `AMQP_URL`, for `just run NN ROLE` in another
-//! terminal, where `AMQP_URL` is not set. It is left in a file that only its owner may read,
-//! and that counts while the run holds it locked.
+//! Lets `just run NN ROLE` use the broker of `just run NN` in another terminal.
+//!
+//! Where only that terminal has `AMQP_URL`, the run writes the broker to a file that only its
+//! owner may read, and that counts while the run holds it locked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -30,24 +31,24 @@ struct Written {
 }
 
 /// The file, locked while this lives, and then removed.
-pub struct Left {
+pub struct Shared {
     _locked: File,
     path: PathBuf,
 }
 
-impl Drop for Left {
+impl Drop for Shared {
     fn drop(&mut self) {
-        // One that stays counts for nothing: nobody holds its lock.
+        // A file that stays does not count: no process holds its lock.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Leaves a broker that was given for others to join, while what is returned lives. All other
-/// brokers are found anyway. A second run of the same chapter leaves the first one's.
+/// Shares a broker from `AMQP_URL` with other terminals until the returned value is dropped.
+/// Other brokers are found anyway. A second run of a chapter keeps the first one's file.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn leave(folder: &Path, broker: &Broker) -> Result<Option<Left>> {
+pub fn share(folder: &Path, broker: &Broker) -> Result<Option<Shared>> {
     if broker.kind != Kind::Given {
         return Ok(None);
     }
@@ -76,25 +77,25 @@ pub fn leave(folder: &Path, broker: &Broker) -> Result<Option<Left>> {
     file.set_len(0).with_context(unwritable)?;
     file.write_all(&serde_json::to_vec(&written)?)
         .with_context(unwritable)?;
-    Ok(Some(Left {
+    Ok(Some(Shared {
         _locked: file,
         path,
     }))
 }
 
 /// The folder of a chapter's run.
-pub fn folder(paths: &Paths, chapter: &Chapter, variant: Variant) -> PathBuf {
+pub fn run_folder(paths: &Paths, chapter: &Chapter, variant: Variant) -> PathBuf {
     paths.data().join("run").join(chapter.run_folder(variant))
 }
 
-/// The broker of the chapter's services where they run with one that this terminal does not
-/// name; else as every command gets it.
+/// The broker with which the chapter's services run, where this terminal does not name it;
+/// else the one that every command gets.
 ///
 /// # Errors
 /// When no broker can be found: why, and what to do.
 pub async fn acquire(paths: &Paths, chapter: &Chapter, variant: Variant) -> Result<Broker> {
     if std::env::var_os("AMQP_URL").is_none_or(|url| url.is_empty())
-        && let Some(broker) = join(&folder(paths, chapter, variant)).await?
+        && let Some(broker) = read(&run_folder(paths, chapter, variant)).await?
     {
         let number = &chapter.number;
         eprintln!("{DIM}· AMQP_URL is taken from the terminal of `just run {number}`{DIM:#}");
@@ -103,11 +104,11 @@ pub async fn acquire(paths: &Paths, chapter: &Chapter, variant: Variant) -> Resu
     command::acquire(paths).await
 }
 
-/// The broker of the run in `folder`, if one goes on there that was given it.
+/// The broker that the run in `folder` shares, if that run still goes on.
 ///
 /// # Errors
 /// When that broker does not answer.
-async fn join(folder: &Path) -> Result<Option<Broker>> {
+async fn read(folder: &Path) -> Result<Option<Broker>> {
     let Ok(mut file) = File::open(folder.join(NAME)) else {
         return Ok(None);
     };

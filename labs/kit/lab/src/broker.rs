@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anstream::println;
 use anyhow::Result;
-use broker::{self, Broker, Kind};
+use broker::{self, Broker, Origin};
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 
@@ -65,9 +65,9 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 /// stay in scroll-back and screen shares.
 pub fn login(paths: &Paths, broker: &Broker) -> String {
     let user = &broker.address.user;
-    match broker.kind {
-        Kind::Given => format!("user {user}, password as in AMQP_URL"),
-        Kind::Private { slot } | Kind::Compose { slot } => {
+    match broker.origin {
+        Origin::Given => format!("user {user}, password as in AMQP_URL"),
+        Origin::Private { slot } | Origin::Compose { slot } => {
             let file = paths.data().join(format!("broker/node-{slot}/state.json"));
             format!("user {user}, password in {}", paths.short(&file))
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anstream::eprintln;
 use anyhow::{Context, Result};
-use broker::{Address, Broker, Kind};
+use broker::{Address, Broker, Origin};
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ impl Drop for Left {
 /// # Errors
 /// When the file cannot be written.
 pub fn leave(folder: &Path, broker: &Broker) -> Result<Option<Left>> {
-    if broker.kind != Kind::Given {
+    if broker.origin != Origin::Given {
         return Ok(None);
     }
     let path = folder.join(NAME);

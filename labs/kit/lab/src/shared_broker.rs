@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anstream::eprintln;
 use anyhow::{Context, Result};
-use broker::{Address, Broker, Kind};
+use broker::{Address, Broker, Origin};
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ impl Drop for Shared {
 /// # Errors
 /// When the file cannot be written.
 pub fn share(folder: &Path, broker: &Broker) -> Result<Option<Shared>> {
-    if broker.kind != Kind::Given {
+    if broker.origin != Origin::Given {
         return Ok(None);
     }
     let path = folder.join(NAME);

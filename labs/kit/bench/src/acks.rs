@@ -1,6 +1,5 @@
-//! What chapter 03's worker does in a second when there is nothing to do, with acks in turn
-//! and with one for many, side by side in one run. It is the solution's own program, built
-//! for release.
+//! Measures how many empty jobs a second chapter 03's worker settles, with one ack for each job and
+//! with one ack for many. It is the solution's own program, built for release.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,17 +10,17 @@ use anyhow::{Context, Result, bail, ensure};
 use course::paths::Paths;
 use process::Exit;
 
-use super::rig::{PATIENCE, Rig};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT};
 use super::{machine, median, say};
 use process::stop::{Ended, until_stopped};
 
 const QUEUE: &str = "messages";
 
 /// How often the queue is looked at: far shorter than a measurement, and rare enough not to
-/// keep the broker busy.
+/// slow the broker down.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// One way to take jobs.
+/// One way to settle jobs.
 struct Way {
     what: &'static str,
     jobs: u32,
@@ -29,7 +28,7 @@ struct Way {
     on_disk: bool,
 }
 
-/// So many jobs that each way takes a second or more.
+/// The ways. Each has so many jobs that it takes a second or more.
 const WAYS: [Way; 4] = [
     Way {
         what: "row on disk, a commit and an ack for each job in turn",
@@ -60,9 +59,9 @@ const WAYS: [Way; 4] = [
 /// Measures each way `runs` times, one after the other, and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     let work = async {
-        let rig = Rig::open(paths, "solution-03", "solution-03").await?;
-        let times = all(&rig, runs).await;
-        rig.close().await?;
+        let program = MeasuredProgram::build(paths, "solution-03").await?;
+        let times = measure_all(&program, runs).await;
+        program.remove_vhost().await?;
         times
     };
     match until_stopped(work)? {
@@ -74,37 +73,40 @@ pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     }
 }
 
-/// How long each way took, each time. The ways take turns, so that what else the machine
-/// does hits them all.
-async fn all(rig: &Rig, runs: u32) -> Result<Vec<Vec<Duration>>> {
+/// How long each way took, each time. The ways take turns, so that other load on the machine
+/// slows all of them.
+async fn measure_all(program: &MeasuredProgram, runs: u32) -> Result<Vec<Vec<Duration>>> {
     let mut times = vec![Vec::new(); WAYS.len()];
     for run in 1..=runs {
         for (way, times) in WAYS.iter().zip(&mut times) {
             say(&format!("run {run} of {runs}: {}", way.what));
-            times.push(measure(rig, way).await?);
+            times.push(measure(program, way).await?);
         }
     }
     Ok(times)
 }
 
-async fn measure(rig: &Rig, way: &Way) -> Result<Duration> {
+async fn measure(program: &MeasuredProgram, way: &Way) -> Result<Duration> {
     let jobs = way.jobs.to_string();
     let send = ["producer", "--burst", "--count", &jobs, "--text", ""];
-    let exit = rig.start(&send, &[]).await?.end(PATIENCE).await?;
+    let exit = program.start(&send, &[]).await?.end(TIME_LIMIT).await?;
     ensure!(exit == Exit::Code(0), "the producer ended with {exit}");
 
     let database = match way.on_disk {
-        true => fresh_database(rig)?.display().to_string(),
+        true => remove_database(program)?.display().to_string(),
         false => ":memory:".to_owned(),
     };
     let work = ["worker", "bench", "--prefetch", "128", "--batch", way.batch];
-    let worker = rig.start(&work, &[("DATABASE", database)]).await?;
+    let worker = program.start(&work, &[("DATABASE", database)]).await?;
     let begun = Instant::now();
-    while rig.left(QUEUE).await? > 0 {
+    while program.depth(QUEUE).await? > 0 {
         if let Some(exit) = worker.ended() {
-            bail!("the worker ended with {exit}; see {}", rig.dir.display());
+            bail!(
+                "the worker ended with {exit}; see {}",
+                program.dir.display()
+            );
         }
-        ensure!(begun.elapsed() < PATIENCE, "the worker takes too long");
+        ensure!(begun.elapsed() < TIME_LIMIT, "the worker takes too long");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let time = begun.elapsed();
@@ -112,8 +114,8 @@ async fn measure(rig: &Rig, way: &Way) -> Result<Duration> {
     Ok(time)
 }
 
-fn fresh_database(rig: &Rig) -> Result<PathBuf> {
-    let path = rig.dir.join("jobs.sqlite");
+fn remove_database(program: &MeasuredProgram) -> Result<PathBuf> {
+    let path = program.dir.join("jobs.sqlite");
     for end in ["", "-wal", "-shm"] {
         let file = format!("{}{end}", path.display());
         match std::fs::remove_file(&file) {

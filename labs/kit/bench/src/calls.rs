@@ -1,5 +1,5 @@
-//! What a call over chapter 06's queues costs, with a reply queue and with direct reply-to,
-//! side by side in one run: measured where a caller stands, at the client's HTTP port.
+//! Measures what a call over chapter 06's queues costs, with a reply queue and with direct
+//! reply-to, at the client's HTTP port.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use course::paths::Paths;
 use process::Process;
 use tokio::task::JoinSet;
 
-use super::rig::{PATIENCE, Rig};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT};
 use super::{machine, median, percentile, say};
 use process::stop::{Ended, until_stopped};
 
 const QUEUE: &str = "rpc_queue";
 
-/// How often it is looked whether both ends are ready.
+/// How often to try whether both programs are ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How many calls are made before any is measured.
@@ -68,7 +68,7 @@ const WAYS: [Way; 5] = [
     },
 ];
 
-/// What was measured, of all runs together.
+/// What was measured in all runs.
 #[derive(Clone, Default)]
 struct Measured {
     calls: Vec<Duration>,
@@ -78,9 +78,9 @@ struct Measured {
 /// Measures each way `runs` times, one after the other, and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     let work = async {
-        let rig = Rig::open(paths, "solution-06", "solution-06").await?;
-        let measured = all(&rig, runs).await;
-        rig.close().await?;
+        let program = MeasuredProgram::build(paths, "solution-06").await?;
+        let measured = measure_all(&program, runs).await;
+        program.remove_vhost().await?;
         measured
     };
     match until_stopped(work)? {
@@ -92,32 +92,32 @@ pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     }
 }
 
-async fn all(rig: &Rig, runs: u32) -> Result<Vec<Measured>> {
+async fn measure_all(program: &MeasuredProgram, runs: u32) -> Result<Vec<Measured>> {
     let mut measured = vec![Measured::default(); WAYS.len()];
     for run in 1..=runs {
         for (way, measured) in WAYS.iter().zip(&mut measured) {
             say(&format!("run {run} of {runs}: {}", way.what));
-            measure(rig, way, measured).await?;
+            measure(program, way, measured).await?;
         }
     }
     Ok(measured)
 }
 
-async fn measure(rig: &Rig, way: &Way, measured: &mut Measured) -> Result<()> {
-    let server = rig.start(&["user-service"], &[]).await?;
+async fn measure(program: &MeasuredProgram, way: &Way, measured: &mut Measured) -> Result<()> {
+    let server = program.start(&["user-service"], &[]).await?;
     let port = Port::claim()?;
     let settings = [
         ("PORT", port.number().to_string()),
         ("REPLY_TO", way.reply_to.to_owned()),
     ];
-    let client = rig.start(&["user-client"], &settings).await?;
+    let client = program.start(&["user-client"], &settings).await?;
     let base = format!("http://127.0.0.1:{}", port.number());
-    ready(rig, &base, [&server, &client]).await?;
+    wait_until_ready(program, &base, [&server, &client]).await?;
 
     let url = format!("{base}{}", way.path);
-    calls(&url, way.at_once, WARM_UP).await?;
+    make_calls(&url, way.at_once, WARM_UP).await?;
     let begun = Instant::now();
-    let times = calls(&url, way.at_once, CALLS).await?;
+    let times = make_calls(&url, way.at_once, CALLS).await?;
     measured.runs.push(begun.elapsed());
     measured.calls.extend(times);
     client.kill().await?;
@@ -125,22 +125,26 @@ async fn measure(rig: &Rig, way: &Way, measured: &mut Measured) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a call gets through.
-async fn ready(rig: &Rig, base: &str, programs: [&Process; 2]) -> Result<()> {
+/// Waits until a call is answered.
+async fn wait_until_ready(
+    program: &MeasuredProgram,
+    base: &str,
+    programs: [&Process; 2],
+) -> Result<()> {
     let begun = Instant::now();
     let url = format!("{base}/users/10");
-    while rig.consumers(QUEUE).await? == 0 || call(&Client::default(), &url).await.is_err() {
-        if let Some(exit) = programs.iter().find_map(|program| program.ended()) {
-            return Err(anyhow!("ended with {exit}; see {}", rig.dir.display()));
+    while program.consumers(QUEUE).await? == 0 || call(&Client::default(), &url).await.is_err() {
+        if let Some(exit) = programs.iter().find_map(|started| started.ended()) {
+            return Err(anyhow!("ended with {exit}; see {}", program.dir.display()));
         }
-        ensure!(begun.elapsed() < PATIENCE, "no call gets through");
+        ensure!(begun.elapsed() < TIME_LIMIT, "no call is answered");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     Ok(())
 }
 
-/// Makes `count` calls, so many at once, and gives how long each took.
-async fn calls(url: &str, at_once: usize, count: usize) -> Result<Vec<Duration>> {
+/// Makes `count` calls, `at_once` at a time, and returns how long each took.
+async fn make_calls(url: &str, at_once: usize, count: usize) -> Result<Vec<Duration>> {
     let mut callers = JoinSet::new();
     for _ in 0..at_once {
         let url = url.to_owned();

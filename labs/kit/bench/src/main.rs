@@ -1,13 +1,14 @@
-//! `bench`: what the lab's speed is, measured on this machine, in one run.
+//! Measures, for `just bench`, how fast the lab is on this machine; each file is one measurement.
 //!
-//! A program of its own, built when `just bench` is first typed. Nothing uses it.
+//! A program of its own, built when `just bench` is first typed. It may name the chapters whose
+//! solutions it measures; no crate uses it. Start reading at [`measured_program`].
 
 mod acks;
 mod calls;
-mod load;
-mod relay;
-mod rig;
-mod student;
+mod edit_loop;
+mod load_program;
+mod measured_program;
+mod relay_cost;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -47,7 +48,7 @@ enum What {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
-    /// What the wiretap costs: one program through it beside straight to the broker
+    /// What the wiretap costs: one program through it, and directly at the broker
     Relay {
         /// How often each is measured
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
@@ -55,11 +56,11 @@ enum What {
     },
     /// The program that `relay` measures
     #[command(hide = true)]
-    Load(load::Args),
+    Load(load_program::Args),
 }
 
 fn main() -> ExitCode {
-    // This program is also its own helpers: the broker's keeper, a service's guard.
+    // This program is also its own helper processes, such as a service's guard.
     broker::dispatch();
     start(&Cli::parse().what).unwrap_or_else(|error| terminal::tell(&error))
 }
@@ -67,11 +68,11 @@ fn main() -> ExitCode {
 fn start(what: &What) -> Result<ExitCode> {
     let paths = &Paths::find()?;
     match what {
-        &What::Loop { runs } => student::run(paths, runs),
+        &What::Loop { runs } => edit_loop::run(paths, runs),
         &What::Acks { runs } => acks::run(paths, runs),
         &What::Calls { runs } => calls::run(paths, runs),
-        &What::Relay { runs } => relay::run(paths, runs),
-        What::Load(args) => load::run(args),
+        &What::Relay { runs } => relay_cost::run(paths, runs),
+        What::Load(args) => load_program::run(args),
     }
 }
 
@@ -86,30 +87,30 @@ fn median(times: &[Duration]) -> Duration {
     }
 }
 
-/// Below which so many percent of the sorted times lie.
+/// The time below which `part` percent of the sorted times lie.
 fn percentile(times: &[Duration], part: usize) -> Duration {
     let last = times.len().saturating_sub(1);
     times.get(last * part / 100).copied().unwrap_or_default()
 }
 
-/// Cores, processor, system and compiler, as far as they tell.
+/// The machine's cores, processor, system and compiler, as far as they are known.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     });
-    let cpu = cpu.or_else(|| word("sysctl", &["-n", "machdep.cpu.brand_string"]));
+    let cpu = cpu.or_else(|| output_of("sysctl", &["-n", "machdep.cpu.brand_string"]));
     let facts = [
         Some(format!("{cores} cores")),
         cpu,
-        word("uname", &["-sr"]),
-        word("rustc", &["--version"]),
+        output_of("uname", &["-sr"]),
+        output_of("rustc", &["--version"]),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn word(program: &str, args: &[&str]) -> Option<String> {
+fn output_of(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
+    fn the_median_is_the_middle_one() {
         let ms = |times: &[u64]| -> Vec<Duration> {
             times.iter().copied().map(Duration::from_millis).collect()
         };

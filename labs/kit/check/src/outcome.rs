@@ -1,6 +1,6 @@
 //! How a check ends: it passes, it fails and says why, or its verdict is unknown.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 /// What a failed check tells the student.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,16 @@ impl Expectation {
         }
     }
 }
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (expected, observed) = (&self.expected, &self.observed);
+        write!(f, "expected {expected}; observed {observed}")
+    }
+}
+
+/// A failure can pass through functions that give trouble of the lab's own, too.
+impl std::error::Error for Failure {}
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {

@@ -19,6 +19,8 @@
 //! args = ["ada"]                   # after the role
 //! database = "jobs"                # stem of its DATABASE, by default the name
 //! login = "producer"               # a user of its own: BROKER_… instead of AMQP_URL
+//!
+//! [package.metadata.lab.lecture]   # in one chapter only: see `Lecture`
 //! ```
 //!
 //! `{name}` stands for the port that the service of that name got, in `try`, `env` and
@@ -33,8 +35,10 @@ use serde::Deserialize;
 
 use crate::chapter::Chapter;
 
+pub use lecture::Lecture;
 pub use packages::{Package, Target, packages};
 
+mod lecture;
 mod packages;
 
 /// The services of a chapter, and the lines to try.
@@ -50,6 +54,8 @@ pub struct ServiceManifest {
     /// The file, from the workspace's root, with the exchanges and queues that an administrator
     /// makes before the services start; they then log in as users of their own.
     pub topology: Option<PathBuf>,
+    /// What the lecture must know, in the chapter that it shows.
+    pub lecture: Option<Lecture>,
     /// Whether the chapter talks to a broker: its package depends on lapin.
     #[serde(skip)]
     pub broker: bool,

@@ -1,38 +1,33 @@
-//! How images get onto the hosts, which no registry can be reached from: from this machine's
-//! own engine, as `docker save | ssh … docker load` does it with two real ones.
+//! Copies images to the hosts, which cannot reach a registry: from this machine's own engine, as
+//! `docker save | ssh … docker load` does with two real machines.
 
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use tokio::process::Command;
 
-use super::engine::docker;
-use super::place::{Host, Place};
-use super::tool::{PATIENCE, command, tool, tool_within};
+use super::docker::client;
+use super::host::{Host, HostsDir};
+use super::tool::{TIMEOUT, command, run, run_with_input, run_within};
 
-/// Whether this machine's own engine has the image.
-pub async fn has(image: &str) -> bool {
-    tool(own(&["image", "inspect", image])).await.is_ok()
-}
-
-/// Fetches the image, unless this machine's own engine has it.
+/// Pulls the image, unless this machine's own engine has it.
 ///
 /// # Errors
-/// When it cannot be fetched: in the engine's words.
-pub async fn fetch(image: &str) -> Result<()> {
-    if has(image).await {
+/// When it cannot be pulled: the engine's message.
+pub async fn pull_if_missing(image: &str) -> Result<()> {
+    if run(own(&["image", "inspect", image])).await.is_ok() {
         return Ok(());
     }
-    tool_within(PATIENCE * 15, own(&["pull", "--quiet", image]))
+    run_within(TIMEOUT * 15, own(&["pull", "--quiet", image]))
         .await
         .map(drop)
 }
 
-/// Brings the image from this machine's own engine to that of `host`.
+/// Copies the image from this machine's own engine to that of `host`.
 ///
 /// # Errors
-/// When one of the two engines fails: in its words.
-pub async fn bring(place: &Place, host: Host, image: &str) -> Result<()> {
+/// When one of the two engines fails: its message.
+pub async fn copy_to_host(hosts_dir: &HostsDir, host: Host, image: &str) -> Result<()> {
     let mut save = own(&["save", image])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -42,8 +37,8 @@ pub async fn bring(place: &Place, host: Host, image: &str) -> Result<()> {
         .context("cannot start docker")?;
     let out = save.stdout.take().context("docker has no stdout")?;
     let out: Stdio = out.try_into().context("docker's stdout")?;
-    let load = docker(place, host, &["load", "--quiet"]);
-    super::tool::tool_from(out, PATIENCE * 3, load).await?;
+    let load = client(hosts_dir, host, &["load", "--quiet"]);
+    run_with_input(out, TIMEOUT * 3, load).await?;
     let saved = save.wait().await.context("docker went away")?;
     anyhow::ensure!(saved.success(), "`docker save {image}` failed: {saved}");
     Ok(())

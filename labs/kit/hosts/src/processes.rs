@@ -1,4 +1,4 @@
-//! The processes of the hosts: found whatever state these are in, and ended.
+//! Finds and ends the processes of the hosts, whatever state the hosts are in.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,14 +10,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::sleep;
 
-use super::place::{Host, Place};
+use super::host::{Host, HostsDir};
 
-/// What a daemon gets to end by itself.
+/// How long a daemon may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(4);
-/// What a killed process gets to be gone.
-const GONE: Duration = Duration::from_secs(10);
+/// How long a killed process may take to disappear.
+const KILLED: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
-/// What an engine runs, and which of it ends when asked.
+/// The programs that an engine consists of, and those of them that get a SIGTERM first.
 const DAEMONS: [&str; 5] = [
     "dockerd",
     "containerd",
@@ -25,23 +25,23 @@ const DAEMONS: [&str; 5] = [
     "docker-proxy",
     "runc",
 ];
-const ASKED: [&str; 2] = ["dockerd", "containerd"];
+const TERMINATED: [&str; 2] = ["dockerd", "containerd"];
 
-/// Asks the daemons to end, then kills all that is left: whatever the hosts hold goes with
-/// them, so there is nothing to be gentle for.
+/// Sends SIGTERM to the daemons, then SIGKILL to all that is left: nothing on the hosts is kept,
+/// so no process needs to save anything.
 ///
 /// # Errors
-/// When a process does not end even so.
-pub async fn end(place: &Place) -> Result<()> {
-    signal(&daemons(place, &ASKED), Signal::SIGTERM);
+/// When a process survives SIGKILL.
+pub async fn end_all(hosts_dir: &HostsDir) -> Result<()> {
+    signal(&find_daemons(hosts_dir, &TERMINATED), Signal::SIGTERM);
     let deadline = Instant::now() + GRACE;
-    while !daemons(place, &ASKED).is_empty() && Instant::now() < deadline {
+    while !find_daemons(hosts_dir, &TERMINATED).is_empty() && Instant::now() < deadline {
         sleep(POLL).await;
     }
-    let deadline = Instant::now() + GONE;
+    let deadline = Instant::now() + KILLED;
     loop {
-        // Again and again: a process may have started another meanwhile.
-        let left = ours(place);
+        // In each round anew: a process may have started another meanwhile.
+        let left = find_ours(hosts_dir);
         if left.is_empty() {
             return Ok(());
         }
@@ -55,35 +55,35 @@ pub async fn end(place: &Place) -> Result<()> {
 
 fn signal(pids: &[i32], signal: Signal) {
     for pid in pids {
-        // It may have ended meanwhile; that is what is wanted.
+        // An error means that the process has ended meanwhile.
         let _ = kill(Pid::from_raw(*pid), signal);
     }
 }
 
-/// The processes that run on one of the hosts, or in a container of theirs, or that are
-/// daemons of theirs, but for this one and those that called it.
-fn ours(place: &Place) -> Vec<i32> {
+/// The processes that run on a host or in a host's container, and the engines' daemons; without
+/// this process and its callers.
+fn find_ours(hosts_dir: &HostsDir) -> Vec<i32> {
     let networks: Vec<u64> = Host::ALL
         .into_iter()
         .filter_map(|host| fs::metadata(host.netns()).ok())
         .map(|network| network.ino())
         .collect();
-    let callers = callers();
-    let mut ours = processes(|proc| {
-        // One that has ended and was not yet collected has neither.
+    let callers = find_callers();
+    let mut ours = find_processes(|proc| {
+        // A zombie has neither a network nor mounts.
         let network = fs::metadata(proc.join("ns/net"));
         network.is_ok_and(|network| networks.contains(&network.ino()))
-            || in_container(proc, &place.dir)
+            || in_container(proc, &hosts_dir.path)
     });
-    ours.extend(daemons(place, &DAEMONS));
+    ours.extend(find_daemons(hosts_dir, &DAEMONS));
     ours.retain(|pid| !callers.contains(pid));
     ours
 }
 
-/// The processes of these names that were told of a file of ours.
-fn daemons(place: &Place, names: &[&str]) -> Vec<i32> {
-    let dir = format!("{}/", place.dir.display());
-    processes(|proc| {
+/// The processes of these names with a path of ours among their arguments.
+fn find_daemons(hosts_dir: &HostsDir, names: &[&str]) -> Vec<i32> {
+    let dir = format!("{}/", hosts_dir.path.display());
+    find_processes(|proc| {
         let line = fs::read(proc.join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
         let program = line.split('\0').next().unwrap_or_default();
@@ -92,8 +92,8 @@ fn daemons(place: &Place, names: &[&str]) -> Vec<i32> {
     })
 }
 
-/// The processes whose folder below `/proc` is as wanted.
-fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
+/// The processes whose folder below `/proc` is as `wanted`.
+fn find_processes(wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers
@@ -101,7 +101,7 @@ fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
         .collect()
 }
 
-/// Whether the process sees, as its root, files that lie below `dir`.
+/// Whether the root of the process's file system lies below `dir`.
 fn in_container(proc: &Path, dir: &Path) -> bool {
     let mounts = fs::read_to_string(proc.join("mountinfo")).unwrap_or_default();
     let dir = format!("{}/", dir.display());
@@ -110,14 +110,14 @@ fn in_container(proc: &Path, dir: &Path) -> bool {
         .any(|line| line.split(' ').nth(4) == Some("/") && line.contains(&dir))
 }
 
-/// This process and those that called it.
-fn callers() -> Vec<i32> {
+/// This process, its parent, and so on.
+fn find_callers() -> Vec<i32> {
     let mut callers = Vec::new();
     let mut pid = i32::try_from(std::process::id()).unwrap_or_default();
     while pid > 1 && !callers.contains(&pid) {
         callers.push(pid);
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // After the name, which may hold anything: the state, then the parent.
+        // The name in brackets may hold anything; the state and the parent follow it.
         let parent = stat
             .rsplit_once(')')
             .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_called_us_is_spared() {
-        let callers = callers();
+    fn our_callers_are_found() {
+        let callers = find_callers();
         let own = i32::try_from(std::process::id()).unwrap();
         let parent = nix::unistd::getppid().as_raw();
         assert_eq!(callers[0], own);

@@ -1,34 +1,34 @@
-//! `hosts status`: what is there, and how to get at it.
+//! Prints, for `just hosts status`, what runs on the hosts and how to reach it.
 
 use anstream::println;
 use anyhow::Result;
 
-use super::place::{Host, Place};
-use super::{engine, net, tool};
+use super::host::{Host, HostsDir};
+use super::{docker, network, tool};
 use terminal::{BOLD, DIM, NOTE, TYPE};
 
-/// Prints it.
+/// Prints the state of both hosts.
 ///
 /// # Errors
-/// When an engine that answers does not tell of its containers.
-pub async fn status(place: &Place) -> Result<()> {
+/// When an engine that answers cannot list its containers.
+pub async fn print_status(hosts_dir: &HostsDir) -> Result<()> {
     for host in Host::ALL {
         let (name, address) = (host.name(), host.address());
-        print_host(name, address, net::plugged(host).await);
-        let engine = match engine::version(place, host).await {
+        print_host(name, address, network::is_plugged_in(host).await);
+        let engine = match docker::version(hosts_dir, host).await {
             Ok(version) => {
-                let running = engine::docker(place, host, &["ps", "-q"]);
-                let running = tool::tool(running).await?.lines().count();
+                let running = docker::client(hosts_dir, host, &["ps", "-q"]);
+                let running = tool::run(running).await?.lines().count();
                 format!("Docker {version}, containers that run: {running}")
             }
-            Err(_) => match engine::installed().await {
+            Err(_) => match docker::check_installed().await {
                 Ok(()) => "does not answer".to_owned(),
                 Err(why) => format!("none: {why}"),
             },
         };
         println!("  {DIM}engine{DIM:#}   {engine}");
-        if place.socket(host).exists() {
-            let docker = place.docker_host(host);
+        if hosts_dir.socket(host).exists() {
+            let docker = hosts_dir.docker_host(host);
             println!("  {DIM}talk{DIM:#}     {TYPE}export DOCKER_HOST={docker}{TYPE:#}");
         }
         let enter = host.enter().join(" ");

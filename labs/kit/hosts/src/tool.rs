@@ -1,4 +1,4 @@
-//! The system's own tools, each called through one function that keeps their words.
+//! Runs the system's tools, such as `ip` and `docker`; an error holds their own message.
 
 use std::ffi::OsStr;
 use std::process::{Output, Stdio};
@@ -7,45 +7,45 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-/// Longer than any of these takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a tool may take. Most need far less than a second.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Runs `command` to its end and gives what it printed.
+/// Runs `command` to its end and returns what it printed.
 ///
 /// # Errors
-/// When it cannot be started, does not end within [`PATIENCE`], or fails: the error holds
-/// the command and its own words.
-pub async fn tool(command: Command) -> Result<String> {
-    tool_within(PATIENCE, command).await
+/// When it cannot be started, does not end within [`TIMEOUT`], or fails: the error holds
+/// the command and its own message.
+pub async fn run(command: Command) -> Result<String> {
+    run_within(TIMEOUT, command).await
 }
 
-/// [`tool`] for what takes longer.
+/// [`run`] with another time limit.
 ///
 /// # Errors
-/// As those of [`tool`].
-pub async fn tool_within(patience: Duration, command: Command) -> Result<String> {
-    tool_from(Stdio::null(), patience, command).await
+/// Those of [`run`].
+pub async fn run_within(limit: Duration, command: Command) -> Result<String> {
+    run_with_input(Stdio::null(), limit, command).await
 }
 
-/// [`tool_within`] for what reads.
+/// [`run_within`] with a standard input.
 ///
 /// # Errors
-/// As those of [`tool`].
-pub async fn tool_from(input: Stdio, patience: Duration, mut command: Command) -> Result<String> {
+/// Those of [`run`].
+pub async fn run_with_input(input: Stdio, limit: Duration, mut command: Command) -> Result<String> {
     command.stdin(input).kill_on_drop(true);
-    let typed = typed(&command);
-    let output = tokio::time::timeout(patience, command.output()).await;
+    let typed = as_typed(&command);
+    let output = tokio::time::timeout(limit, command.output()).await;
     let output = output
-        .map_err(|_| anyhow::anyhow!("`{typed}` does not end within {} s", patience.as_secs()))?
+        .map_err(|_| anyhow::anyhow!("`{typed}` does not end within {} s", limit.as_secs()))?
         .with_context(|| format!("`{typed}` cannot be run"))?;
     if !output.status.success() {
-        bail!("`{typed}` failed: {}", gist(&output));
+        bail!("`{typed}` failed: {}", last_lines(&output));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A command of `words`, the first of which is the program. Looks also where an ordinary
-/// user's PATH does not.
+/// A command of `words`, the first of which is the program. Searches the system's `sbin` folders,
+/// too, which an ordinary user's `PATH` may lack.
 pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
     let mut words = words.into_iter();
     let mut command = match words.next() {
@@ -59,15 +59,15 @@ pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
     command
 }
 
-/// `ip link set lab0 up` and the like, written as one types it.
+/// Runs a command line as one types it, such as `ip link set lab0 up`. It must hold no quotes.
 ///
 /// # Errors
-/// As those of [`tool`].
-pub async fn sh(line: &str) -> Result<String> {
-    tool(command(line.split_whitespace())).await
+/// Those of [`run`].
+pub(crate) async fn run_line(line: &str) -> Result<String> {
+    run(command(line.split_whitespace())).await
 }
 
-fn typed(command: &Command) -> String {
+fn as_typed(command: &Command) -> String {
     let command = command.as_std();
     std::iter::once(command.get_program())
         .chain(command.get_args())
@@ -76,8 +76,8 @@ fn typed(command: &Command) -> String {
         .join(" ")
 }
 
-/// What a failed command said: its last lines.
-fn gist(output: &Output) -> String {
+/// The last lines of a failed command's message.
+fn last_lines(output: &Output) -> String {
     let words = String::from_utf8_lossy(&output.stderr);
     let words = match words.trim() {
         "" => String::from_utf8_lossy(&output.stdout),
@@ -85,7 +85,7 @@ fn gist(output: &Output) -> String {
     };
     let lines: Vec<&str> = words.trim().lines().map(str::trim).collect();
     match lines.len() {
-        0 => format!("{}, without a word", output.status),
+        0 => format!("{}, and it printed nothing", output.status),
         n => lines[n.saturating_sub(4)..].join("; "),
     }
 }
@@ -96,17 +96,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_holds_the_command_and_its_words() {
+    fn an_error_holds_the_command_and_its_message() {
         actix_web::rt::System::new().block_on(async {
-            assert_eq!(sh("echo two words").await.unwrap(), "two words");
-            let failed = tool(command(["sh", "-c", "echo out; echo err >&2; exit 3"])).await;
+            assert_eq!(run_line("echo two words").await.unwrap(), "two words");
+            let failed = run(command(["sh", "-c", "echo out; echo err >&2; exit 3"])).await;
             let error = failed.unwrap_err().to_string();
             assert_eq!(error, "`sh -c echo out; echo err >&2; exit 3` failed: err");
-            let silent = sh("false").await.unwrap_err().to_string();
+            let silent = run_line("false").await.unwrap_err().to_string();
             assert!(silent.contains("exit status: 1"), "{silent}");
-            let absent = sh("no-such-tool-here").await.unwrap_err().to_string();
+            let absent = run_line("no-such-tool-here").await.unwrap_err().to_string();
             assert!(absent.contains("cannot be run"), "{absent}");
-            let slow = tool_within(Duration::from_millis(50), command(["sleep", "9"])).await;
+            let slow = run_within(Duration::from_millis(50), command(["sleep", "9"])).await;
             assert!(slow.unwrap_err().to_string().contains("does not end"));
         });
     }

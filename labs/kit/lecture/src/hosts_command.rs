@@ -1,16 +1,16 @@
-//! `hosts up|down|status|check`: the two hosts, for a person to use by hand.
+//! Runs `just hosts up|down|status|check`: two hosts for a person to use, and their checks.
 
 use std::process::ExitCode;
 
 use anstream::println;
 use anyhow::Result;
 use course::paths::Paths;
-use hosts::place::Place;
-use hosts::{down, give_back, possible, status, sweep, up};
+use hosts::host::HostsDir;
+use hosts::{check_possible, down, give_files_back, has_leftovers, print_status, up};
 use process::stop::until_stopped;
 use terminal::{DIM, TYPE};
 
-use crate::demo::{self, ProgramArgs};
+use crate::host_checks;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,37 +21,41 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Make both hosts, unless they are there
+    /// Make both hosts, unless they exist
     Up,
-    /// Take them away, with all that runs on them
+    /// Remove them, with all that runs on them
     Down,
-    /// Say what is there, and how to get at it
+    /// Show what runs on them, and how to reach it
     Status,
-    /// Check chapter 07 on two hosts, with faults of a real network
-    Check(ProgramArgs),
+    /// Check the lecture's programs on two hosts, with faults of a real network
+    Check(host_checks::Args),
 }
 
+/// Runs `hosts`.
+///
+/// # Errors
+/// When this machine cannot have hosts, or has trouble.
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
-    let place = Place::of(paths)?;
+    let dir = HostsDir::of(paths)?;
     let action = args.action.as_ref().unwrap_or(&Action::Status);
-    if matches!(action, Action::Status) && !sweep::anything(&place) {
+    if matches!(action, Action::Status) && !has_leftovers(&dir) {
         println!("The hosts are down.");
         println!("  {DIM}up{DIM:#}       {TYPE}just hosts up{TYPE:#}, as root");
         return Ok(ExitCode::SUCCESS);
     }
-    possible()?;
-    if let Action::Check(programs) = action {
-        return demo::check(paths, programs);
+    check_possible()?;
+    if let Action::Check(args) = action {
+        return host_checks::run(paths, args);
     }
     until_stopped(async {
         match action {
-            Action::Up => up(&place).await,
+            Action::Up => up(&dir).await,
             Action::Down => {
-                let done = down(&place).await;
-                give_back(paths).await;
+                let done = down(&dir).await;
+                give_files_back(paths).await;
                 done
             }
-            _ => status(&place).await,
+            _ => print_status(&dir).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })

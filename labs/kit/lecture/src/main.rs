@@ -1,12 +1,17 @@
-//! The lecture: the demonstration with two machines and a cable, the hosts that it is played
-//! on, and the passwords for two real machines.
+//! The lecture: a demonstration with two machines and a cable, checks on two hosts, and the
+//! passwords for two real machines.
 //!
 //! A program of its own, built when `just demo`, `just hosts` or `just credentials` is first
-//! typed. It may use everything below it; nothing uses it. Start reading at [`demo`].
+//! typed. It may use all other crates of the kit except programs; no crate uses it. Which chapter it
+//! shows stands in that chapter's manifest (`course::manifest::Lecture`). Start reading at
+//! [`demo`].
 
-mod credentials;
 mod demo;
+mod host_checks;
 mod hosts_command;
+mod prepare;
+mod testbed;
+mod vm_env;
 
 use std::process::ExitCode;
 
@@ -24,7 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make the passwords that two real machines need
-    Credentials(credentials::Args),
+    Credentials(vm_env::Args),
     /// The lecture's demonstration: two machines, a cable, a queue
     Demo(demo::Args),
     /// Two hosts on this machine, joined by a cable
@@ -32,7 +37,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // This program is also its own helpers: the broker's keeper, a service's guard.
+    // This program is also its own helper processes, such as a service's guard.
     broker::dispatch();
     hosts::dispatch();
     start(Cli::parse().command).unwrap_or_else(|error| terminal::tell(&error))
@@ -41,7 +46,7 @@ fn main() -> ExitCode {
 fn start(command: Command) -> Result<ExitCode> {
     let paths = Paths::find()?;
     match command {
-        Command::Credentials(args) => credentials::run(&paths, &args),
+        Command::Credentials(args) => vm_env::run(&paths, &args),
         Command::Demo(args) => demo::run(&paths, &args),
         Command::Hosts(args) => hosts_command::run(&paths, &args),
     }

@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use crate::Check;
 
 /// What a check program is told.
-#[derive(Debug, Clone, Parser)]
+#[derive(Debug, Clone, Default, Parser)]
 #[command(about = "Runs a chapter's checks against its services")]
 pub struct Arguments {
     /// Run this check only (may be given again).
@@ -35,7 +35,7 @@ pub struct Arguments {
 }
 
 /// Flags of libtest that an editor may send and that change nothing here.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 struct Ignored {
     #[arg(long, hide = true)]
     nocapture: bool,
@@ -69,11 +69,20 @@ impl Arguments {
         typed.unwrap_or_else(|error| error.exit())
     }
 
+    /// Those that ask for the checks of these names; for all where there is none.
+    #[must_use]
+    pub fn only(names: &[String]) -> Self {
+        Self {
+            only: names.to_vec(),
+            ..Self::default()
+        }
+    }
+
     /// The checks that are asked for.
     ///
     /// # Errors
     /// When a name is no check's.
-    pub(super) fn wanted(&self, checks: Vec<Check>) -> Result<Vec<Check>> {
+    pub fn wanted(&self, checks: Vec<Check>) -> Result<Vec<Check>> {
         let known: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
         if let Some(wrong) = self
             .only

@@ -14,11 +14,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
-pub use report::{Report, Status, Verdict};
+pub use report::{NO_HOLE, Status};
+use report::{Report, Verdict};
 
 use crate::{Check, Checks, Lab, LabConfig, Outcome, Stop};
 use broker::Broker;
-use course::chapter::Chapter;
+use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use process::parent;
 use process::pressure::Pressure;
@@ -118,6 +119,41 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
     };
     runs.all(wanted, &mut report).await?;
     report.finish(&dir, arguments.json.as_deref())
+}
+
+/// Runs checks that bring a broker and services of their own, one after the other, and reports
+/// them. A person types `just COMMAND`, with `--lab` for the student's programs.
+///
+/// # Errors
+/// When the run's files cannot be written.
+pub async fn one_by_one(
+    command: &str,
+    (chapter, variant): (&Chapter, Variant),
+    checks: Vec<Check>,
+    json: Option<&Path>,
+) -> Result<Status> {
+    let paths = Paths::find()?;
+    let dir = paths.data().join(command.replace(' ', "-"));
+    let command = match variant {
+        Variant::Lab => format!("just {command} --lab"),
+        Variant::Solution => format!("just {command}"),
+    };
+    let _lock = lock(&dir, &paths)?;
+    let mut report = Report::new(&paths, chapter.clone(), variant, 0).of_command(&command);
+    let runs = Runs {
+        pressure: Pressure::start(&dir),
+        paths,
+        dir: dir.clone(),
+        program: PathBuf::new(),
+        number: chapter.number.clone(),
+        seed: 0,
+        broker: None,
+        hole_for: |_| NO_HOLE,
+    };
+    for check in checks {
+        report.show(one(runs.plan(&check), check).await);
+    }
+    report.finish(&dir, json)
 }
 
 async fn find_broker(paths: &Paths, report: &mut Report) -> Result<Broker, broker::NoBroker> {

@@ -20,6 +20,9 @@ const ODD: Style = AnsiColor::Yellow.on_default().bold();
 const STRONG: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
 
+/// The hole of a check that points to none.
+pub const NO_HOLE: u32 = 0;
+
 /// What a run or a check comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -126,6 +129,9 @@ pub struct Report {
     /// Where the student works, also when it is the solution that is checked.
     sources: PathBuf,
     seed: u64,
+    /// The command that runs these checks, where it is not `just lab` or `just solution`: then
+    /// the check has no wiretap, and its data need no seed.
+    command: Option<String>,
     broker: Option<String>,
     lines: Vec<Line>,
 }
@@ -138,9 +144,16 @@ impl Report {
             chapter,
             variant,
             seed,
+            command: None,
             broker: None,
             lines: Vec::new(),
         }
+    }
+
+    /// The same report for another command's checks.
+    pub(super) fn of_command(mut self, command: &str) -> Self {
+        self.command = Some(command.to_owned());
+        self
     }
 
     /// Something slow begins.
@@ -210,6 +223,9 @@ impl Report {
 
     /// The command that runs one check again, with the same data.
     fn again(&self, check: &str) -> String {
+        if let Some(command) = &self.command {
+            return format!("{command} --only {check}");
+        }
         let (variant, number, seed) = (self.variant, &self.chapter.number, self.seed);
         format!("just {variant} {number} --only {check} --seed {seed}")
     }
@@ -243,7 +259,7 @@ impl Report {
         );
         if let Some(reason) = &line.reason {
             part("reason", reason);
-            part("trace", &line.trace);
+            self.print_trace(line);
             part("again", self.again(&line.check));
         }
         if let Some(detail) = &line.failure {
@@ -256,12 +272,18 @@ impl Report {
             part("expected", &detail.expected);
             part("observed", &detail.observed);
             part("why", &detail.why);
-            part("trace", &line.trace);
+            self.print_trace(line);
             part("again", &detail.again);
-            part(
-                "hint",
-                format!("just hint {} {}", self.chapter.number, detail.hole),
-            );
+            if detail.hole != NO_HOLE {
+                let number = &self.chapter.number;
+                part("hint", format!("just hint {number} {}", detail.hole));
+            }
+        }
+    }
+
+    fn print_trace(&self, line: &Line) {
+        if self.command.is_none() {
+            part("trace", &line.trace);
         }
     }
 
@@ -369,7 +391,8 @@ impl Report {
     /// The first hole that a failure points to or, before that, one that is still open.
     fn next(&self) -> Option<Next> {
         let failures = self.counted().filter_map(|line| line.failure.as_ref());
-        let blamed = failures.map(|detail| detail.hole).min()?;
+        let holes = failures.map(|detail| detail.hole);
+        let blamed = holes.filter(|&hole| hole != NO_HOLE).min()?;
         let hole = self.open_hole().map_or(blamed, |open| open.min(blamed));
         let (file, line) = holes::locate(&self.sources, hole).ok().flatten()?;
         Some(Next {

@@ -1,53 +1,42 @@
-//! `demo`: the lecture's demonstration, narrated for a class.
+//! The lecture's demonstration, `just demo`: told to a class, on the best testbed that this
+//! machine can run. Start reading at [`story`].
 
-mod bar;
-mod checks;
-mod containers;
-mod failure;
-mod forbidden;
-mod kind;
-mod local;
-mod native;
-mod page;
-mod prepare;
-mod programs;
-mod report;
-mod rig;
-mod said;
-mod stage;
+mod narrator;
+mod queue_bar;
 mod story;
-mod talk;
-mod watch;
+mod summary;
 
 use std::process::ExitCode;
 
 use anstream::println;
 use anyhow::Result;
+use check::Failure;
+use course::chapter::Variant;
 use course::paths::Paths;
 
-use failure::explain;
-use hosts::give_back;
-use kind::Kind;
-pub use prepare::ProgramArgs;
-use prepare::{Prepared, prepare};
+use crate::prepare::{AnyTestbed, Prepared, ProgramArgs, prepare};
+use crate::testbed::{HEARTBEAT_S, Kind, RATE, Testbed, last_lines};
+use hosts::give_files_back;
+use narrator::Narrator;
 use process::stop::asked;
-use stage::{HEARTBEAT_S, RATE, Stage};
-use talk::Talk;
-use terminal::trouble;
-use terminal::{BOLD, DIM};
+use terminal::{BOLD, DIM, tell};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Go on without waiting for Enter
     #[arg(long)]
     auto: bool,
-    /// Play it with relays instead of hosts: needs no root, and no Linux
+    /// Use relays instead of hosts: needs no root, and no Linux
     #[arg(long)]
     local: bool,
     #[command(flatten)]
     programs: ProgramArgs,
 }
 
+/// Runs `demo`.
+///
+/// # Errors
+/// Trouble of this machine.
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     actix_web::rt::System::new().block_on(async {
         let local = args.local.then_some(Kind::Local);
@@ -55,70 +44,88 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
             Ok(prepared) => prepared,
             Err(code) => return Ok(code),
         };
-        let (talk, lab) = (Talk::new(args.auto), args.programs.lab);
-        let shown = match prepared {
-            Prepared::Containers(stage) => show(&*stage, &talk, lab).await,
-            Prepared::Native(stage) => show(&*stage, &talk, lab).await,
-            Prepared::Local(stage) => show(&*stage, &talk, lab).await,
+        let narrator = Narrator::new(args.auto);
+        let told = match &prepared.testbed {
+            AnyTestbed::Containers(testbed) => show(&**testbed, &narrator, &prepared).await,
+            AnyTestbed::Programs(testbed) => show(&**testbed, &narrator, &prepared).await,
+            AnyTestbed::Local(testbed) => show(&**testbed, &narrator, &prepared).await,
         };
-        give_back(paths).await;
-        shown
+        give_files_back(paths).await;
+        told
     })
 }
 
-/// `hosts check`.
-///
-/// # Errors
-/// When this machine has no hosts, or trouble.
-pub fn check(paths: &Paths, args: &ProgramArgs) -> Result<ExitCode> {
-    actix_web::rt::System::new().block_on(async {
-        let checked = match prepare(paths, args, None).await? {
-            Ok(Prepared::Containers(stage)) => report::check(&*stage).await,
-            Ok(Prepared::Native(stage)) => report::check(&*stage).await,
-            Ok(Prepared::Local(_)) => Err(trouble(
-                "these checks take hosts, and a broker on one of them",
-                "see above what is missing; or: just lab 07, whose checks need none",
-            )),
-            Err(code) => Ok(code),
-        };
-        give_back(paths).await;
-        checked
-    })
-}
-
-/// Plays the story on this stage, and strikes the stage whatever came of it.
-async fn show(stage: &impl Stage, talk: &Talk, lab: bool) -> Result<ExitCode> {
-    announce(stage, lab);
-    let play = async {
-        stage.raise().await?;
-        story::play(stage, talk).await
+/// Tells the story on this testbed, and tears the testbed down whatever happened.
+async fn show(
+    testbed: &impl Testbed,
+    narrator: &Narrator,
+    prepared: &Prepared,
+) -> Result<ExitCode> {
+    announce(testbed, prepared.variant);
+    let story = async {
+        testbed.set_up().await?;
+        story::tell_story(testbed, narrator).await
     };
     let ended = tokio::select! {
         biased;
         code = asked() => Err(code?),
-        played = play => Ok(played),
+        told = story => Ok(told),
     };
     let code = match ended {
         Ok(Ok(true)) => ExitCode::SUCCESS,
         Ok(Ok(false)) => ExitCode::FAILURE,
-        Ok(Err(error)) => explain(stage, talk, &error).await,
+        Ok(Err(error)) => {
+            let number = &prepared.chapter.number;
+            explain(testbed, narrator, number, &error).await
+        }
         Err(code) => {
-            talk.aside("stopped; all that was made goes away");
+            narrator.remark("stopped; everything that was made is removed");
             ExitCode::from(code)
         }
     };
-    stage.strike().await?;
+    testbed.tear_down().await?;
     Ok(code)
 }
 
-fn announce(stage: &impl Stage, lab: bool) {
+fn announce(testbed: &impl Testbed, variant: Variant) {
     println!("{BOLD}One queue across a network that fails{BOLD:#}");
-    let [a, b, cable] = stage.scenery();
+    let [a, b, cable] = testbed.describe();
     for (label, what) in [("VM A", a), ("VM B", b), ("cable", cable)] {
         println!("  {DIM}{label:<9}{DIM:#} {what}");
     }
-    let whose = if lab { "yours" } else { "the solution's" };
+    let whose = match variant {
+        Variant::Lab => "yours",
+        Variant::Solution => "the solution's",
+    };
     println!(
         "  {DIM}programs{DIM:#}  {whose}; {RATE} messages a second, heartbeat {HEARTBEAT_S} s"
     );
+}
+
+/// Prints why the story did not go as told, with the last lines of the programs.
+async fn explain(
+    testbed: &impl Testbed,
+    narrator: &Narrator,
+    chapter: &str,
+    error: &anyhow::Error,
+) -> ExitCode {
+    let code = match error.downcast_ref::<Failure>() {
+        Some(failure) => {
+            narrator.report_bad("this did not go as expected");
+            narrator.print_part("expected", &failure.expected);
+            narrator.print_part("observed", &failure.observed);
+            ExitCode::FAILURE
+        }
+        None => {
+            narrator.remark("this machine has trouble");
+            tell(error)
+        }
+    };
+    for last in last_lines(testbed).await {
+        narrator.print_part(last.role.name(), &last.text);
+        if let Some(hole) = last.open_hole {
+            narrator.print_part("hint", &format!("just hint {chapter} {hole}"));
+        }
+    }
+    code
 }

@@ -1,161 +1,170 @@
-//! The lecture's demonstration, act by act.
+//! The story of the lecture in six acts: a queue between two machines, and a pulled cable.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::page::page;
-use super::said;
-use super::stage::{HEARTBEAT_S, RATE, Role, Stage};
-use super::talk::Talk;
-use super::watch::{NOTICED, SOON, Sight, Watch};
+use crate::testbed::{
+    HEARTBEAT_S, NOTICED, Observer, QueueState, RATE, Role, SOON, Testbed, count_sent,
+};
 
-/// How much waits before the consumer comes, when nobody says that it is enough.
+use super::narrator::Narrator;
+use super::summary::print_summary;
+
+/// How many messages wait before the consumer starts, where nobody presses Enter.
 const ENOUGH: u64 = 40;
 
-/// The story on its stage.
-struct Story<'a, S> {
-    watch: Watch<'a, S>,
-    talk: &'a Talk,
+/// The story on its testbed.
+struct Story<'a, T> {
+    observer: Observer<'a, T>,
+    narrator: &'a Narrator,
 }
 
-/// Plays it all. False when a message was lost.
+/// Tells the whole story. False when a message was lost.
 ///
 /// # Errors
-/// When it does not go as told ([`super::stage::Unexpected`]), or this machine has trouble.
-pub async fn play(stage: &impl Stage, talk: &Talk) -> Result<bool> {
-    let story = first_act(stage, talk).await?;
-    story.nobody_listens().await?;
-    story.the_consumer_comes().await?;
-    story.the_cable_is_pulled().await?;
-    story.plugged_in().await?;
-    story.last_page().await
+/// A [`check::Failure`] when it does not go as told, or trouble of this machine.
+pub async fn tell_story(testbed: &impl Testbed, narrator: &Narrator) -> Result<bool> {
+    let story = start_vm_a(testbed, narrator).await?;
+    story.let_the_queue_grow().await?;
+    story.start_the_consumer().await?;
+    story.pull_the_cable().await?;
+    story.plug_in_the_cable().await?;
+    story.count_what_was_lost().await
 }
 
-/// VM A comes up: only then is there a broker to look at.
-async fn first_act<'a, S: Stage>(stage: &'a S, talk: &'a Talk) -> Result<Story<'a, S>> {
-    talk.act(1, "VM A comes up");
-    talk.say("On VM A the broker starts, and then the producer. VM B is still off.");
+/// The first act, which makes the broker that the others observe.
+async fn start_vm_a<'a, T: Testbed>(
+    testbed: &'a T,
+    narrator: &'a Narrator,
+) -> Result<Story<'a, T>> {
+    narrator.begin_act(1, "VM A comes up");
+    narrator.say("On VM A the broker starts, and then the producer. VM B is still off.");
     let begun = Instant::now();
-    let broker = stage.start_broker().await?;
-    let (version, vhost, took) = (&broker.version, stage.vhost(), begun.elapsed());
-    talk.good(&format!(
+    let broker = testbed.start_broker().await?;
+    let (version, vhost, took) = (&broker.version, testbed.vhost(), begun.elapsed());
+    narrator.report_good(&format!(
         "the broker is up after {took:.1?}: {version}, vhost {vhost}"
     ));
-    let watch = Watch::new(stage, broker, Some(talk));
-    watch.start(Role::Producer).await?;
-    let confirmed = |log: &str| said::sent(log).confirmed > 0;
-    watch
-        .until_log(Role::Producer, "the producer's first confirm", confirmed)
+    let observer = Observer::new(testbed, broker, |depth| narrator.draw_queue(depth));
+    observer.start(Role::Producer).await?;
+    let confirmed = |log: &str| count_sent(log).confirmed > 0;
+    observer
+        .wait_for_log(Role::Producer, "the producer's first confirm", confirmed)
         .await?;
-    talk.good(&format!(
+    narrator.report_good(&format!(
         "the producer sends {RATE} messages a second, and the broker confirms them"
     ));
-    Ok(Story { watch, talk })
+    Ok(Story { observer, narrator })
 }
 
-impl<S: Stage> Story<'_, S> {
-    async fn nobody_listens(&self) -> Result<()> {
-        self.talk.act(2, "The producer works, and nobody listens");
-        self.talk.say(
-            "The consumer is down. The producer does not know and need not know: each message \
-             waits in the queue on VM A, on disk, until somebody takes it.",
+impl<T: Testbed> Story<'_, T> {
+    async fn let_the_queue_grow(&self) -> Result<()> {
+        self.narrator
+            .begin_act(2, "The producer works, and nobody listens");
+        self.narrator.say(
+            "The consumer is down. The producer does not know this and need not know it: each \
+             message waits in the queue on VM A, on disk, until a consumer takes it.",
         );
         let enough = |depth| depth >= ENOUGH;
         let waiting = self.grow("starts the consumer on VM B", enough).await?;
-        self.talk
-            .note(&format!("{waiting} messages wait for a consumer"));
+        self.narrator
+            .report(&format!("{waiting} messages wait for a consumer"));
         Ok(())
     }
 
-    async fn the_consumer_comes(&self) -> Result<()> {
-        self.talk.act(3, "The consumer starts on VM B");
+    async fn start_the_consumer(&self) -> Result<()> {
+        self.narrator.begin_act(3, "The consumer starts on VM B");
         let begun = Instant::now();
-        self.watch.start(Role::Consumer).await?;
-        let words = "the consumer took all that waited, and from now on each message as it comes";
-        self.cleared(begun, words).await?;
-        self.talk.pause("pulls the cable").await;
+        self.observer.start(Role::Consumer).await?;
+        let words = "the consumer took all waiting messages, and now takes each as it arrives";
+        self.wait_until_cleared(begun, words).await?;
+        self.narrator.wait_for_enter("pulls the cable").await;
         Ok(())
     }
 
-    async fn the_cable_is_pulled(&self) -> Result<()> {
-        self.talk.act(4, "The cable is pulled");
-        self.talk.say(&format!(
-            "Nothing tells either end: no packet says that packets no longer come. Only the \
-             heartbeat does, agreed on at {HEARTBEAT_S} s: who hears nothing for two of them \
-             gives the connection up."
+    async fn pull_the_cable(&self) -> Result<()> {
+        self.narrator.begin_act(4, "The cable is pulled");
+        self.narrator.say(&format!(
+            "Nothing tells either end: no packet says that packets no longer arrive. Only the \
+             heartbeat does. Both ends agreed on {HEARTBEAT_S} s: an end that hears nothing for \
+             two heartbeats gives up the connection."
         ));
-        let stage = self.watch.stage;
-        let before = stage.log(Role::Consumer).await?.lines().count();
+        let testbed = self.observer.testbed;
+        let before = testbed.log(Role::Consumer).await?.lines().count();
         let pulled = Instant::now();
-        stage.pull().await?;
-        let tell = |words: &str| self.talk.note(words);
-        self.watch.both_notice(pulled, before, tell).await?;
-        // Longer than two heartbeats in any case.
+        testbed.pull_cable().await?;
+        let tell = |event: &str| self.narrator.report(event);
+        self.observer
+            .wait_until_both_notice(pulled, before, tell)
+            .await?;
+        // Longer than two heartbeats, however early both have noticed.
         let long = Duration::from_millis(HEARTBEAT_S * 3500);
         let enough = |depth| depth > 0 && pulled.elapsed() >= long;
         self.grow("plugs it in again", enough).await?;
         let out = pulled.elapsed();
-        self.talk.note(&format!(
-            "the cable was out for {out:.1?}; the producer went on all the time"
+        self.narrator.report(&format!(
+            "the cable was out for {out:.1?}; the producer worked all the time"
         ));
         Ok(())
     }
 
-    async fn plugged_in(&self) -> Result<()> {
-        self.talk.act(5, "The cable is plugged in");
-        self.talk.say(
-            "Nobody restarts anything. The consumer has been trying all the time, with pauses \
-             that grow to 2 s and no further.",
+    async fn plug_in_the_cable(&self) -> Result<()> {
+        self.narrator.begin_act(5, "The cable is plugged in");
+        self.narrator.say(
+            "Nobody restarts anything. The consumer has tried to reconnect all the time, with \
+             pauses that grow up to 2 s.",
         );
         let plugged = Instant::now();
-        self.watch.stage.plug().await?;
-        self.watch
-            .until("the consumer is back", NOTICED, |now| now.consumers > 0)
+        self.observer.testbed.plug_in_cable().await?;
+        self.observer
+            .wait_until("the consumer is back", NOTICED, |now| now.consumers > 0)
             .await?;
         let back = plugged.elapsed();
-        self.talk
-            .note(&format!("the consumer is back after {back:.1?}"));
-        self.cleared(plugged, "the queue is empty again").await?;
-        self.talk.pause("counts what was lost").await;
+        self.narrator
+            .report(&format!("the consumer is back after {back:.1?}"));
+        self.wait_until_cleared(plugged, "the queue is empty again")
+            .await?;
+        self.narrator.wait_for_enter("counts what was lost").await;
         Ok(())
     }
 
-    async fn last_page(&self) -> Result<bool> {
-        self.talk.act(6, "What was lost?");
-        self.talk
-            .say("The producer is told to stop, and the queue runs dry.");
-        let counted = self.watch.count().await?;
-        Ok(page(&counted, self.talk))
+    async fn count_what_was_lost(&self) -> Result<bool> {
+        self.narrator.begin_act(6, "What was lost?");
+        self.narrator
+            .say("The producer is stopped, and the consumer empties the queue.");
+        let counts = self.observer.stop_and_count().await?;
+        Ok(print_summary(&counts, self.narrator))
     }
 
-    /// Lets the queue grow until somebody presses Enter, which does `what`; where nobody can,
-    /// until it is deep `enough`. Gives its depth.
+    /// Lets the queue grow until somebody presses Enter, or until it is deep `enough` where
+    /// nobody can. `what` tells what Enter does. Returns the queue's depth.
     async fn grow(&self, what: &str, enough: impl Fn(u64) -> bool) -> Result<u64> {
-        let watch = &self.watch;
-        let grown = match self.talk.ask(what) {
+        let observer = &self.observer;
+        let grown = match self.narrator.offer_enter(what) {
             None => {
-                let enough = |now: Sight| enough(now.depth);
-                watch.until("a queue that grows", SOON, enough).await?
+                let enough = |now: QueueState| enough(now.depth);
+                observer
+                    .wait_until("a queue that grows", SOON, enough)
+                    .await?
             }
-            // Nobody is hurried.
+            // A person takes the time that they need.
             Some(mut enter) => {
                 let pressed = |_| enter.was_pressed();
-                watch.until("Enter", Duration::MAX, pressed).await?
+                observer.wait_until("Enter", Duration::MAX, pressed).await?
             }
         };
         Ok(grown.depth)
     }
 
-    async fn cleared(&self, begun: Instant, words: &str) -> Result<()> {
-        self.watch
-            .until("the queue is cleared", SOON, |now| {
-                now.depth == 0 && now.consumers > 0
-            })
+    async fn wait_until_cleared(&self, begun: Instant, words: &str) -> Result<()> {
+        let is_cleared = |now: QueueState| now.depth == 0 && now.consumers > 0;
+        self.observer
+            .wait_until("the queue is cleared", SOON, is_cleared)
             .await?;
         let took = begun.elapsed();
-        self.talk
-            .good(&format!("cleared after {took:.1?}: {words}"));
+        self.narrator
+            .report_good(&format!("cleared after {took:.1?}: {words}"));
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! The program that `bench relay` measures: one that does nothing but call, publish or
-//! consume. It is this very program, built for release, under a hidden argument.
+//! The program that `bench relay` measures: it only calls, publishes or consumes. It is this same
+//! program, built for release, under a hidden argument.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,13 +22,13 @@ const QUEUE: &str = "load";
 const REQUESTS: &str = "load.requests";
 const REPLIES: &str = "load.replies";
 
-/// How many confirms, or acks, are not there yet.
+/// How many confirms, or acks, are outstanding at most.
 const IN_FLIGHT: u16 = 256;
-/// One ack for so many messages.
+/// How many messages one ack settles.
 const BATCH: u64 = 64;
 /// The size of a body, in bytes.
 const BODY: usize = 1024;
-/// Calls before the first that is measured.
+/// How many calls are made before the first measured one.
 const WARM_UP: u32 = 200;
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("no runtime")?;
+        .context("cannot start tokio")?;
     runtime.block_on(async {
         match args.work {
             Work::Call => {
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-async fn channel() -> Result<(Connection, Channel)> {
+async fn open_channel() -> Result<(Connection, Channel)> {
     let url = std::env::var("AMQP_URL").context("AMQP_URL is not set")?;
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -97,12 +97,12 @@ async fn consumer(channel: &Channel, queue: &str) -> Result<Consumer> {
 }
 
 async fn call(count: u32) -> Result<Vec<Duration>> {
-    let (_server, requests) = channel().await?;
+    let (_server, requests) = open_channel().await?;
     declare(&requests, REQUESTS, true).await?;
     let server = serve(requests.clone(), consumer(&requests, REQUESTS).await?);
     let server = tokio::spawn(server);
 
-    let (_client, channel) = channel().await?;
+    let (_client, channel) = open_channel().await?;
     declare(&channel, REPLIES, true).await?;
     let mut replies = consumer(&channel, REPLIES).await?;
     let mut times = Vec::new();
@@ -159,7 +159,7 @@ async fn send(
 }
 
 async fn publish(count: u32) -> Result<f64> {
-    let (connection, channel) = channel().await?;
+    let (connection, channel) = open_channel().await?;
     declare(&channel, QUEUE, true).await?;
     channel
         .confirm_select(ConfirmSelectOptions::default())
@@ -186,7 +186,7 @@ async fn publish(count: u32) -> Result<f64> {
 }
 
 async fn consume(count: u32) -> Result<f64> {
-    let (connection, channel) = channel().await?;
+    let (connection, channel) = open_channel().await?;
     channel
         .basic_qos(IN_FLIGHT, BasicQosOptions::default())
         .await?;
@@ -199,7 +199,7 @@ async fn consume(count: u32) -> Result<f64> {
         }
     }
     let rate = f64::from(count) / begun.elapsed().as_secs_f64();
-    // Behind the close the broker has taken the last ack.
+    // The broker handles the last ack before it answers the close.
     connection.close(200, "done".into()).await?;
     Ok(rate)
 }

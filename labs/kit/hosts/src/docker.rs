@@ -1,5 +1,5 @@
-//! A Docker engine for each host, with a containerd of its own: nothing of theirs meets an
-//! engine that this machine has already.
+//! Runs a Docker engine on each host, with a containerd of its own, apart from this machine's
+//! own engine.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,19 +10,22 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use super::place::{Host, Place};
-use super::tool::{command, tool};
+use super::host::{Host, HostsDir};
+use super::tool::{command, run};
 
-/// An engine is up in half a second; this is for a busy machine.
-const UP: Duration = Duration::from_secs(20);
+/// How long an engine may take to start. It takes half a second on an idle machine.
+const STARTED: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
-/// Where the containers of both hosts are, among the kernel's control groups.
+/// The control group that holds the containers of both hosts.
 pub const CGROUP: &str = "lab-hosts";
 
-/// Whether an engine can be had here; the error says in a few words what is missing.
-pub async fn installed() -> Result<(), String> {
+/// Checks that all programs of an engine are installed.
+///
+/// # Errors
+/// What is missing, in a few words.
+pub async fn check_installed() -> Result<(), String> {
     for program in ["dockerd", "containerd", "docker"] {
-        if tool(command([program, "--version"])).await.is_err() {
+        if run(command([program, "--version"])).await.is_err() {
             return Err(format!("{program} is not installed"));
         }
     }
@@ -32,14 +35,14 @@ pub async fn installed() -> Result<(), String> {
 /// Starts the engine of `host`, unless it runs, and waits until it answers.
 ///
 /// # Errors
-/// When it ends or does not answer: with the last words of its log.
-pub async fn start(place: &Place, host: Host) -> Result<()> {
-    if version(place, host).await.is_ok() {
+/// When it ends or does not answer: with the last lines of its log.
+pub(crate) async fn start(hosts_dir: &HostsDir, host: Host) -> Result<()> {
+    if version(hosts_dir, host).await.is_ok() {
         return Ok(());
     }
-    let dir = place.of_host(host);
+    let dir = hosts_dir.of_host(host);
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    // Else the machine's own settings in /etc/docker would be read.
+    // Without a file of its own, dockerd reads this machine's settings in /etc/docker.
     std::fs::write(dir.join("daemon.json"), "{}\n").context("cannot write the settings")?;
     let containerd = dir.join("containerd");
     let socket = containerd.join("sock");
@@ -47,34 +50,34 @@ pub async fn start(place: &Place, host: Host) -> Result<()> {
     let settings = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
     std::fs::write(containerd.join("toml"), settings).context("cannot write the settings")?;
     let path = |name: &str| dir.join(name).display().to_string();
-    let mut daemon = inside(host, &dir, "containerd");
+    let mut daemon = on_host(host, &dir, "containerd");
     daemon
         .args(["--config", &path("containerd/toml")])
         .args(["--root", &path("containerd/root")])
         .args(["--state", &path("containerd/state")])
         .args(["--address", &socket.display().to_string()]);
     let log = path("containerd.log");
-    up(daemon, Path::new(&log), || async { socket.exists() }).await?;
-    let mut daemon = inside(host, &dir, "dockerd");
+    start_daemon(daemon, Path::new(&log), || async { socket.exists() }).await?;
+    let mut daemon = on_host(host, &dir, "dockerd");
     daemon
         .args(["--config-file", &path("daemon.json")])
         .args(["--data-root", &path("data")])
         .args(["--exec-root", &path("exec")])
         .args(["--pidfile", &path("pid")])
-        .args(["--host", &place.docker_host(host)])
+        .args(["--host", &hosts_dir.docker_host(host)])
         .args(["--containerd", &socket.display().to_string()])
         .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
         .args(["--cgroup-parent", &format!("/{CGROUP}")])
         .args(["--log-level", "warn"]);
     let log = path("dockerd.log");
-    up(daemon, Path::new(&log), || async {
-        version(place, host).await.is_ok()
+    start_daemon(daemon, Path::new(&log), || async {
+        version(hosts_dir, host).await.is_ok()
     })
     .await
 }
 
-/// A daemon on `host`, in a process group of its own: a Ctrl-C is not for it.
-fn inside(host: Host, dir: &Path, program: &str) -> Command {
+/// A daemon on `host`, in a process group of its own so that Ctrl-C does not reach it.
+fn on_host(host: Host, dir: &Path, program: &str) -> Command {
     let [nsenter, net] = host.enter();
     let mut daemon = command([&nsenter, &net, program]);
     daemon
@@ -85,7 +88,7 @@ fn inside(host: Host, dir: &Path, program: &str) -> Command {
 }
 
 /// Starts `daemon` and waits until it is up.
-async fn up<F>(mut daemon: Command, log: &Path, is_up: impl Fn() -> F) -> Result<()>
+async fn start_daemon<F>(mut daemon: Command, log: &Path, is_up: impl Fn() -> F) -> Result<()>
 where
     F: Future<Output = bool>,
 {
@@ -96,14 +99,14 @@ where
         .stderr(out)
         .spawn()
         .with_context(|| format!("cannot start {name}"))?;
-    let deadline = Instant::now() + UP;
+    let deadline = Instant::now() + STARTED;
     let end = loop {
         if is_up().await {
             return Ok(());
         }
         match child.try_wait() {
             Ok(Some(status)) => break format!("ended: {status}"),
-            _ if Instant::now() > deadline => break format!("not up within {UP:?}"),
+            _ if Instant::now() > deadline => break format!("not up within {STARTED:?}"),
             _ => sleep(POLL).await,
         }
     };
@@ -119,9 +122,9 @@ where
 ///
 /// # Errors
 /// When none answers.
-pub async fn version(place: &Place, host: Host) -> Result<String> {
-    tool(docker(
-        place,
+pub(crate) async fn version(hosts_dir: &HostsDir, host: Host) -> Result<String> {
+    run(client(
+        hosts_dir,
         host,
         &["version", "--format", "{{.Server.Version}}"],
     ))
@@ -129,27 +132,28 @@ pub async fn version(place: &Place, host: Host) -> Result<String> {
 }
 
 /// Docker's client, for the engine of `host`.
-pub fn docker(place: &Place, host: Host, words: &[&str]) -> Command {
+#[must_use]
+pub fn client(hosts_dir: &HostsDir, host: Host, words: &[&str]) -> Command {
     let mut docker = command(["docker"]);
     docker
         .args(words)
-        .env("DOCKER_HOST", place.docker_host(host))
+        .env("DOCKER_HOST", hosts_dir.docker_host(host))
         .env_remove("DOCKER_CONTEXT")
         .env_remove("DOCKER_TLS_VERIFY");
     docker
 }
 
-/// Removes all containers of a host's engine, so that what they hold is let go in order; an
-/// engine that does not answer is left to whoever kills.
-pub async fn empty(place: &Place, host: Host) {
-    if !place.socket(host).exists() {
+/// Removes all containers of a host's engine, so that the engine releases their mounts and
+/// networks. Does nothing where no engine answers: the next step kills its processes.
+pub(crate) async fn remove_containers(hosts_dir: &HostsDir, host: Host) {
+    if !hosts_dir.socket(host).exists() {
         return;
     }
-    if let Ok(ids) = tool(docker(place, host, &["ps", "-aq"])).await {
+    if let Ok(ids) = run(client(hosts_dir, host, &["ps", "-aq"])).await {
         let ids: Vec<&str> = ids.split_whitespace().collect();
         if !ids.is_empty() {
             let remove = [&["rm", "-fv"], &ids[..]].concat();
-            let _ = tool(docker(place, host, &remove)).await;
+            let _ = run(client(hosts_dir, host, &remove)).await;
         }
     }
 }

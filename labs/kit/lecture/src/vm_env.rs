@@ -1,5 +1,5 @@
-//! `credentials`: what two real machines need to know, in `compose/.env`, and which part of
-//! it goes where. Prints no password.
+//! Writes, for `just credentials`, the addresses and passwords of two real machines into
+//! `compose/.env`, and tells which part of it belongs where. Prints no password.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,18 +7,20 @@ use std::process::ExitCode;
 
 use anstream::println;
 use anyhow::{Context, Result, bail};
+use course::manifest::Lecture;
 use course::paths::Paths;
 
 use command::credentials;
 use terminal::{DIM, GOOD, TYPE};
 
-/// The passwords, by the names that the compose files have for them.
+/// The variables of the compose files that hold passwords.
 const PASSWORDS: [&str; 3] = ["ADMIN_PASSWORD", "PRODUCER_PASSWORD", "CONSUMER_PASSWORD"];
-/// Where VM A listens, and where VM B calls: the same, unless a name leads there.
+/// The variables for the address on which VM A listens and the one to which VM B connects. They
+/// are equal, unless a person writes a name into the second.
 const ADDRESSES: [&str; 2] = ["VM_A_ADDRESS", "BROKER_HOST"];
-/// VM A's address in the lecture, and on the hosts.
+/// VM A's address where none was given, as in the lecture.
 const ADDRESS: &str = "10.0.0.4";
-/// What the consumer's machine may know.
+/// The variables that the consumer's machine may know.
 const FOR_VM_B: [&str; 3] = ["BROKER_HOST", "CONSUMER_PASSWORD", "REGISTRY"];
 
 #[derive(Debug, clap::Args)]
@@ -29,11 +31,15 @@ pub struct Args {
     /// Make new passwords in place of those that are there
     #[arg(long)]
     new: bool,
-    /// Write what VM B needs, and no more, to this file: its .env
+    /// Write only what VM B needs to this file: its .env
     #[arg(long, value_name = "FILE")]
     for_vm_b: Option<PathBuf>,
 }
 
+/// Runs `credentials`.
+///
+/// # Errors
+/// When a file cannot be read or written.
 pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let file = paths.root.join("compose/.env");
     let before = match fs::read_to_string(&file) {
@@ -41,7 +47,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => bail!("cannot read {}: {error}", paths.short(&file)),
     };
-    let text = settled(&before, args);
+    let text = update(&before, args);
     if text != before {
         credentials::write(&file, &text)
             .with_context(|| format!("cannot write {}", paths.short(&file)))?;
@@ -55,7 +61,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         (false, _) => println!("{GOOD}✔{GOOD:#} {shown} is written, with generated passwords"),
     }
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))?;
-    tell(&text);
+    print_next_steps(&text, &Lecture::find(&paths.root)?.1);
     if let Some(part) = &args.for_vm_b {
         credentials::write(part, &for_vm_b(&text))
             .with_context(|| format!("cannot write {}", part.display()))?;
@@ -64,21 +70,25 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(text: &str) {
+fn print_next_steps(text: &str, lecture: &Lecture) {
+    let [a, b, topology] = [&lecture.vm_a, &lecture.vm_b, &lecture.topology].map(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    });
     let address = value(text, ADDRESSES[0]).unwrap_or(ADDRESS);
-    println!("  {DIM}VM A{DIM:#}     {address}; --address says another");
-    println!("  {DIM}to A{DIM:#}     07-vm-a.yml, 07-topology.json and .env, all in compose/");
-    println!("  {DIM}to B{DIM:#}     07-vm-b.yml, and as .env what this writes:");
+    println!("  {DIM}VM A{DIM:#}     {address}; --address sets another");
+    println!("  {DIM}to A{DIM:#}     {a}, {topology} and .env, all in compose/");
+    println!("  {DIM}to B{DIM:#}     {b}, and as .env what this writes:");
     println!("           {TYPE}just credentials --for-vm-b vm-b.env{TYPE:#}");
     println!(
         "  {DIM}console{DIM:#}  user admin, password {} in the file",
         PASSWORDS[0]
     );
-    println!("  {DIM}how{DIM:#}      labs/07-cross-network/TWO-VMS.md");
+    println!("  {DIM}how{DIM:#}      {}", lecture.page.display());
 }
 
-/// The file with the addresses in it, and with `--new` without the passwords.
-fn settled(before: &str, args: &Args) -> String {
+/// The file's new text: with the addresses, and without the passwords where `--new` is given.
+fn update(before: &str, args: &Args) -> String {
     let unwanted = |line: &&str| {
         let name = line.split('=').next().unwrap_or_default().trim();
         let readdressed = args.address.is_some() && ADDRESSES.contains(&name);
@@ -110,7 +120,7 @@ fn for_vm_b(text: &str) -> String {
     lines.collect()
 }
 
-/// What a variable has in a file of variables, if anything.
+/// The value of a variable in a file of variables; none where it is empty.
 fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let mut values = pairs.filter(|(key, _)| key.trim() == name);
@@ -132,22 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_there_stays_unless_somebody_says_so() {
-        let text = settled("MINE=1\nCONSUMER_PASSWORD=old\n", &args(None, false));
+    fn lines_stay_unless_an_option_replaces_them() {
+        let text = update("MINE=1\nCONSUMER_PASSWORD=old\n", &args(None, false));
         assert!(
             text.starts_with("MINE=1\nCONSUMER_PASSWORD=old\n"),
             "{text}"
         );
         assert!(text.contains("VM_A_ADDRESS=10.0.0.4\nBROKER_HOST=10.0.0.4\n"));
-        assert_eq!(settled(&text, &args(None, false)), text);
-        let moved = settled(&text, &args(Some("192.168.1.7"), false));
+        assert_eq!(update(&text, &args(None, false)), text);
+        let moved = update(&text, &args(Some("192.168.1.7"), false));
         assert!(moved.contains("BROKER_HOST=192.168.1.7\n") && moved.contains("=old\n"));
-        let new = settled(&text, &args(None, true));
+        let new = update(&text, &args(None, true));
         assert!(new.contains("MINE=1\n") && !new.contains("old"), "{new}");
     }
 
     #[test]
-    fn the_consumers_machine_learns_no_password_but_its_own() {
+    fn the_consumers_machine_gets_only_its_own_password() {
         let text = "A=1\nADMIN_PASSWORD=a\nPRODUCER_PASSWORD=p\nCONSUMER_PASSWORD=c\n\
             BROKER_HOST=vm-a\nREGISTRY=\n";
         assert_eq!(for_vm_b(text), "BROKER_HOST=vm-a\nCONSUMER_PASSWORD=c\n");

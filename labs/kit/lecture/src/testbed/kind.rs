@@ -1,29 +1,29 @@
-//! Which stage the story is played on: the nearest to two real machines that can be had.
+//! Chooses the testbed that is closest to two real machines and that this machine can run.
 
 use anstream::println;
 use broker::survey;
 use course::paths::Paths;
 
-use hosts::tool::{command, tool};
-use hosts::{AS_ROOT, engine, possible};
+use hosts::tool::{command, run};
+use hosts::{AS_ROOT, check_possible, docker};
 use terminal::{NOTE, TYPE};
 
-/// The three stages.
+/// The three kinds of testbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// Containers on two hosts.
     Containers,
     /// Programs on two hosts.
-    Native,
+    Programs,
     /// Programs on this machine.
     Local,
 }
 
 impl Kind {
-    /// The best that can be had; says what is missing for a better one.
+    /// The best kind that this machine can run. Prints what a better one needs.
     pub async fn choose(paths: &Paths) -> Self {
-        if let Err(why) = possible() {
-            say(
+        if let Err(why) = check_possible() {
+            print_choice(
                 &format!("no hosts: {why}"),
                 "relays stand in for them (--local)",
             );
@@ -32,7 +32,7 @@ impl Kind {
             }
             return Self::Local;
         }
-        let why = match containers().await {
+        let why = match check_containers().await {
             Ok(()) => return Self::Containers,
             Err(why) => why,
         };
@@ -41,13 +41,13 @@ impl Kind {
             .iter()
             .find(|candidate| candidate.name == "installed RabbitMQ");
         if rabbit.is_some_and(|candidate| candidate.available) {
-            say(
+            print_choice(
                 &format!("no containers: {why}"),
                 "the programs run on the hosts as they are",
             );
-            return Self::Native;
+            return Self::Programs;
         }
-        say(
+        print_choice(
             &format!("no containers: {why}; and no RabbitMQ is installed"),
             "relays stand in for hosts (--local)",
         );
@@ -55,25 +55,25 @@ impl Kind {
     }
 }
 
-/// Whether this machine has what containers on the hosts take.
+/// Checks that this machine has what containers on the hosts need.
 ///
 /// # Errors
 /// What is missing, in a few words.
-pub async fn containers() -> Result<(), String> {
-    engine::installed().await?;
+async fn check_containers() -> Result<(), String> {
+    docker::check_installed().await?;
     let compose = ["docker", "compose", "version"];
-    if tool(command(compose)).await.is_err() {
+    if run(command(compose)).await.is_err() {
         return Err("docker has no Compose plugin".to_owned());
     }
-    // The hosts have no way to a registry: their images come from this machine's engine.
+    // The hosts cannot reach a registry: their images come from this machine's engine.
     let version = ["docker", "version", "--format", "{{.Server.Version}}"];
-    match tool(command(version)).await {
+    match run(command(version)).await {
         Ok(_) => Ok(()),
         Err(_) => Err("this machine's own Docker engine does not run".to_owned()),
     }
 }
 
-fn say(why: &str, so: &str) {
+fn print_choice(why: &str, so: &str) {
     println!("{NOTE}·{NOTE:#} {why};");
     println!("  so {so}.");
 }

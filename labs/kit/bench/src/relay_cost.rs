@@ -1,6 +1,6 @@
-//! What the wiretap costs: one program through it and straight to the broker, in turn, in
-//! one run. The program is built for release and the relay as every check has it, so the
-//! relay has the hardest case.
+//! Measures what the wiretap costs: one program runs through it and directly at the broker, in
+//! turn. The program is built for release and the relay as for every check, so this is the
+//! relay's worst case.
 
 use std::process::ExitCode;
 
@@ -10,18 +10,18 @@ use course::paths::Paths;
 use process::Exit;
 use wiretap::{Journal, Wiretap};
 
-use super::rig::{PATIENCE, Rig, VHOST};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST};
 use super::{machine, say};
 use process::stop::{Ended, until_stopped};
 
-/// What the program does in a run, in this order, and how often.
+/// What the program does in a run, in this order, and how many times.
 const WORK: [(&str, u32); 3] = [("call", 2_000), ("publish", 30_000), ("consume", 30_000)];
 
-/// Where a call goes through the relay: request to the broker, request to the server, reply
-/// to the broker, reply to the client.
+/// How often a call passes the relay: request to the broker, request to the server, reply to the
+/// broker, reply to the client.
 const CROSSINGS: f64 = 4.0;
 
-/// What was measured of one way, a figure a run.
+/// What was measured of one way: a figure for each run.
 #[derive(Default)]
 struct Measured {
     /// In microseconds.
@@ -35,10 +35,10 @@ struct Measured {
 /// Measures both ways `runs` times in turn and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     let work = async {
-        let rig = Rig::open(paths, "bench", "bench").await?;
-        let measured = all(&rig, runs).await;
-        let broker = rig.broker().version.clone();
-        rig.close().await?;
+        let program = MeasuredProgram::build(paths, "bench").await?;
+        let measured = measure_all(&program, runs).await;
+        let broker = program.broker().version.clone();
+        program.remove_vhost().await?;
         Ok((measured?, broker))
     };
     match until_stopped(work)? {
@@ -51,7 +51,7 @@ pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     }
 }
 
-async fn all(rig: &Rig, runs: u32) -> Result<[Measured; 2]> {
+async fn measure_all(program: &MeasuredProgram, runs: u32) -> Result<[Measured; 2]> {
     let [mut direct, mut relayed] = [Measured::default(), Measured::default()];
     for run in 1..=runs {
         for (way, through, measured) in [
@@ -59,17 +59,17 @@ async fn all(rig: &Rig, runs: u32) -> Result<[Measured; 2]> {
             ("through the relay", true, &mut relayed),
         ] {
             say(&format!("run {run} of {runs}: {way}"));
-            measure(rig, through, measured).await?;
+            measure(program, through, measured).await?;
         }
     }
     Ok([direct, relayed])
 }
 
-async fn measure(rig: &Rig, through: bool, measured: &mut Measured) -> Result<()> {
+async fn measure(program: &MeasuredProgram, through: bool, measured: &mut Measured) -> Result<()> {
     for (work, count) in WORK {
-        // A journal each, as each check has one, and an empty one.
-        let journal = Journal::create(&rig.dir, "bench", work, 0)?;
-        let address = &rig.broker().address;
+        // An empty journal for each, as each check has.
+        let journal = Journal::create(&program.dir, "bench", work, 0)?;
+        let address = &program.broker().address;
         let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
         let url = match through {
             true => address.at("127.0.0.1", tap.port()).url(VHOST),
@@ -77,8 +77,8 @@ async fn measure(rig: &Rig, through: bool, measured: &mut Measured) -> Result<()
         };
         let count = count.to_string();
         let load = ["load", work, "--count", &count];
-        let load = rig.start(&load, &[("AMQP_URL", url)]).await?;
-        let exit = load.end(PATIENCE).await?;
+        let load = program.start(&load, &[("AMQP_URL", url)]).await?;
+        let exit = load.end(TIME_LIMIT).await?;
         let told = load.output();
         ensure!(
             exit == Exit::Code(0),

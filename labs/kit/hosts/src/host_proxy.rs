@@ -1,5 +1,5 @@
-//! A door from this machine into a host: a loopback port here that leads to an address there,
-//! whichever way the cable is.
+//! A proxy from this machine into a host: a loopback port here leads to an address there. It
+//! does not use the cable, so it also works while the cable is pulled.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,31 +10,32 @@ use anyhow::{Context, Result};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 
-use super::place::Host;
+use super::host::Host;
 use super::tool::command;
 
-/// The hidden first argument of the process that stands in the door.
-pub const ARGUMENT: &str = "__hosts-door";
+/// The hidden first argument of the proxy's process.
+pub const ARGUMENT: &str = "__hosts-proxy";
 
-/// An open door. Dropped, it is shut.
-pub struct Door {
+/// A running proxy. Dropping it kills its process.
+pub struct HostProxy {
     /// The port on this machine's loopback.
     pub port: u16,
     _process: Child,
 }
 
-impl Door {
-    /// Opens a door to `address` as `host` sees it, such as `127.0.0.1:15672`.
+impl HostProxy {
+    /// Starts a proxy to `address` as `host` sees it, such as `127.0.0.1:15672`.
     ///
     /// # Errors
     /// When there is no port, or the process cannot be started.
-    pub fn open(host: Host, address: &str) -> Result<Self> {
-        // The socket stays one of this machine's, wherever the process goes that has it.
+    pub fn start(host: Host, address: &str) -> Result<Self> {
+        // A socket stays in the namespace that made it, so the process on the host can accept
+        // this machine's connections.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
         let port = listener.local_addr()?.port();
         let [nsenter, net] = host.enter();
         let process = command([&nsenter, &net])
-            // This very program, also when a build has replaced its file meanwhile.
+            // The file of this program may have been replaced by a build; this path still works.
             .arg(format!("/proc/{}/exe", std::process::id()))
             .arg(ARGUMENT)
             .arg(address)
@@ -50,7 +51,7 @@ impl Door {
     }
 }
 
-/// The door's own `main`: its standard input is the listening socket.
+/// The `main` of the proxy's process: its standard input is the listening socket.
 pub fn main(args: &[OsString]) -> i32 {
     let Some(address) = args.first().and_then(|address| address.to_str()) else {
         return 2;
@@ -73,7 +74,7 @@ async fn serve(address: &str) -> Result<()> {
         let (mut here, _) = listener.accept().await?;
         let address = address.to_owned();
         tokio::task::spawn_local(async move {
-            // Who is not let in there is hung up on here.
+            // If the host refuses the connection, `here` is dropped and so closed.
             if let Ok(mut there) = TcpStream::connect(&address).await {
                 let _ = here.set_nodelay(true);
                 let _ = there.set_nodelay(true);

@@ -1,7 +1,7 @@
-//! How long a student waits, measured as a student would meet it.
+//! Measures how long a student waits: for the first run, for a run after an edit, for the broker.
 //!
-//! All is done in a copy of the last commit with a target folder of its own, so a student's
-//! work and builds are left alone, and the first build is a first build.
+//! It works in a copy of the last commit with a target folder of its own, so that a student's work
+//! and builds stay as they are, and the first build has nothing to reuse.
 
 use std::fs;
 use std::path::Path;
@@ -25,15 +25,15 @@ use terminal::trouble;
 struct Figure {
     what: String,
     times: Vec<Duration>,
-    /// At most so many seconds, where the issue sets a goal.
+    /// The most seconds that it should take, where there is a goal.
     goal: Option<f64>,
 }
 
 /// Measures each step `runs` times, but the first run only once, and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
-    let copy = copy_of_head(paths)?;
+    let copy = unpack_head(paths)?;
     let measured = measure(&copy, runs);
-    // The copy's broker must not outlive the copy, however the measuring went.
+    // The copy's broker must not outlive the copy, also after an error.
     let down = until_stopped(broker::down(&copy)).map(|_| ());
     fs::remove_dir_all(copy.root.parent().unwrap_or(&copy.root))
         .with_context(|| format!("cannot remove {}", copy.root.display()))?;
@@ -44,7 +44,7 @@ pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
 }
 
 /// The last commit, unpacked under `target/lab/bench`.
-fn copy_of_head(paths: &Paths) -> Result<Paths> {
+fn unpack_head(paths: &Paths) -> Result<Paths> {
     let bench = paths.data().join("bench");
     let copy = Paths {
         root: bench.join("clone"),
@@ -56,13 +56,13 @@ fn copy_of_head(paths: &Paths) -> Result<Paths> {
     }
     fs::create_dir_all(&copy.root)
         .with_context(|| format!("cannot make {}", copy.root.display()))?;
-    let changed = git(paths, &["status", "--porcelain"])?;
+    let changed = run_git(paths, &["status", "--porcelain"])?;
     if !changed.stdout.is_empty() {
-        eprintln!("{DIM}·{DIM:#} what is not committed is not measured");
+        eprintln!("{DIM}·{DIM:#} uncommitted changes are not measured");
     }
     let tar = bench.join("head.tar");
     let tar_name = tar.display().to_string();
-    git(paths, &["archive", "--format=tar", "-o", &tar_name, "HEAD"])?;
+    run_git(paths, &["archive", "--format=tar", "-o", &tar_name, "HEAD"])?;
     let unpacked = Command::new("tar")
         .args(["-xf", &tar_name, "-C"])
         .arg(&copy.root)
@@ -75,7 +75,7 @@ fn copy_of_head(paths: &Paths) -> Result<Paths> {
     Ok(copy)
 }
 
-fn git(paths: &Paths, args: &[&str]) -> Result<std::process::Output> {
+fn run_git(paths: &Paths, args: &[&str]) -> Result<std::process::Output> {
     let output = Command::new("git")
         .current_dir(&paths.root)
         .args(args)
@@ -101,7 +101,7 @@ fn measure(copy: &Paths, runs: u32) -> Result<Vec<Figure>> {
             "first `just lab {}`, empty target, crates fetched",
             last.number
         ),
-        times: vec![timed(copy, "lab", last)?],
+        times: vec![time_command(copy, "lab", last)?],
         goal: Some(100.0),
     });
     for chapter in &chapters {
@@ -113,14 +113,14 @@ fn measure(copy: &Paths, runs: u32) -> Result<Vec<Figure>> {
     figures.push(Figure {
         what: "broker started to first connection".to_owned(),
         times: (0..runs)
-            .map(|_| timed_broker(copy))
+            .map(|_| time_broker_start(copy))
             .collect::<Result<_>>()?,
         goal: Some(2.5),
     });
     Ok(figures)
 }
 
-/// Nothing to build; then after an edit of one line in the first hole.
+/// Measures a chapter with nothing to build, then after edits of one line in the first hole.
 fn measure_chapter(
     copy: &Paths,
     chapter: &Chapter,
@@ -130,10 +130,10 @@ fn measure_chapter(
     let name = format!("just {variant} {}", chapter.number);
     let command = variant.to_string();
     say(&format!("`{name}`"));
-    // What is left to build, and a broker that another measure took down.
-    timed(copy, &command, chapter)?;
+    // Builds what is left to build, and starts the broker if it is down.
+    time_command(copy, &command, chapter)?;
     let warm: Vec<Duration> = (0..runs)
-        .map(|_| timed(copy, &command, chapter))
+        .map(|_| time_command(copy, &command, chapter))
         .collect::<Result<_>>()?;
     let mut figures = vec![Figure {
         what: format!("`{name}`, nothing to build"),
@@ -146,7 +146,7 @@ fn measure_chapter(
         let mut times = Vec::new();
         for run in 1..=runs {
             edit(&file, line, run)?;
-            times.push(timed(copy, &command, chapter)?);
+            times.push(time_command(copy, &command, chapter)?);
         }
         figures.push(Figure {
             what: format!("`{name}` after an edit of one line"),
@@ -157,11 +157,11 @@ fn measure_chapter(
     Ok(figures)
 }
 
-/// A new line after line `line` of the file, different each time, in the copy.
+/// Inserts a line after line `line` of the copy's file, different for each `run`.
 fn edit(file: &Path, line: usize, run: u32) -> Result<()> {
     let text = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    // A statement fits at the start of any hole that holds statements, as all do.
+    // All holes hold statements, so a statement fits at the start of each.
     lines.insert(
         line,
         format!("    let _edit_{run} = std::hint::black_box({run});"),
@@ -170,7 +170,7 @@ fn edit(file: &Path, line: usize, run: u32) -> Result<()> {
 }
 
 /// How long a person waits for `just <command> NN`, from Enter to the prompt.
-fn timed(copy: &Paths, command: &str, chapter: &Chapter) -> Result<Duration> {
+fn time_command(copy: &Paths, command: &str, chapter: &Chapter) -> Result<Duration> {
     let begun = Instant::now();
     let output = Command::new("just")
         .current_dir(&copy.root)
@@ -194,7 +194,7 @@ fn timed(copy: &Paths, command: &str, chapter: &Chapter) -> Result<Duration> {
     Ok(time)
 }
 
-fn timed_broker(copy: &Paths) -> Result<Duration> {
+fn time_broker_start(copy: &Paths) -> Result<Duration> {
     let work = async {
         broker::down(copy).await?;
         let begun = Instant::now();

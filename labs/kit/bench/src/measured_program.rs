@@ -1,5 +1,5 @@
-//! What benches of a solution's program share: the program built for release, a vhost of
-//! their own, and processes that end with the bench.
+//! Builds a program for release and runs it in a vhost of its own, for the measurements of acks,
+//! calls and the relay.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,26 +14,26 @@ use tokio::process::Command;
 use super::say;
 use command::acquire;
 
-/// The vhost that is measured in.
+/// The vhost of all measurements.
 pub const VHOST: &str = "bench";
 
-/// Nothing that is measured takes longer, unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// The time limit of one measurement. Each takes seconds, unless the program hangs.
+pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// A program and a broker, to be measured.
-pub struct Rig {
-    /// Where files may be put.
+/// A program to be measured, and its broker. Its processes end when they are dropped.
+pub struct MeasuredProgram {
+    /// The folder for logs, databases and journals.
     pub dir: PathBuf,
     broker: Broker,
     program: PathBuf,
 }
 
-impl Rig {
-    /// Builds `program` of `package` for release and makes an empty vhost.
-    pub async fn open(paths: &Paths, package: &str, program: &str) -> Result<Self> {
-        let dir = paths.data().join("bench-rig");
+impl MeasuredProgram {
+    /// Builds the program of `package` for release and creates an empty vhost.
+    pub async fn build(paths: &Paths, package: &str) -> Result<Self> {
+        let dir = paths.data().join("bench-program");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let program = build(paths, package, program).await?;
+        let program = build_release(paths, package).await?;
         let broker = acquire(paths).await?;
         broker.delete_vhost(VHOST).await?;
         broker.create_vhost(VHOST).await?;
@@ -44,30 +44,30 @@ impl Rig {
         })
     }
 
-    /// Takes the vhost away.
-    pub async fn close(self) -> Result<()> {
+    /// Removes the vhost.
+    pub async fn remove_vhost(self) -> Result<()> {
         self.broker.delete_vhost(VHOST).await
     }
 
-    /// The broker that is measured with.
+    /// The broker of the measurements.
     pub fn broker(&self) -> &Broker {
         &self.broker
     }
 
-    /// How many messages are in a queue, or in a consumer's hand.
-    pub async fn left(&self, queue: &str) -> Result<u64> {
+    /// How many messages a queue holds, ready and unacked.
+    pub async fn depth(&self, queue: &str) -> Result<u64> {
         let found = self.broker.queue(VHOST, queue).await?;
         let queue = found.with_context(|| format!("no queue {queue}"))?;
         Ok(queue.ready + queue.unacked)
     }
 
-    /// How many consumers stand at a queue; none when there is no such queue yet.
+    /// How many consumers a queue has; 0 where the queue does not exist yet.
     pub async fn consumers(&self, queue: &str) -> Result<u64> {
         let found = self.broker.queue(VHOST, queue).await?;
         Ok(found.and_then(|queue| queue.consumers).unwrap_or(0))
     }
 
-    /// Starts the program with these arguments, and this environment beside the usual.
+    /// Starts the program with these arguments and with `more` in its environment.
     pub async fn start(&self, arguments: &[&str], more: &[(&str, String)]) -> Result<Process> {
         let url = self.broker.address.url(VHOST);
         let mut environment = BTreeMap::from([
@@ -88,7 +88,8 @@ impl Rig {
     }
 }
 
-async fn build(paths: &Paths, package: &str, program: &str) -> Result<PathBuf> {
+/// Builds the program of `package`, which has the package's name.
+async fn build_release(paths: &Paths, package: &str) -> Result<PathBuf> {
     say(&format!("nothing yet: building {package} for release"));
     let mut cargo = Command::new("cargo");
     cargo
@@ -101,12 +102,12 @@ async fn build(paths: &Paths, package: &str, program: &str) -> Result<PathBuf> {
             "-p",
             package,
             "--bin",
-            program,
+            package,
         ]);
     let built = Group::spawn(&mut cargo)
         .context("cargo cannot be started")?
         .wait()
         .await?;
     ensure!(built.success(), "cargo cannot build {package}");
-    Ok(paths.target.join("release").join(program))
+    Ok(paths.target.join("release").join(package))
 }

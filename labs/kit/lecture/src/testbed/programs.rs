@@ -1,4 +1,4 @@
-//! The chapter's programs as processes of this machine, on a host or not.
+//! Runs the chapter's programs as processes, on a host or on this machine.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 use process::{Exit, Launch, Process, read_log};
 use wiretap::Journal;
 
-use super::stage::{HEARTBEAT_S, RATE, Role, WORK_MS};
+use super::{HEARTBEAT_S, RATE, Role, WORK_MS};
 
-/// What a program gets to finish the message in hand.
+/// How long a program may take to finish its current message.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The programs, their logs and databases. Dropped, they are killed.
+/// The programs, their logs and databases. Dropping it kills the programs.
 pub struct Programs {
     pub program: PathBuf,
     pub dir: PathBuf,
@@ -23,11 +23,11 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// None of them yet; `dir` is emptied.
+    /// No program runs yet; empties `dir`, where their files will be.
     ///
     /// # Errors
-    /// When the folder cannot be made.
-    pub fn new(program: &Path, dir: &Path) -> Result<Self> {
+    /// When the folder cannot be emptied or created.
+    pub fn new(program: &Path, chapter: &str, dir: &Path) -> Result<Self> {
         if dir.exists() {
             std::fs::remove_dir_all(dir)
                 .with_context(|| format!("cannot clear {}", dir.display()))?;
@@ -36,18 +36,18 @@ impl Programs {
         Ok(Self {
             program: program.to_owned(),
             dir: dir.to_owned(),
-            journal: Journal::create(dir, "07", "demo", 0)?,
+            journal: Journal::create(dir, chapter, "demo", 0)?,
             running: RefCell::default(),
         })
     }
 
-    /// A file of a role's.
+    /// The path of a program's file.
     pub fn file(&self, role: Role, ending: &str) -> PathBuf {
         self.dir.join(format!("{}.{ending}", role.name()))
     }
 
-    /// Starts a program after the words of `through`, which run it on a host; `login` says
-    /// where the broker is and who it is there.
+    /// Starts a program. `through` holds the words before its command line that run it on a host;
+    /// `login` is the environment that says where the broker is, and the user and password.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -89,7 +89,7 @@ impl Programs {
     /// Asks a program to end and waits until it has.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not end in time.
     pub async fn stop(&self, role: Role) -> Result<()> {
         let Some(process) = self.running.borrow_mut().remove(role.name()) else {
             return Ok(());
@@ -98,12 +98,12 @@ impl Programs {
         process.end(GRACE).await.map(drop)
     }
 
-    /// Kills all, and removes what they kept and said.
+    /// Kills both programs and removes their logs and databases.
     ///
     /// # Errors
     /// When a file cannot be removed.
     pub async fn clear(&self) -> Result<()> {
-        for role in [Role::Producer, Role::Consumer] {
+        for role in Role::ALL {
             let process = self.running.borrow_mut().remove(role.name());
             if let Some(process) = process {
                 process.kill().await?;
@@ -111,7 +111,7 @@ impl Programs {
             for ending in ["log", "sqlite", "sqlite-wal", "sqlite-shm"] {
                 match std::fs::remove_file(self.file(role, ending)) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(error).context("cannot remove what a program kept");
+                        return Err(error).context("cannot remove a program's file");
                     }
                     _ => {}
                 }
@@ -120,13 +120,13 @@ impl Programs {
         Ok(())
     }
 
-    /// Kills all.
-    pub fn kill(&self) {
+    /// Kills both programs.
+    pub fn kill_all(&self) {
         self.running.borrow_mut().clear();
     }
 
-    /// How a program ended, if it has though nobody asked it to.
-    pub fn ended(&self, role: Role) -> Option<Exit> {
+    /// How a program ended that was not asked to.
+    pub fn unasked_end(&self, role: Role) -> Option<Exit> {
         let running = self.running.borrow();
         running.get(role.name()).and_then(Process::ended)
     }

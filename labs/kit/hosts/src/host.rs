@@ -1,24 +1,24 @@
-//! The two hosts: their names, addresses and files.
+//! What the two hosts are called, which addresses they have, and where their files are.
 
 use std::path::{Path, PathBuf};
 
-use course::paths::Paths;
-
 use anyhow::Result;
+use course::paths::Paths;
 use terminal::trouble;
 
-/// The hosts' interface to each other.
-pub const CARD: &str = "lab0";
+/// The name of each host's network interface to the other host.
+pub const INTERFACE: &str = "lab0";
 
-/// A path of a socket may be this long, and those of containerd get their own names added.
-const SOCKET_PATH: usize = 80;
+/// The longest path of [`HostsDir`]: the kernel takes 108 bytes for a socket's path, and
+/// containerd adds names of its own.
+const LONGEST_PATH: usize = 80;
 
 /// One of the two machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
-    /// Producer and broker.
+    /// VM A, with producer and broker.
     A,
-    /// The consumer.
+    /// VM B, with the consumer.
     B,
 }
 
@@ -26,7 +26,8 @@ impl Host {
     /// Both.
     pub const ALL: [Self; 2] = [Self::A, Self::B];
 
-    /// The name of its network namespace, which is this machine's, not the clone's.
+    /// The name of its network namespace. All clones on this machine share it.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::A => "lab-a",
@@ -35,6 +36,7 @@ impl Host {
     }
 
     /// Its address on the network between the two.
+    #[must_use]
     pub fn address(self) -> &'static str {
         match self {
             Self::A => "10.0.0.4",
@@ -42,59 +44,64 @@ impl Host {
         }
     }
 
-    /// Where `ip netns` keeps its network.
+    /// Where `ip netns` keeps its network namespace.
+    #[must_use]
     pub fn netns(self) -> PathBuf {
         Path::new("/run/netns").join(self.name())
     }
 
     /// The words before a command that is to run on this host.
+    #[must_use]
     pub fn enter(self) -> [String; 2] {
         let net = format!("--net={}", self.netns().display());
         ["nsenter".to_owned(), net]
     }
 }
 
-/// Where a clone keeps its hosts' files.
+/// The folder in which a clone keeps its hosts' files.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct HostsDir {
     /// `target/lab/hosts`.
-    pub dir: PathBuf,
+    pub path: PathBuf,
 }
 
-impl Place {
-    /// The place of this clone.
+impl HostsDir {
+    /// The folder of this clone.
     ///
     /// # Errors
-    /// When its path is so long that no socket fits into it.
+    /// When its path is too long for the sockets in it.
     pub fn of(paths: &Paths) -> Result<Self> {
-        let dir = paths.data().join("hosts");
-        let dir = std::path::absolute(&dir).unwrap_or(dir);
-        if dir.as_os_str().len() > SOCKET_PATH {
+        let path = paths.data().join("hosts");
+        let path = std::path::absolute(&path).unwrap_or(path);
+        if path.as_os_str().len() > LONGEST_PATH {
             return Err(trouble(
                 format!(
                     "the path {} is too long for an engine's socket",
-                    dir.display()
+                    path.display()
                 ),
                 "export CARGO_TARGET_DIR=<a folder with a shorter path>",
             ));
         }
-        Ok(Self { dir })
+        Ok(Self { path })
     }
 
-    /// What belongs to one host.
+    /// The folder of one host.
+    #[must_use]
     pub fn of_host(&self, host: Host) -> PathBuf {
-        self.dir.join(match host {
+        self.path.join(match host {
             Host::A => "a",
             Host::B => "b",
         })
     }
 
     /// The socket of a host's Docker engine.
+    #[must_use]
     pub fn socket(&self, host: Host) -> PathBuf {
         self.of_host(host).join("docker.sock")
     }
 
-    /// How Docker's client is told of a host's engine.
+    /// The `DOCKER_HOST` for a host's engine.
+    #[must_use]
     pub fn docker_host(&self, host: Host) -> String {
         format!("unix://{}", self.socket(host).display())
     }

@@ -1,9 +1,9 @@
-//! Who takes the hosts away when they are no longer wanted: a process of its own, so that
-//! no end of the command that made them, not even a `kill -9`, leaves anything behind.
+//! Removes the hosts when the command that made them ends. The guard is a process of its own, so
+//! even a command that is killed with `kill -9` leaves nothing behind.
 //!
-//! It holds the machine's one lock on the hosts from before the first namespace is made
-//! until the last file is gone. When its standard input ends it sweeps, unless it was told
-//! to leave everything as it is.
+//! The guard holds the machine's one lock on the hosts from before the first namespace is created
+//! until the last file is removed. When its standard input ends, it removes everything, unless it
+//! was told to leave the hosts.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,43 +18,44 @@ use process::parent;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::place::Place;
-use super::sweep::sweep;
+use super::cleanup::clean_up;
+use super::host::HostsDir;
 use terminal::trouble;
 
-/// The hidden first argument of the keeper's process.
-pub const ARGUMENT: &str = "__hosts-keeper";
+/// The hidden first argument of the guard's process.
+pub const ARGUMENT: &str = "__hosts-guard";
 
-/// One for the machine: so are the names of the namespaces.
+/// One lock for the machine, as the namespaces have the same names in all clones.
 const LOCK: &str = "/run/lab-hosts.lock";
-/// What another command's keeper gets to sweep when that command has ended.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// What a sweep takes at most.
-const SWEEP: Duration = Duration::from_secs(120);
-const KEEP: &[u8] = b"keep\n";
+/// How long the guard of a command that has ended may take to remove its hosts.
+const LOCK_RELEASED: Duration = Duration::from_secs(120);
+/// How long this command's own guard may take.
+const HOSTS_REMOVED: Duration = Duration::from_secs(120);
+/// What a command writes to its guard to leave the hosts running.
+const LEAVE: &[u8] = b"leave\n";
 
-/// The keeper, as the command that started it has it. Dropped, it sweeps.
-pub struct Keeper {
+/// The guard of this command's hosts. Dropping it has the guard remove them.
+pub struct HostsGuard {
     child: Child,
 }
 
-impl Keeper {
-    /// Takes the machine's lock on hosts, waiting for a keeper that is just sweeping.
+impl HostsGuard {
+    /// Takes the machine's lock on hosts; waits while another guard removes its hosts.
     ///
     /// # Errors
-    /// When another command uses them, or hosts of another clone are there.
-    pub async fn start(place: &Place) -> Result<Self> {
+    /// When another command uses hosts, or hosts of another clone exist.
+    pub async fn start(hosts_dir: &HostsDir) -> Result<Self> {
         let mut child = Command::new(process::this_program()?)
             .arg(ARGUMENT)
-            .arg(&place.dir)
+            .arg(&hosts_dir.path)
             .arg(std::process::id().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A Ctrl-C is not for it.
+            // Ctrl-C must not reach it.
             .process_group(0)
             .spawn()
-            .context("cannot start the hosts' keeper")?;
-        let stdout = child.stdout.as_mut().context("the keeper has no stdout")?;
+            .context("cannot start the hosts' guard")?;
+        let stdout = child.stdout.as_mut().context("the guard has no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).await?;
         match line.trim_end() {
@@ -66,22 +67,25 @@ impl Keeper {
         }
     }
 
-    /// Lets everything stand.
+    /// Ends the guard and leaves the hosts running.
     ///
     /// # Errors
-    /// When the keeper is gone.
-    pub async fn keep(mut self) -> Result<()> {
-        let mut stdin = self.child.stdin.take().context("the keeper has no stdin")?;
-        stdin.write_all(KEEP).await.context("the keeper is gone")?;
+    /// When the guard has ended already.
+    pub async fn leave_hosts(mut self) -> Result<()> {
+        let mut stdin = self.child.stdin.take().context("the guard has no stdin")?;
+        stdin
+            .write_all(LEAVE)
+            .await
+            .context("the hosts' guard has ended")?;
         drop(stdin);
-        self.child.wait().await.context("the keeper").map(drop)
+        self.child.wait().await.context("the guard").map(drop)
     }
 
-    /// Takes everything away and waits until that is done.
+    /// Has the guard remove the hosts, and waits for it.
     ///
     /// # Errors
-    /// When something stays: what, and why.
-    pub async fn sweep(mut self) -> Result<()> {
+    /// When something cannot be removed: what, and why.
+    pub async fn remove_hosts(mut self) -> Result<()> {
         drop(self.child.stdin.take());
         let mut said = String::new();
         let work = async {
@@ -90,8 +94,8 @@ impl Keeper {
             }
             self.child.wait().await
         };
-        let status = tokio::time::timeout(SWEEP, work).await;
-        let status = status.context("taking the hosts away takes too long")??;
+        let status = tokio::time::timeout(HOSTS_REMOVED, work).await;
+        let status = status.context("removing the hosts takes too long")??;
         if !status.success() {
             bail!("{}", said.trim());
         }
@@ -99,13 +103,13 @@ impl Keeper {
     }
 }
 
-/// The keeper's own `main`.
+/// The `main` of the guard's process.
 pub fn main(args: &[OsString]) -> i32 {
     let [dir, parent] = args else { return 2 };
-    let place = Place {
-        dir: PathBuf::from(dir),
+    let hosts_dir = HostsDir {
+        path: PathBuf::from(dir),
     };
-    let lock = match lock(&place, &parent.to_string_lossy()) {
+    let lock = match lock(&hosts_dir, &parent.to_string_lossy()) {
         Ok(lock) => lock,
         Err(why) => {
             println!("{why}");
@@ -115,26 +119,26 @@ pub fn main(args: &[OsString]) -> i32 {
     println!("ready");
     let mut asked = Vec::new();
     let _ = std::io::stdin().read_to_end(&mut asked);
-    if asked == KEEP {
+    if asked == LEAVE {
         return 0;
     }
-    let swept = actix_web::rt::System::new().block_on(sweep(&place));
-    match swept {
+    let removed = actix_web::rt::System::new().block_on(clean_up(&hosts_dir));
+    match removed {
         Ok(()) => {
             let _ = lock.set_len(0);
             0
         }
         Err(error) => {
-            // Nobody may listen any more.
+            // The command that reads this may have ended, which `println!` would panic at.
             let _ = writeln!(std::io::stdout(), "{error:#}");
             1
         }
     }
 }
 
-/// Takes the lock and writes into it whose hosts they are. The error is what to tell a
-/// person, and after a tab what to do.
-fn lock(place: &Place, parent: &str) -> Result<File, String> {
+/// Takes the lock and writes this command's process and folder into it. The error says what is
+/// wrong and, after a tab, what to do.
+fn lock(hosts_dir: &HostsDir, parent: &str) -> Result<File, String> {
     let open = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -143,14 +147,15 @@ fn lock(place: &Place, parent: &str) -> Result<File, String> {
         .mode(0o644)
         .open(LOCK);
     let mut file = open.map_err(|error| format!("cannot open {LOCK}: {error}\tbe root"))?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LOCK_RELEASED;
     loop {
         let held = match file.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::WouldBlock) => read(&mut file),
+            Err(TryLockError::WouldBlock) => read_owner(&mut file),
             Err(TryLockError::Error(error)) => return Err(format!("cannot lock {LOCK}: {error}")),
         };
-        // The lock is held an instant before its owner is written into it.
+        // A moment passes between locking the file and writing the owner into it, so an owner
+        // that is unknown or has ended means: try again.
         if let Some((pid, _)) = held
             && parent::is_alive(pid)
         {
@@ -159,12 +164,14 @@ fn lock(place: &Place, parent: &str) -> Result<File, String> {
             ));
         }
         if Instant::now() > deadline {
-            return Err(format!("{LOCK} is held, and nobody says by whom\tps -ef"));
+            return Err(format!(
+                "{LOCK} is held by a process that did not write its id into it\tps -ef"
+            ));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    if let Some((_, dir)) = read(&mut file)
-        && dir != place.dir
+    if let Some((_, dir)) = read_owner(&mut file)
+        && dir != hosts_dir.path
         && dir.exists()
     {
         let dir = dir.display();
@@ -173,7 +180,7 @@ fn lock(place: &Place, parent: &str) -> Result<File, String> {
              just hosts down, in that clone"
         ));
     }
-    let text = format!("{parent} {}", place.dir.display());
+    let text = format!("{parent} {}", hosts_dir.path.display());
     let written = file
         .set_len(0)
         .and_then(|()| file.rewind())
@@ -182,8 +189,8 @@ fn lock(place: &Place, parent: &str) -> Result<File, String> {
     Ok(file)
 }
 
-/// The process and the folder that the lock names.
-fn read(file: &mut File) -> Option<(i32, PathBuf)> {
+/// The process and the folder that the lock file names.
+fn read_owner(file: &mut File) -> Option<(i32, PathBuf)> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;

@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 
 use super::place::Place;
 use super::sweep::sweep;
-use terminal::trouble;
+use terminal::user_error;
 
 /// The hidden first argument of the keeper's process.
 pub const ARGUMENT: &str = "__hosts-keeper";
@@ -61,7 +61,7 @@ impl Keeper {
             "ready" => Ok(Self { child }),
             line => {
                 let (what, mend) = line.split_once('\t').unwrap_or((line, "just hosts down"));
-                Err(trouble(what, mend))
+                Err(user_error(what, mend))
             }
         }
     }

@@ -25,7 +25,7 @@ use course::paths::Paths;
 use keeper::Keeper;
 use place::{Host, Place};
 pub use status::status;
-use terminal::{GOOD, trouble};
+use terminal::{GOOD, user_error};
 
 /// What to type before a command, so that root finds this user's tools.
 pub const AS_ROOT: &str = "sudo env \"PATH=$PATH\" \"HOME=$HOME\"";
@@ -48,13 +48,13 @@ pub fn dispatch() {
 /// When not: why, and what to do instead.
 pub fn possible() -> Result<()> {
     if !cfg!(target_os = "linux") {
-        return Err(trouble(
+        return Err(user_error(
             "the hosts are network namespaces, which only Linux has",
             "just demo --local, which needs none of them",
         ));
     }
     if !root() {
-        return Err(trouble(
+        return Err(user_error(
             "making network namespaces and pulling cables takes root",
             format!("{AS_ROOT} just hosts up (or, without root: just demo --local)"),
         ));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use course::paths::Paths;
 
 use anyhow::Result;
-use terminal::trouble;
+use terminal::user_error;
 
 /// The hosts' interface to each other.
 pub const CARD: &str = "lab0";
@@ -70,7 +70,7 @@ impl Place {
         let dir = paths.data().join("hosts");
         let dir = std::path::absolute(&dir).unwrap_or(dir);
         if dir.as_os_str().len() > SOCKET_PATH {
-            return Err(trouble(
+            return Err(user_error(
                 format!(
                     "the path {} is too long for an engine's socket",
                     dir.display()

@@ -45,7 +45,7 @@ impl Site {
         let keeper = Keeper::start(&self.place).await?;
         if by_hand(&self.place) {
             keeper.keep().await?;
-            bail!(terminal::trouble(
+            bail!(terminal::user_error(
                 "the hosts that `just hosts up` made are still up",
                 "just hosts down, then once more: this makes its own",
             ));

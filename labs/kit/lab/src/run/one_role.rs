@@ -19,7 +19,7 @@ use command::cargo::Built;
 use command::cargo::does_not_compile;
 use process::stop::asked;
 use process::{Front, GRACE, port};
-use terminal::trouble;
+use terminal::user_error;
 use terminal::{DIM, NOTE};
 
 impl Run<'_> {
@@ -92,7 +92,7 @@ impl Run<'_> {
             return Ok(());
         }
         let (number, said) = (&self.chapter.number, said.trim_end());
-        Err(trouble(
+        Err(user_error(
             format!("chapter {number} has no role `{role}`"),
             format!("name one of its roles; the program says:\n\n{said}"),
         ))

@@ -33,7 +33,7 @@ use prepare::{Prepared, prepare};
 use process::stop::asked;
 use stage::{HEARTBEAT_S, RATE, Stage};
 use talk::Talk;
-use terminal::trouble;
+use terminal::user_error;
 use terminal::{BOLD, DIM};
 
 #[derive(Debug, clap::Args)]
@@ -75,7 +75,7 @@ pub fn check(paths: &Paths, args: &ProgramArgs) -> Result<ExitCode> {
         let checked = match prepare(paths, args, None).await? {
             Ok(Prepared::Containers(stage)) => report::check(&*stage).await,
             Ok(Prepared::Native(stage)) => report::check(&*stage).await,
-            Ok(Prepared::Local(_)) => Err(trouble(
+            Ok(Prepared::Local(_)) => Err(user_error(
                 "these checks take hosts, and a broker on one of them",
                 "see above what is missing; or: just lab 07, whose checks need none",
             )),

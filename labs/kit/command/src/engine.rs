@@ -9,7 +9,7 @@ use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use tokio::process::Command;
 
-use process::installed::first_line;
+use process::first_line;
 use terminal::user_error;
 
 /// The first Compose that reads all of our files (`develop.watch`).

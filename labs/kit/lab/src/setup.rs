@@ -11,9 +11,8 @@ use course::paths::Paths;
 
 use command::cargo::does_not_compile;
 use command::cargo::{Built, Product, build};
-use process::installed::on_path;
-use process::port;
 use process::stop::{Ended, until_stopped};
+use process::{on_path, port};
 use terminal::{BOLD, DIM, GOOD, NOTE, TYPE};
 use terminal::{labelled, user_error};
 

@@ -19,7 +19,7 @@ use super::{machine, median, say};
 use command::acquire;
 use process::stop::{Ended, until_stopped};
 use terminal::DIM;
-use terminal::trouble;
+use terminal::user_error;
 
 /// One line of the table.
 struct Figure {
@@ -179,7 +179,7 @@ fn time_command(copy: &Paths, command: &str, chapter: &Chapter) -> Result<Durati
         .env_remove("AMQP_URL")
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| trouble(format!("just cannot be started: {error}"), "just doctor"))?;
+        .map_err(|error| user_error(format!("just cannot be started: {error}"), "just doctor"))?;
     let time = begun.elapsed();
     let expected = if command == "lab" { 1 } else { 0 };
     if output.status.code() != Some(expected) {

@@ -8,15 +8,13 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use process::output_of;
 use rand::distr::{Alphanumeric, SampleString};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::Broker;
 
@@ -86,12 +84,8 @@ pub type Grants = BTreeMap<String, Grant>;
 /// # Errors
 /// When it cannot be started, does not end with exit code 0, or prints something else.
 pub async fn ask(program: &Path) -> Result<Grants> {
-    let mut command = Command::new(program);
-    command.arg(RIGHTS).stdin(Stdio::null()).kill_on_drop(true);
-    let said = timeout(PATIENCE, command.output())
-        .await
-        .with_context(|| format!("`{RIGHTS}` still runs after {PATIENCE:?}"))?
-        .with_context(|| format!("cannot start {}", program.display()))?;
+    let said = output_of(program, &[RIGHTS], PATIENCE).await;
+    let said = said.with_context(|| format!("cannot ask for `{RIGHTS}`"))?;
     let words = String::from_utf8_lossy(&said.stderr);
     let words = words.trim();
     ensure!(said.status.success(), "`{RIGHTS}` failed: {words}");

@@ -4,7 +4,7 @@ use anstream::eprintln;
 use anyhow::Result;
 use broker::{Broker, Origin};
 use course::paths::Paths;
-use terminal::{DIM, trouble};
+use terminal::{DIM, user_error};
 
 /// A broker; what takes long is printed.
 ///
@@ -13,7 +13,7 @@ use terminal::{DIM, trouble};
 pub async fn acquire(paths: &Paths) -> Result<Broker> {
     Broker::acquire(paths, &|slow| eprintln!("{DIM}·{DIM:#} {slow}"))
         .await
-        .map_err(|no| trouble(no.why, no.mend))
+        .map_err(|no| user_error(no.why, no.mend))
 }
 
 /// Who may log in, and where the password is: never the password itself, which would stay in

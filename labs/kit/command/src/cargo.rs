@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
 use process::Group;
-use terminal::{BAD, TYPE, trouble};
+use terminal::{BAD, TYPE, user_error};
 
 /// What to build of a chapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub async fn build(
     let package = chapter.package(variant);
     let mut cargo = command(paths, &package, product);
     let mut group = Group::spawn(&mut cargo).map_err(|error| {
-        trouble(
+        user_error(
             format!("cargo cannot be started: {error}"),
             "install Rust, https://rustup.rs, and open a new terminal",
         )
@@ -107,13 +107,13 @@ pub async fn build(
             .with_context(|| format!("cargo built no `{name}` in package {package}")),
         (false, heard) if heard.machine.is_some() => {
             let what = heard.machine.unwrap_or_default();
-            Err(trouble(
+            Err(user_error(
                 format!("{package} could not be built on this machine: {what}"),
                 "just doctor",
             ))
         }
         (false, heard) if heard.in_chapter => Ok(Built::CompileError),
-        (false, _) => Err(trouble(
+        (false, _) => Err(user_error(
             format!(
                 "{package} could not be built, but its own sources are not the cause: see cargo above"
             ),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_is_a_program_the_students_mistake_or_trouble() {
+    fn a_build_is_a_program_the_students_mistake_or_an_error() {
         match built("", "fn main() {}") {
             Ok(Built::Program(path)) => {
                 let name = path.file_name().unwrap().to_string_lossy();

@@ -9,8 +9,8 @@ use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use tokio::process::Command;
 
-use process::installed::first_line;
-use terminal::trouble;
+use process::first_line;
+use terminal::user_error;
 
 /// The first Compose that reads all of our files (`develop.watch`).
 const COMPOSE: [u32; 2] = [2, 22];
@@ -21,12 +21,12 @@ const COMPOSE: [u32; 2] = [2, 22];
 /// What is missing, and `mend`, what to do about it.
 pub async fn present(paths: &Paths, mend: &str) -> Result<()> {
     if let Err(why) = broker::docker_engine(&paths.root.join("compose/broker.yml")).await {
-        bail!(trouble(format!("no containers here: {why}"), mend));
+        bail!(user_error(format!("no containers here: {why}"), mend));
     }
     let version = first_line("docker", &["compose", "version", "--short"]).await;
     let version = version.unwrap_or_default();
     if !reads_our_files(&version) {
-        bail!(trouble(
+        bail!(user_error(
             format!("docker's Compose is {version}, which cannot read the lab's files"),
             mend
         ));
@@ -114,7 +114,7 @@ pub fn explain(what: &str, words: &str) -> anyhow::Error {
         if words.contains("dial tcp") {
             gist = gist.rsplit(": ").next().unwrap_or(gist);
         }
-        return trouble(
+        return user_error(
             format!("{what}: an image cannot be pulled: {gist}"),
             "check the network and try again. If only Debian's packages can be reached, not the \
              registry: sudo .ci/stand-in-images",
@@ -122,13 +122,13 @@ pub fn explain(what: &str, words: &str) -> anyhow::Error {
     }
     for sign in ["port is already allocated", "address already in use"] {
         if words.contains(sign) {
-            return trouble(
+            return user_error(
                 format!("{what}: another program has just taken a port: {gist}"),
                 "try again: the next free port is used",
             );
         }
     }
-    trouble(format!("{what}: {gist}"), "docker info")
+    user_error(format!("{what}: {gist}"), "docker info")
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
             error.to_string(),
             "lab-02 cannot be built: an image cannot be pulled: no such host"
         );
-        let mend = error.downcast_ref::<terminal::Trouble>();
+        let mend = error.downcast_ref::<terminal::UserError>();
         assert!(format!("{mend:?}").contains(".ci/stand-in-images"));
         let other = explain("x", "Error response from daemon: no space left\n");
         assert_eq!(other.to_string(), "x: no space left");

@@ -13,8 +13,7 @@ use course::paths::Paths;
 
 use crate::engine::{Project, explain};
 
-use process::Group;
-use process::installed::first_line;
+use process::{Group, first_line};
 use terminal::DIM;
 
 /// Cargo's profile for an image that is built again and again; see `Cargo.toml`.

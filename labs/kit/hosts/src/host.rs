@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use course::paths::Paths;
-use terminal::trouble;
+use terminal::user_error;
 
 /// The name of each host's network interface to the other host.
 pub const INTERFACE: &str = "lab0";
@@ -74,7 +74,7 @@ impl HostsDir {
         let path = paths.data().join("hosts");
         let path = std::path::absolute(&path).unwrap_or(path);
         if path.as_os_str().len() > LONGEST_PATH {
-            return Err(trouble(
+            return Err(user_error(
                 format!(
                     "the path {} is too long for an engine's socket",
                     path.display()

@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 
 use super::cleanup::clean_up;
 use super::host::HostsDir;
-use terminal::trouble;
+use terminal::user_error;
 
 /// The hidden first argument of the guard's process.
 pub const ARGUMENT: &str = "__hosts-guard";
@@ -62,7 +62,7 @@ impl HostsGuard {
             "ready" => Ok(Self { child }),
             line => {
                 let (what, mend) = line.split_once('\t').unwrap_or((line, "just hosts down"));
-                Err(trouble(what, mend))
+                Err(user_error(what, mend))
             }
         }
     }

@@ -26,7 +26,7 @@ pub use cleanup::has_leftovers;
 use host::{Host, HostsDir};
 use hosts_guard::HostsGuard;
 pub use status::print_status;
-use terminal::{GOOD, trouble};
+use terminal::{GOOD, user_error};
 
 /// What to type before a command, so that root finds this user's tools.
 pub const AS_ROOT: &str = "sudo env \"PATH=$PATH\" \"HOME=$HOME\"";
@@ -49,13 +49,13 @@ pub fn dispatch() {
 /// When not: why, and what to do instead.
 pub fn check_possible() -> Result<()> {
     if !cfg!(target_os = "linux") {
-        return Err(trouble(
+        return Err(user_error(
             "the hosts are network namespaces, which only Linux has",
             "just demo --local, which needs none of them",
         ));
     }
     if !is_root() {
-        return Err(trouble(
+        return Err(user_error(
             "making network namespaces and pulling cables takes root",
             format!("{AS_ROOT} just hosts up (or, without root: just demo --local)"),
         ));

@@ -45,7 +45,7 @@ impl TwoHosts {
         let guard = HostsGuard::start(&self.dir).await?;
         if made_by_hand(&self.dir) {
             guard.leave_hosts().await?;
-            bail!(terminal::trouble(
+            bail!(terminal::user_error(
                 "the hosts that `just hosts up` made are still up",
                 "just hosts down, then once more: this makes its own",
             ));

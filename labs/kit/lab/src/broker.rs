@@ -13,7 +13,7 @@ use crate::shared_broker;
 use command::{acquire, describe_login};
 use process::stop::until_stopped;
 use terminal::{BOLD, DIM, GOOD, TYPE, interactive};
-use terminal::{labelled, trouble};
+use terminal::{labelled, user_error};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -66,14 +66,14 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 async fn url(paths: &Paths, args: &Args) -> Result<()> {
     let variant = Variant::from_flag(args.solution);
     let Some(chapter) = &args.chapter else {
-        return Err(trouble(
+        return Err(user_error(
             "the address names a chapter's vhost, so the command needs the chapter",
             "export AMQP_URL=$(just broker url 02)",
         ));
     };
     let chapter = Chapter::resolve(&paths.root, chapter)?;
     if interactive() {
-        return Err(trouble(
+        return Err(user_error(
             "the address contains a password, which is not shown on a terminal",
             format!(
                 "export AMQP_URL=$(just broker url {}{})",

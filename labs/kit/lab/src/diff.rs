@@ -8,7 +8,7 @@ use course::paths::Paths;
 
 use command::Which;
 use terminal::NOTE;
-use terminal::trouble;
+use terminal::user_error;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -30,7 +30,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         .args(["--", &lab, &solution])
         .status()
         .map_err(|error| {
-            trouble(
+            user_error(
                 format!("git cannot be started: {error}"),
                 format!("install git, or compare {lab} and {solution} in your editor"),
             )

@@ -10,9 +10,8 @@ use course::chapter::Chapter;
 use course::manifest::ServiceManifest;
 use course::paths::Paths;
 
-use process::installed::{first_line, on_path};
-use process::port;
 use process::stop::until_stopped;
+use process::{first_line, on_path, port};
 use terminal::{BAD, BOLD, DIM, GOOD, NOTE, TYPE};
 use terminal::{UNKNOWN, labelled};
 

@@ -13,7 +13,7 @@ use course::paths::Paths;
 
 use command::Which;
 use terminal::{BOLD, DIM, TYPE};
-use terminal::{WIDTH, trouble};
+use terminal::{WIDTH, user_error};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -70,7 +70,7 @@ fn read(paths: &Paths, chapter: &Chapter) -> Result<Hints> {
     let readme = chapter.readme();
     let name = paths.short(&readme);
     let text = fs::read_to_string(&readme).map_err(|error| {
-        trouble(
+        user_error(
             format!("the hints are in {name}, which cannot be read: {error}"),
             format!("git checkout {name}"),
         )
@@ -114,8 +114,8 @@ fn no_hints(chapter: &Chapter, hole: u32, hints: &Hints) -> anyhow::Error {
     let known: Vec<String> = hints.keys().map(ToString::to_string).collect();
     let what = format!("lab {number} has no hints for a HOLE {hole}");
     match known.as_slice() {
-        [] => trouble(what, "read the chapter's README.md"),
-        known => trouble(
+        [] => user_error(what, "read the chapter's README.md"),
+        known => user_error(
             what,
             format!("just hint {number} HOLE, with one of {}", known.join(", ")),
         ),

@@ -12,7 +12,7 @@ use course::holes;
 use course::paths::Paths;
 
 use command::Which;
-use terminal::trouble;
+use terminal::user_error;
 use terminal::{DIM, GOOD, TYPE};
 
 #[derive(Debug, clap::Args)]
@@ -177,7 +177,7 @@ fn git(paths: &Paths, args: &[&str]) -> Result<String> {
         .args(args)
         .output()
         .map_err(|error| {
-            trouble(
+            user_error(
                 format!("git cannot be started: {error}"),
                 "install git; `reset` takes the files from the clone's history",
             )
@@ -188,7 +188,7 @@ fn git(paths: &Paths, args: &[&str]) -> Result<String> {
     let words = String::from_utf8_lossy(&output.stderr);
     let words = words.lines().next().unwrap_or("no reason given");
     if words.contains("not a git repository") {
-        return Err(trouble(
+        return Err(user_error(
             "this folder is not a git clone, so there is no commit to restore from",
             "get the lab by `git clone`, or unpack it again",
         ));

@@ -11,11 +11,10 @@ use course::paths::Paths;
 
 use command::cargo::does_not_compile;
 use command::cargo::{Built, Product, build};
-use process::installed::on_path;
-use process::port;
 use process::stop::{Ended, until_stopped};
+use process::{on_path, port};
 use terminal::{BOLD, DIM, GOOD, NOTE, TYPE};
-use terminal::{labelled, trouble};
+use terminal::{labelled, user_error};
 
 /// RabbitMQ's own port, where a packaged service listens.
 const AMQP_PORT: u16 = 5672;
@@ -63,7 +62,7 @@ fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
     }
     if std::env::var_os("AMQP_URL").is_some_and(|url| !url.is_empty()) {
         let why = candidates.first().map_or("", |given| given.detail.as_str());
-        return Err(trouble(
+        return Err(user_error(
             format!("AMQP_URL is set, but: {why}"),
             "correct AMQP_URL, or unset it to let the lab find a broker",
         ));
@@ -77,7 +76,7 @@ fn get_broker(paths: &Paths) -> Result<Option<ExitCode>> {
     match survey()? {
         Ended::Stopped(code) => Ok(Some(code)),
         Ended::Done(found) if found.iter().any(|candidate| candidate.chosen) => Ok(None),
-        Ended::Done(_) => Err(trouble(
+        Ended::Done(_) => Err(user_error(
             "RabbitMQ was installed, but the lab does not find it",
             "just doctor",
         )),
@@ -91,7 +90,7 @@ fn install() -> Result<()> {
     );
     if cfg!(target_os = "macos") {
         if !on_path("brew") {
-            return Err(trouble(
+            return Err(user_error(
                 "no Homebrew to install RabbitMQ with (https://brew.sh)",
                 &by_hand,
             ));
@@ -100,14 +99,14 @@ fn install() -> Result<()> {
         return step("brew", &["install", "rabbitmq"], None);
     }
     if !on_path("apt-get") {
-        return Err(trouble(
+        return Err(user_error(
             "the lab knows no package manager of this machine",
             &by_hand,
         ));
     }
     let root = is_root();
     if !root && !on_path("sudo") {
-        return Err(trouble(
+        return Err(user_error(
             "installing RabbitMQ needs root or sudo",
             "as root: apt-get install -y --no-install-recommends rabbitmq-server",
         ));
@@ -163,7 +162,7 @@ fn step(program: &str, args: &[&str], dir: Option<&Path>) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(trouble(
+    Err(user_error(
         format!(
             "`{program} {}` failed: see its messages above",
             args.join(" ")

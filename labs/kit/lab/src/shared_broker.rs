@@ -16,7 +16,7 @@ use course::paths::Paths;
 use serde::{Deserialize, Serialize};
 
 use terminal::DIM;
-use terminal::trouble;
+use terminal::user_error;
 
 /// In the folder of a run.
 const NAME: &str = "broker.json";
@@ -127,5 +127,5 @@ async fn read(folder: &Path) -> Result<Option<Broker>> {
         password: written.password,
     };
     let broker = Broker::at(address, &written.management).await;
-    broker.map(Some).map_err(|no| trouble(no.why, no.mend))
+    broker.map(Some).map_err(|no| user_error(no.why, no.mend))
 }

@@ -1,7 +1,7 @@
-//! Each chapter in containers, for real: `just up NN --solution`, the lines that it prints
-//! typed as they stand, every service stopped in under a second, and nothing left behind.
+//! Tests each chapter in containers: `just up NN --solution` starts it, the printed lines work
+//! as they are, every service stops in under a second, and nothing is left behind.
 //!
-//! They need a Docker engine, and so are run by name only:
+//! The tests need a Docker engine, so they run by name only:
 //! `cargo test -p lab --test containers -- --ignored`. Without an engine or a registry:
 //! `.ci/with-engine cargo test -p lab --test containers -- --ignored`, as root.
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop there
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use course::paths::Paths;
 
-/// One at a time: they all want the same ports.
+/// One test at a time: all use the same ports.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// How long an effect may take to be seen.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A chapter's solution in containers; dropped, it is taken away.
+/// A chapter's solution in containers. Dropping it removes them.
 struct Up {
     number: &'static str,
     name: String,
@@ -60,7 +60,7 @@ impl Up {
         let mut lines = lines.filter(|line| line.starts_with("curl ") && line.contains(part));
         let line = lines.next();
         let line = line.unwrap_or_else(|| panic!("no curl line with {part}:\n{}", self.said));
-        // The film need not be kept.
+        // The test does not keep the video.
         let line = line.replace("-o video.mp4", "-o /dev/null");
         let output = Command::new("sh").args(["-c", &line]).output().unwrap();
         text(&output)
@@ -92,7 +92,7 @@ impl Up {
         names.lines().map(str::to_owned).collect()
     }
 
-    /// Stops a service, which has to take less than a second and to end well.
+    /// Stops a service, which must end with code 0 in less than a second.
     fn stop(&self, service: &str) {
         let container = self.container(service);
         let begun = Instant::now();
@@ -119,7 +119,7 @@ impl Up {
         docker(&[&["exec", &broker][..], &list].concat())
     }
 
-    /// Stops whatever still runs, takes all away, and sees that nothing is left.
+    /// Stops what still runs, removes everything, and checks that nothing is left.
     fn down(self) {
         for service in self.services() {
             let container = self.container(&service);
@@ -144,7 +144,7 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        // After a failed check; else there is nothing left to take away.
+        // Something is left only after a failed test.
         lab(&["down", self.number]);
     }
 }

@@ -1,12 +1,11 @@
-//! Starts a program so that it cannot outlive the one who asked for it.
+//! The guard: a process between us and a program, so that the program cannot outlive us.
 //!
-//! Between a check and each service stands a guard: this same program under a hidden first
-//! argument. It starts the service in a process group of its own and kills that group when
-//! its own standard input ends, which the kernel sees to whatever kills the check.
+//! A guard is this same program under a hidden first argument. It starts the guarded program
+//! in a process group of its own, and kills that group when the guard's standard input ends.
+//! The kernel ends that input however we end, even by SIGKILL.
 //!
-//! What is written to that input asks the program to end, by a SIGTERM for each write: a
-//! program in front ([`IN_FRONT`]) has no other way to be told, as its guard reports no
-//! process id.
+//! Each write to that input makes the guard send a SIGTERM to the program: the guard of a
+//! program in front ([`IN_FRONT`]) reports no process id that we could signal.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read, Write};
@@ -55,7 +54,7 @@ impl From<ExitStatus> for Exit {
     }
 }
 
-/// What a guard tells on its standard output, one line each.
+/// What a guard reports on its standard output, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// The program runs, under this process id, which is its process group's too.
@@ -88,7 +87,7 @@ impl Report {
             // A path may hold a line feed.
             Self::Failed(why) => format!("failed {}", why.replace('\n', " ")),
         };
-        // When nobody reads any more, standard input has ended too, and that is acted on.
+        // A closed pipe means that our standard input has ended, too; the other thread acts.
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
@@ -117,7 +116,7 @@ pub fn main(program: &OsStr, arguments: &[OsString]) -> i32 {
 pub fn main_in_front(program: &OsStr, arguments: &[OsString]) -> i32 {
     match guard(program, arguments, Stdio::inherit(), |_| ()) {
         Ok(Exit::Code(code)) => code,
-        // By the shells' custom.
+        // As shells do.
         Ok(Exit::Signal(number)) => 128 + number,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -144,15 +143,15 @@ fn guard(
     let group = Pid::from_raw(pid);
     std::thread::spawn(move || follow_lifeline(group));
     let status = child.wait().context("cannot wait for the program")?;
-    // Whatever it started itself goes with it.
+    // Processes that it has started end with it.
     let _ = killpg(group, Signal::SIGKILL);
     Ok(status.into())
 }
 
-/// Passes on what standard input asks for, until it ends and the group with it.
+/// Sends a SIGTERM for each write to standard input, and a SIGKILL when that ends.
 fn follow_lifeline(group: Pid) {
     let mut words = [0; 16];
-    // The group may have ended by itself already; then there is none to signal.
+    // The group may have ended by itself; then no process gets the signal.
     loop {
         match std::io::stdin().read(&mut words) {
             Ok(1..) => drop(killpg(group, Signal::SIGTERM)),

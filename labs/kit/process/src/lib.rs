@@ -1,10 +1,10 @@
 //! The one supervisor: starts, guards, signals and ends programs, and chooses their ports.
 //!
-//! The rule: only this crate starts a chapter's program that goes on to run. [`Process`] runs
+//! The rule: no crate above this one starts a chapter's program by itself. [`Process`] runs
 //! one behind a guard, [`Supervisor`] several, [`Front`] one on this terminal; all of them die
-//! with us. Tools of the machine (cargo, docker, git) are started where they are needed, and
-//! by [`Group`] where they start further programs. Two short questions to a chapter's program
-//! (which roles, which rights) are asked directly, with a time limit.
+//! with us. [`output_of`] asks one a short question, such as which roles it has. Tools of the
+//! machine (cargo, docker, git) are started where they are needed, and by [`Group`] where they
+//! start further programs. `just lab` starts no checks: it becomes them (`exec`).
 //!
 //! This crate knows processes and signals; it knows no broker, no journal and no chapter.
 //! Start reading at [`Process`], or at [`guard`], which stands between a program and us.
@@ -13,7 +13,7 @@ mod child;
 mod front;
 mod group;
 pub mod guard;
-pub mod installed;
+mod output;
 pub mod parent;
 pub mod port;
 pub mod pressure;
@@ -28,6 +28,7 @@ pub use child::{Change, Launch, Process, read_log};
 pub use front::Front;
 pub use group::Group;
 pub use guard::Exit;
+pub use output::{first_line, on_path, output_of};
 pub use port::Port;
 pub use supervisor::{GRACE, Heard, Supervisor};
 

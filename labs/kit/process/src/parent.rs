@@ -1,4 +1,4 @@
-//! Following another process, the parent above all, to its end.
+//! Waits for the end of another process, above all the parent's.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use nix::unistd::Pid;
 /// How often to look whether a process is still there.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The process whose end is to end this one: `just` for `lab`, `lab` for a check program.
+/// The variable that names the process with which this one must end: `just`, for `lab` and
+/// for a check program.
 pub const PARENT: &str = "LAB_PARENT";
 
-/// Waits until the process named by [`PARENT`] is gone; for ever when none is named.
+/// Waits until the process named by [`PARENT`] is gone; forever when none is named.
 pub async fn parent_gone() {
     let parent = std::env::var(PARENT).ok().and_then(|pid| pid.parse().ok());
     match parent.filter(|&pid: &i32| pid > 0) {
@@ -21,14 +22,14 @@ pub async fn parent_gone() {
     }
 }
 
-/// Waits until the process is gone. It tells nobody when it is killed with -9.
+/// Waits until the process is gone, by looking: a killed process sends no message.
 pub async fn gone(pid: i32) {
     while is_alive(pid) {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Whether the process runs. One that ended and was not yet collected does not.
+/// Whether the process runs. A zombie does not.
 #[must_use]
 pub fn is_alive(pid: i32) -> bool {
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
@@ -52,7 +53,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(5);
 
     #[test]
-    fn a_process_that_is_gone_is_noticed_also_before_it_is_collected() {
+    fn a_dead_process_is_noticed_even_as_a_zombie() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
         let pid = i32::try_from(child.id()).expect("a process id");
         actix_web::rt::System::new().block_on(async {

@@ -1,12 +1,13 @@
-//! How much of a check's time this machine took away: its programs waited for a processor
-//! that other programs had, or for a disk that other programs kept busy.
+//! Measures how much of a check's time this machine took away: the check's programs waited for
+//! a processor that other programs used, or for a disk that other programs kept busy.
 //!
-//! What a program does to itself does not count, so that one which spins is still judged. Of
-//! the time that the check's programs wait for a processor, other programs answer for their
-//! share of all processor time. A disk is slow for everybody: a small write of our own tells.
+//! Load that a program causes itself does not count, so a program that spins is still judged.
+//! Other programs account for a share of the time that the check's programs wait for a
+//! processor: their share of all processor time. A slow disk is slow for every program, so we
+//! time a small write of our own.
 //!
-//! Linux says how long each thread waited (`/proc/PID/task/TID/schedstat`). Where no system
-//! does, as on macOS, the lateness of a timer stands in for it.
+//! Linux reports how long each thread waited (`/proc/PID/task/TID/schedstat`). Other systems,
+//! such as macOS, do not; there, we measure how late a timer is.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -17,16 +18,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the machine is looked at. A look at a hundred threads takes 1 ms.
+/// How often to look at the machine. A look at a hundred threads takes 1 ms.
 const TICK: Duration = Duration::from_millis(200);
-/// How often something is written to the disk.
+/// How often to write to the disk.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
-/// A slow disk that nobody else uses takes less than this for a small write.
+/// A slow disk without other load takes less than this for a small write.
 const SLOW_WRITE: Duration = Duration::from_millis(100);
 /// `/proc/stat` counts in hundredths of a second, whatever the kernel's own clock.
 const STAT_UNIT_MS: u64 = 10;
 
-/// Looks at the machine for as long as it lives: one for all checks of a run.
+/// Looks at the machine until it is dropped; one serves all checks of a run.
 #[derive(Debug, Clone)]
 pub struct Pressure(Arc<Shared>);
 
@@ -39,9 +40,9 @@ struct Shared {
 /// How slow the disk is.
 #[derive(Debug, Default)]
 struct Disk {
-    /// What all writes took beyond [`SLOW_WRITE`] that have ended.
+    /// How much longer than [`SLOW_WRITE`] the finished writes took, in total.
     late: Duration,
-    /// Since when one is under way.
+    /// When the current write began.
     writing: Option<Instant>,
 }
 
@@ -58,7 +59,7 @@ impl Disk {
 #[derive(Debug, Default)]
 pub struct Watch {
     programs: Mutex<Vec<i32>>,
-    /// What these processes and their children use is not the machine's doing.
+    /// The load of these processes and their children is the check's own.
     families: Mutex<Vec<i32>>,
     samples: Mutex<Vec<Sample>>,
 }
@@ -68,16 +69,16 @@ pub struct Watch {
 struct Sample {
     from: Instant,
     to: Instant,
-    /// How long that thread of the check's programs waited for a processor which waited longest.
+    /// The longest time that one thread of the check's programs waited for a processor.
     waited: Duration,
     /// The processor time of all programs of the run.
     ours: Duration,
-    /// The processor time of all others.
+    /// The processor time of all other programs.
     others: Duration,
     disk: Duration,
 }
 
-/// What the machine took away of a span of time.
+/// How much of a span of time the machine took away.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Lost {
     /// Waiting for a processor.
@@ -95,12 +96,12 @@ impl Lost {
 }
 
 impl Pressure {
-    /// Begins to look. It writes to a file in `dir`.
+    /// Starts to look at the machine, and to write to a file in `dir`.
     pub fn start(dir: &Path) -> Self {
         let shared = Arc::new(Shared::default());
         let weak = Arc::downgrade(&shared);
         in_background("pressure", move || look(&weak));
-        // A disk that cannot be written to is reported where a check needs it.
+        // A failing disk is reported where a check needs it.
         if let Ok(file) = File::create(dir.join("disk-probe")) {
             let weak = Arc::downgrade(&shared);
             in_background("disk-probe", move || write(&weak, file));
@@ -108,7 +109,7 @@ impl Pressure {
         Self(shared)
     }
 
-    /// Begins to keep what one check has to know.
+    /// Starts to record what one check has to know.
     pub fn watch(&self) -> Arc<Watch> {
         let watch = Arc::new(Watch::default());
         let own = std::process::id().cast_signed();
@@ -143,7 +144,7 @@ impl Watch {
             others += part * sample.others.as_secs_f64();
             disk += part * sample.disk.as_secs_f64();
         }
-        // The thread that looks waits for a processor, too, and may be late by seconds.
+        // The thread that looks also waits for a processor, and can be seconds late.
         let seen = samples.last().map_or(to, |last| last.to.max(from));
         let unseen = to.saturating_duration_since(seen).saturating_sub(2 * TICK);
         let share = if others > 0.0 {
@@ -158,17 +159,17 @@ impl Watch {
     }
 }
 
-/// Where no thread can be started nothing is known of the machine.
+/// If no thread can be started, nothing is known of the machine.
 fn in_background(name: &str, task: impl FnOnce() + Send + 'static) {
     let _ = thread::Builder::new().name(name.to_owned()).spawn(task);
 }
 
-/// Nothing that is done under these locks can leave anything half done.
+/// A panic under these locks leaves no half-done state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a little to the disk, again and again, and counts what that takes too long.
+/// Writes a little to the disk, again and again, and adds up the excess time.
 fn write(shared: &Weak<Shared>, mut file: File) {
     loop {
         thread::sleep(WRITE_EVERY);
@@ -179,7 +180,7 @@ fn write(shared: &Weak<Shared>, mut file: File) {
         let written = file
             .rewind()
             .and_then(|()| file.write_all(b"how long does this take?"));
-        // One that failed took its time, too.
+        // A failed write took time, too.
         let _ = written.and_then(|()| file.sync_all());
         let mut disk = lock(&shared.disk);
         disk.late = disk.late(Instant::now());
@@ -187,7 +188,7 @@ fn write(shared: &Weak<Shared>, mut file: File) {
     }
 }
 
-/// Looks at the machine, again and again, and tells all who watch.
+/// Looks at the machine, again and again, and tells every watch.
 fn look(shared: &Weak<Shared>) {
     let mut last = Look::now(&[], &Mutex::default());
     loop {
@@ -211,20 +212,20 @@ fn look(shared: &Weak<Shared>) {
 struct Look {
     at: Instant,
     programs: HashMap<i32, Program>,
-    /// The processor time of all programs of the run, those that have ended among them.
+    /// The processor time of all programs of the run, including those that have ended.
     ours: Duration,
     machine: Option<Machine>,
     disk: Duration,
 }
 
-/// How long each thread of a program has waited for a processor, ever.
+/// How long each thread of a program has waited for a processor since it started.
 type Program = HashMap<OsString, Duration>;
 
-/// The processor time of all programs since the machine came up.
+/// The processor time of all programs since the machine started.
 #[derive(Debug, Clone, Copy)]
 struct Machine {
     busy: Duration,
-    /// What the host of this virtual machine gave to another one, of each processor.
+    /// The time of each processor that the host gave to another virtual machine.
     stolen: Duration,
 }
 
@@ -260,7 +261,7 @@ impl Look {
                 longest.unwrap_or_default() + (after.stolen.saturating_sub(before.stolen)),
                 (after.busy.saturating_sub(before.busy)).saturating_sub(ours),
             ),
-            // A timer is late; nothing tells who is to blame.
+            // A timer is late; the cause is not known.
             None => (length.saturating_sub(TICK), length),
         };
         Sample {
@@ -273,7 +274,7 @@ impl Look {
         }
     }
 
-    /// How long that thread of a program waited which waited longest, until the next look.
+    /// The longest time that one thread of a program waited until the next look.
     fn waited(&self, next: &Self, pid: i32) -> Duration {
         let (Some(before), Some(after)) = (self.programs.get(&pid), next.programs.get(&pid)) else {
             return Duration::ZERO;
@@ -286,7 +287,7 @@ impl Look {
     }
 }
 
-/// None for a program that has ended, and where the system does not say.
+/// Nothing for a program that has ended, or where the system does not say.
 fn waits(pid: i32) -> Option<Program> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let threads = tasks.filter_map(|task| {
@@ -303,11 +304,11 @@ fn waited(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(waited.parse().ok()?))
 }
 
-/// The processor time of a process and all that it has started, ended or not.
+/// The processor time of a process and of every process that it has started.
 fn used(pid: i32, programs: &HashSet<i32>) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     let own = stat.ok().and_then(|text| times(&text)).unwrap_or_default();
-    // Programs under check start no others, and have many threads.
+    // Programs under check have many threads but start no other programs.
     let tasks = match programs.contains(&pid) && pid != std::process::id().cast_signed() {
         true => None,
         false => fs::read_dir(format!("/proc/{pid}/task")).ok(),

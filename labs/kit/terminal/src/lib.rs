@@ -5,8 +5,8 @@
 
 mod style;
 mod text;
-mod trouble;
+mod user_error;
 
 pub use style::*;
 pub use text::{WIDTH, labelled, width, wrap};
-pub use trouble::{Trouble, UNKNOWN, tell, trouble};
+pub use user_error::{UNKNOWN, UserError, tell, user_error};

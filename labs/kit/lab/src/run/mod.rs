@@ -25,7 +25,7 @@ use command::cargo::{Built, Product, build};
 use process::stop::asked;
 use process::{Heard, Supervisor};
 use terminal::{DIM, NOTE};
-use terminal::{tell, trouble};
+use terminal::{tell, user_error};
 
 /// How often to say that the broker is in use: a node of ours without use stops after half
 /// an hour, and services that only wait for messages use it, too.
@@ -55,7 +55,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         bail!("--watch goes with all of the chapter's services, not with one program");
     }
     if args.role.is_none() && manifest.services.is_empty() {
-        return Err(trouble(
+        return Err(user_error(
             format!("chapter {} names no services to run", chapter.name),
             format!(
                 "name them in {}",

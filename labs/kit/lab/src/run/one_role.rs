@@ -5,12 +5,11 @@ use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::pin::{Pin, pin};
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, ExitStatus};
 
 use anstream::eprintln;
 use anyhow::{Context, Result};
 use course::manifest::ServiceEntry;
-use tokio::process::Command;
 
 use crate::run::environment::Environment;
 use crate::run::{Run, TOUCH};
@@ -18,8 +17,8 @@ use crate::shared_broker;
 use command::cargo::Built;
 use command::cargo::does_not_compile;
 use process::stop::asked;
-use process::{Front, GRACE, port};
-use terminal::trouble;
+use process::{Front, GRACE, output_of, port};
+use terminal::user_error;
 use terminal::{DIM, NOTE};
 
 impl Run<'_> {
@@ -80,9 +79,7 @@ impl Run<'_> {
 
     /// An error with the program's own list of roles, unless it names this one there.
     async fn refuse_unless_listed(&self, program: &Path, role: &str) -> Result<()> {
-        let mut command = Command::new(program);
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let Ok(Ok(output)) = tokio::time::timeout(GRACE, command.output()).await else {
+        let Ok(output) = output_of(program, &[], GRACE).await else {
             return Ok(()); // it doesn't list its roles: run it
         };
         let said = [output.stdout, output.stderr].concat();
@@ -92,7 +89,7 @@ impl Run<'_> {
             return Ok(());
         }
         let (number, said) = (&self.chapter.number, said.trim_end());
-        Err(trouble(
+        Err(user_error(
             format!("chapter {number} has no role `{role}`"),
             format!("name one of its roles; the program says:\n\n{said}"),
         ))

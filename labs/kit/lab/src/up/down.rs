@@ -13,7 +13,7 @@ use super::ports::AMQP;
 use command::Which;
 use command::engine::{self, Project};
 use process::stop::{Ended, until_stopped};
-use terminal::trouble;
+use terminal::user_error;
 use terminal::{GOOD, interactive};
 
 #[derive(Debug, clap::Args)]
@@ -111,7 +111,7 @@ async fn running(
         }
     }
     let (number, flag) = (&chapter.number, Variant::from_flag(solution).flag());
-    bail!(trouble(
+    bail!(user_error(
         format!("nothing of chapter {number} is in containers"),
         format!("just up {number}{flag}"),
     ))

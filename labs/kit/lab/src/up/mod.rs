@@ -27,7 +27,7 @@ use command::cargo::does_not_compile;
 use command::credentials;
 use process::stop::{Ended, until_stopped};
 use terminal::{BAD, DIM, GOOD, TYPE};
-use terminal::{tell, trouble};
+use terminal::{tell, user_error};
 
 use command::engine::{self, Project, explain};
 use command::image::{Image, QUICK};
@@ -244,9 +244,9 @@ fn no_file(folder: &std::path::Path, chapter: &Chapter) -> anyhow::Error {
     let number = &chapter.number;
     if names.is_empty() {
         let mend = format!("just run {number}");
-        return trouble(format!("chapter {number} has no compose file"), mend);
+        return user_error(format!("chapter {number} has no compose file"), mend);
     }
-    trouble(
+    user_error(
         format!(
             "chapter {number} runs on several machines: {}",
             names.join(", ")

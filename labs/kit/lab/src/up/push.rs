@@ -13,7 +13,7 @@ use command::credentials;
 use command::engine::{self, Project, gist};
 use command::image::Image;
 use process::stop::until_stopped;
-use terminal::trouble;
+use terminal::user_error;
 use terminal::{GOOD, TYPE};
 
 /// The chapter whose services run on machines that do not build them.
@@ -73,7 +73,7 @@ async fn docker(args: &[&str]) -> Result<()> {
     let out = child.wait_with_output().await.context("docker went away")?;
     if !out.status.success() {
         let words = String::from_utf8_lossy(&out.stderr).into_owned();
-        bail!(trouble(
+        bail!(user_error(
             format!("docker {}: {}", args.join(" "), gist(&words)),
             "check the registry's name, and log in: docker login REGISTRY",
         ));

@@ -1,4 +1,4 @@
-//! What a person sees of the `lab` command when something is not as it should be.
+//! Tests what the `lab` command prints when something is wrong.
 #![allow(clippy::unwrap_used)] // a test that cannot start the command should stop there
 
 mod run;
@@ -89,7 +89,7 @@ fn a_wrong_chapter_lists_the_chapters() {
 }
 
 #[test]
-fn a_slip_in_a_command_is_said_and_is_not_a_fail() {
+fn a_mistyped_command_is_reported_as_unknown() {
     let lab = Lab::new("slip");
     let said = lab.say(&["broker", "sideways"]);
     assert_eq!(said.code, Some(2));
@@ -99,7 +99,7 @@ fn a_slip_in_a_command_is_said_and_is_not_a_fail() {
 }
 
 #[test]
-fn the_difference_to_the_solution_is_no_failure() {
+fn a_difference_to_the_solution_is_not_an_error() {
     let lab = Lab::new("diff");
     for chapter in ["1", "2"] {
         let said = lab.say(&["diff", chapter]);
@@ -115,7 +115,7 @@ fn the_difference_to_the_solution_is_no_failure() {
 }
 
 #[test]
-fn without_git_or_cargo_the_reason_is_said() {
+fn missing_git_or_cargo_is_reported() {
     let lab = Lab::new("path");
     let without = |args| said(lab.command(args).env("PATH", "/nonexistent"));
     let diff = without(&["diff", "01"]);
@@ -127,7 +127,7 @@ fn without_git_or_cargo_the_reason_is_said() {
 }
 
 #[test]
-fn a_broker_that_does_not_run_is_said_and_is_no_failure() {
+fn a_stopped_broker_is_reported_and_is_not_an_error() {
     let lab = Lab::new("broker");
     for action in [&["broker"][..], &["broker", "status"], &["broker", "down"]] {
         let said = lab.say(action);
@@ -141,9 +141,9 @@ fn a_broker_that_does_not_run_is_said_and_is_no_failure() {
 }
 
 #[test]
-fn the_doctor_names_what_is_to_do() {
+fn doctor_lists_what_to_do() {
     let lab = Lab::new("doctor");
-    // A file where the folder should be: as unwritable for root as for anybody.
+    // A file in place of the folder: root cannot write there, either.
     std::fs::write(lab.0.join("lab"), "").unwrap();
     let said = lab.say(&["doctor"]);
     assert_eq!(said.code, Some(2), "{}", said.out);
@@ -164,17 +164,17 @@ fn the_doctor_names_what_is_to_do() {
 }
 
 fn said_with_wrong_url(lab: &Lab) -> Said {
-    // Port 9 (discard) has no listener on a machine of today.
+    // Today no machine has a listener on port 9 (discard).
     let url = "amqp://lab:s3cret@127.0.0.1:9/";
     said(lab.command(&["doctor"]).env("AMQP_URL", url))
 }
 
 #[test]
-fn hints_come_one_by_one() {
+fn each_call_prints_one_more_hint() {
     let lab = Lab::new("hint");
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../02-single-queue/README.md");
     if !readme.exists() {
-        return; // the chapter is only begun
+        return; // an unfinished chapter
     }
     let first = lab.say(&["hint", "02", "1"]);
     assert_eq!(first.code, Some(0), "{}", first.err);
@@ -197,7 +197,7 @@ fn hints_come_one_by_one() {
 }
 
 #[test]
-fn without_an_engine_containers_say_so_and_name_the_other_way() {
+fn without_an_engine_up_names_the_missing_engine_and_just_run() {
     let lab = Lab::new("engine");
     for (args, mend) in [
         (

@@ -1,4 +1,4 @@
-//! `run`, which starts a chapter's services or one program of it, and leaves none behind.
+//! Tests `run`: it starts a chapter's services or one program, and leaves none behind.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::{Lab, said};
 
-/// One test plays at a time: a port that one has left would be the next one's.
+/// One test runs services at a time: otherwise a test could reuse another one's port.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -33,19 +33,19 @@ fn run(args: &[&str]) -> Command {
     command
 }
 
-/// The chapter's services, playing.
-struct Playing {
+/// The running services of a chapter.
+struct Running {
     lab: Child,
     /// Where its services listen.
     ports: Vec<u16>,
 }
 
-fn play() -> Playing {
-    play_as(&mut run(&["01", "--solution"]))
+fn start() -> Running {
+    start_with(&mut run(&["01", "--solution"]))
 }
 
-fn play_as(command: &mut Command) -> Playing {
-    // Ports of its own are found by `run` when the usual ones are taken.
+fn start_with(command: &mut Command) -> Running {
+    // `run` finds free ports when the usual ones are taken.
     let mut lab = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines();
     let mut ports: Vec<u16> = Vec::new();
@@ -55,20 +55,20 @@ fn play_as(command: &mut Command) -> Playing {
         }
         ports.extend(port_in(&line));
     }
-    // Read on: `run` would end at a pipe that nobody reads.
+    // Keep reading: `run` would fail at a closed pipe.
     std::thread::spawn(move || lines.for_each(drop));
     assert!(!ports.is_empty());
     for port in &ports {
         wait_until("it listens", || listens(*port));
     }
-    Playing { lab, ports }
+    Running { lab, ports }
 }
 
-/// One program of a chapter, run alone.
+/// One running program of a chapter.
 struct Alone {
     lab: Child,
     port: u16,
-    /// What it goes on to say on standard error.
+    /// The rest of its standard error.
     lines: Lines<BufReader<ChildStderr>>,
 }
 
@@ -93,7 +93,7 @@ fn alone(chapter: &str, ready: &str) -> Alone {
         let _ = lab.kill(); // it may have ended by itself
         panic!("{:?} without `{ready}` or a port: {heard:?}", lab.wait());
     };
-    // As the program itself says it: no column of names before the time.
+    // The line is the program's own: no column of names before the time.
     assert!(said.starts_with(['[', '0', '1', '2']), "{said}");
     Alone { lab, port, lines }
 }
@@ -131,16 +131,16 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn services_that_run_started_end_with_it_however_it_ends() {
+fn services_end_with_run_however_it_ends() {
     let _turn = turn();
-    let mut killed = play();
+    let mut killed = start();
     killed.lab.kill().unwrap();
     killed.lab.wait().unwrap();
     for port in killed.ports {
         wait_until("services die with `lab`", || !listens(port));
     }
 
-    let mut asked = play();
+    let mut asked = start();
     signal(&asked.lab, Signal::SIGINT);
     assert!(asked.lab.wait().unwrap().success());
     for port in asked.ports {
@@ -149,9 +149,9 @@ fn services_that_run_started_end_with_it_however_it_ends() {
 }
 
 #[test]
-fn one_program_joins_in_beside_the_services_and_dies_with_the_command() {
+fn one_program_runs_beside_the_services_and_ends_with_the_command() {
     let _turn = turn();
-    let mut others = play();
+    let mut others = start();
     let mut one = alone("01", "listening on");
     assert!(!others.ports.contains(&one.port), "a port of its own");
     assert_eq!(get(one.port, "/health"), "HTTP/1.1 200 OK");
@@ -164,7 +164,7 @@ fn one_program_joins_in_beside_the_services_and_dies_with_the_command() {
 }
 
 #[test]
-fn one_program_gets_broker_and_port_and_ends_in_order_at_ctrl_c() {
+fn one_program_gets_broker_and_port_and_ends_cleanly_at_ctrl_c() {
     let _turn = turn();
     let mut one = alone("02", "consuming `viewed`");
     assert_eq!(get(one.port, "/health"), "HTTP/1.1 200 OK");
@@ -183,7 +183,7 @@ fn one_program_gets_broker_and_port_and_ends_in_order_at_ctrl_c() {
 }
 
 #[test]
-fn an_unknown_role_is_refused_before_a_broker_is_looked_for() {
+fn an_unknown_role_is_refused_before_the_search_for_a_broker() {
     let _turn = turn();
     let roles = [
         ("01", "  history "),
@@ -192,7 +192,7 @@ fn an_unknown_role_is_refused_before_a_broker_is_looked_for() {
     ];
     for (chapter, role) in roles {
         let mut command = run(&[chapter, "--solution", "histroy", "--burst"]);
-        // Nobody listens on port 9 (discard): a search for this broker fails.
+        // Nothing listens on port 9 (discard): a search for this broker fails.
         let said = said(command.env("AMQP_URL", "amqp://x:y@127.0.0.1:9/"));
         assert_eq!(said.code, Some(2));
         assert_eq!(said.out, "");
@@ -218,11 +218,11 @@ fn given_broker() -> (String, String) {
 }
 
 #[test]
-fn one_program_joins_the_broker_that_only_the_services_terminal_names() {
+fn one_program_uses_the_broker_that_only_the_services_terminal_names() {
     let _turn = turn();
     let (url, management) = given_broker();
     let password = url.split([':', '@']).nth(2).unwrap().to_owned();
-    let others = play_as(
+    let others = start_with(
         run(&["02", "--solution"])
             .env("AMQP_URL", &url)
             .env("MANAGEMENT_URL", management),
@@ -262,7 +262,7 @@ fn one_program_joins_the_broker_that_only_the_services_terminal_names() {
 }
 
 #[test]
-fn slips_in_the_labs_own_flags_are_told_before_anything_is_built() {
+fn wrong_flags_are_reported_before_the_build() {
     let lab = Lab::new("run");
     let misspelt = lab.say(&["run", "01", "--solutoin"]);
     assert_eq!(misspelt.code, Some(2));
@@ -285,7 +285,7 @@ fn in_front(script: &str) -> Child {
 }
 
 #[test]
-fn a_guard_in_front_passes_output_and_exit_code_on_and_stop_in() {
+fn a_guard_in_front_passes_on_output_exit_code_and_sigterm() {
     let mut by_itself = in_front("echo out; echo err >&2; exit 7");
     let _lifeline = by_itself.stdin.take();
     let output = by_itself.wait_with_output().unwrap();

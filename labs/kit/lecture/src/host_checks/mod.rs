@@ -22,7 +22,7 @@ use hosts::give_files_back;
 use hosts::host::Host;
 use network_faults::Fault;
 use process::stop::asked;
-use terminal::{BOLD, DIM, tell, trouble};
+use terminal::{BOLD, DIM, tell, user_error};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -106,7 +106,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         let checked = match &prepared.testbed {
             AnyTestbed::Containers(testbed) => check(testbed, &prepared, args).await,
             AnyTestbed::Programs(testbed) => check(testbed, &prepared, args).await,
-            AnyTestbed::Local(_) => Err(trouble(
+            AnyTestbed::Local(_) => Err(user_error(
                 "these checks need hosts, and a broker on one of them",
                 format!(
                     "see above what is missing; or: just lab {}, whose checks need none",

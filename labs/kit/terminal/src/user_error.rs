@@ -11,36 +11,34 @@ use anstream::eprintln;
 /// The exit code of every error that is not the student's: *unknown*.
 pub const UNKNOWN: u8 = 2;
 
-/// Something is wrong, and this mends it.
+/// An error that a person can mend.
 #[derive(Debug)]
-pub struct Trouble {
-    /// What is wrong, in one line.
+pub struct UserError {
     what: String,
-    /// What to do about it, in one line.
-    mend: String,
+    remedy: String,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for UserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for UserError {}
 
-/// An error that says what is wrong and what to do.
-pub fn trouble(what: impl Into<String>, mend: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Trouble {
+/// An error that says what is wrong and what to do about it, in one line each.
+pub fn user_error(what: impl Into<String>, remedy: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(UserError {
         what: what.into(),
-        mend: mend.into(),
+        remedy: remedy.into(),
     })
 }
 
 /// Prints `error`, with its remedy if it has one, and returns the exit code for it.
 pub fn tell(error: &anyhow::Error) -> ExitCode {
     print(&format!("{BAD}error{BAD:#}: "), &format!("{error:#}"));
-    if let Some(trouble) = error.downcast_ref::<Trouble>() {
-        print(&format!("  {BOLD}do{BOLD:#}   "), &trouble.mend);
+    if let Some(error) = error.downcast_ref::<UserError>() {
+        print(&format!("  {BOLD}do{BOLD:#}   "), &error.remedy);
     }
     ExitCode::from(UNKNOWN)
 }

@@ -10,8 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::NoBroker;
-use super::files::{NodeDir, open_private};
 use super::launch::{Identity, Ports, clone_hash};
+use super::node_dir::{NodeDir, open_private};
 
 /// An engine that is there answers in a tenth of this.
 const ENGINE: Duration = Duration::from_millis(1500);

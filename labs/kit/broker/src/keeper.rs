@@ -17,11 +17,11 @@ use tokio::time::sleep;
 
 use super::NoBroker;
 use super::amqp;
+use super::claim;
 use super::compose::{Project, Settings};
-use super::files::{NodeDir, Source, State};
-use super::folder;
 use super::launch::{self, Identity, Ports};
-use super::orders::Orders;
+use super::node_dir::{NodeDir, Source, State};
+use super::stop_cause::StopCauses;
 
 /// The hidden first argument of the keeper's process.
 pub(super) const ARGUMENT: &str = "__broker-keeper";
@@ -79,14 +79,14 @@ async fn keep(args: &[OsString]) -> Result<()> {
     // Away from the terminal: its Ctrl-C and its hang-up are for the command, not for us.
     // An error means that we lead a session of our own already.
     let _ = nix::unistd::setsid();
-    let mut orders = Orders::listen()?;
+    let mut orders = StopCauses::listen()?;
     if source == Source::Private {
-        folder::check_disk(&node.dir).await?;
+        claim::check_disk(&node.dir).await?;
     }
-    let Some(_lock) = folder::lock(&node, source).await? else {
+    let Some(_lock) = claim::lock(&node, source).await? else {
         return Ok(()); // Another keeper was quicker; whoever started us waits for it.
     };
-    folder::clean_up(&node).await?;
+    claim::clean_up(&node).await?;
     let mut keeper = Keeper::new(node, source, PathBuf::from(file))?;
     let result = keeper.run(&mut orders).await;
     if source == Source::Compose {
@@ -128,7 +128,7 @@ impl Keeper {
         })
     }
 
-    async fn run(&mut self, orders: &mut Orders) -> Result<()> {
+    async fn run(&mut self, orders: &mut StopCauses) -> Result<()> {
         let mut quick = 0;
         loop {
             let started = Instant::now();
@@ -162,7 +162,7 @@ impl Keeper {
     }
 
     /// Starts the node and stays with it until it dies or has to stop.
-    async fn once(&mut self, orders: &mut Orders) -> Result<End> {
+    async fn once(&mut self, orders: &mut StopCauses) -> Result<End> {
         let started = Instant::now();
         let node = self.node.clone();
         orders.may_idle = false;

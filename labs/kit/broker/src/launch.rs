@@ -11,7 +11,7 @@ use std::process::Stdio;
 use rand::RngExt;
 use tokio::process::{Child, Command};
 
-use super::files::{NodeDir, open_private, write_private};
+use super::node_dir::{NodeDir, open_private, write_private};
 
 /// Erlang that loads the modules of RabbitMQ while RabbitMQ boots. Booting is one thread
 /// that loads them one by one on demand; this is a second one, and halves the time.

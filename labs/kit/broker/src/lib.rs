@@ -6,21 +6,21 @@
 //! called with `awc`.
 
 pub mod access;
-mod admin;
+mod acquire;
 mod amqp;
-mod api;
+mod claim;
 mod compose;
-mod elsewhere;
-mod files;
-mod folder;
-mod given;
+mod from_url;
 mod install;
 mod keeper;
 mod launch;
-mod orders;
-mod own;
+mod management_api;
+mod node_dir;
+mod nodes;
+mod own_node;
+mod remote_node;
 mod series;
-mod start;
+mod stop_cause;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -32,15 +32,15 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use amqp::Counts;
-use api::{Api, Listed, encode};
 use course::paths::Paths;
-use files::{Keeping, NodeDir, Source, State};
+use management_api::{Api, Listed, encode};
+use node_dir::{Keeping, NodeDir, Source, State};
 
-pub use admin::{Candidate, NodeStatus, down, status, survey};
-pub use api::Binding;
 pub use compose::engine as docker_engine;
-pub use elsewhere::NodeElsewhere;
-pub use own::OwnNode;
+pub use management_api::Binding;
+pub use nodes::{Candidate, NodeStatus, down, status, survey};
+pub use own_node::OwnNode;
+pub use remote_node::RemoteNode;
 pub use series::{NEWEST, OLDEST, out_of_support};
 
 /// How often a queue that the broker has is looked for in its listing: for 10 s.
@@ -78,7 +78,7 @@ impl Address {
             "amqp://{}:{}@{}:{}/{}",
             encode(&self.user),
             encode(&self.password),
-            given::bracketed(&self.host),
+            from_url::bracketed(&self.host),
             self.port,
             encode(vhost)
         )
@@ -106,9 +106,9 @@ impl fmt::Debug for Address {
     }
 }
 
-/// How a broker was come by.
+/// Where a broker came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum Origin {
     /// Named by `AMQP_URL`: not ours to stop.
     Given,
     /// An installed RabbitMQ, run by the lab. Slot 0 is shared, the others are not.
@@ -183,7 +183,7 @@ pub struct Broker {
     /// Where it listens, with the credentials.
     pub address: Address,
     /// How it was come by.
-    pub kind: Kind,
+    pub origin: Origin,
     /// What it calls itself, as `RabbitMQ 3.10.8`.
     pub version: String,
     /// The address of its management API and web page, as `http://127.0.0.1:15672`.
@@ -207,8 +207,8 @@ impl Broker {
     /// When no source has one, `AMQP_URL` is set and cannot be used, or `LAB_RABBITMQ_SERIES` is
     /// set and the broker is of another series.
     pub async fn acquire(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Self, NoBroker> {
-        match admin::given_url() {
-            Some(url) => series::insist(given::broker(&url).await?),
+        match nodes::given_url() {
+            Some(url) => series::insist(from_url::broker(&url).await?),
             None => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
         }
     }
@@ -219,7 +219,7 @@ impl Broker {
     /// # Errors
     /// When either does not answer, or the user may not do what the lab does.
     pub async fn at(address: Address, management: &str) -> Result<Self, NoBroker> {
-        given::reached(address, management.to_owned()).await
+        from_url::reached(address, management.to_owned()).await
     }
 
     async fn of_slot(
@@ -227,7 +227,7 @@ impl Broker {
         paths: &Paths,
         progress: &dyn Fn(&str),
     ) -> Result<Self, NoBroker> {
-        let state = start::node(&node, paths, progress).await?;
+        let state = acquire::node(&node, paths, progress).await?;
         series::insist(Self::of_state(&state, node))
     }
 
@@ -239,19 +239,19 @@ impl Broker {
             password: state.password.clone(),
         };
         let slot = node.slot;
-        let kind = match state.source {
-            Source::Private => Kind::Private { slot },
-            Source::Compose => Kind::Compose { slot },
+        let origin = match state.source {
+            Source::Private => Origin::Private { slot },
+            Source::Compose => Origin::Compose { slot },
         };
         let version = format!("RabbitMQ {}", state.version);
         let management = format!("http://127.0.0.1:{}", state.management_port);
         let api = Api::new(&management, &address.user, &address.password);
-        Self::new(address, kind, version, management, api, Some(node))
+        Self::new(address, origin, version, management, api, Some(node))
     }
 
     fn new(
         address: Address,
-        kind: Kind,
+        origin: Origin,
         version: String,
         management: String,
         api: Api,
@@ -259,7 +259,7 @@ impl Broker {
     ) -> Self {
         Self {
             address,
-            kind,
+            origin,
             version,
             management,
             api,
@@ -271,10 +271,10 @@ impl Broker {
     /// For a heading: `RabbitMQ 3.10.8, private node`.
     #[must_use]
     pub fn label(&self) -> String {
-        let origin = match self.kind {
-            Kind::Given => "from AMQP_URL",
-            Kind::Private { .. } => "private node",
-            Kind::Compose { .. } => "Docker Compose",
+        let origin = match self.origin {
+            Origin::Given => "from AMQP_URL",
+            Origin::Private { .. } => "private node",
+            Origin::Compose { .. } => "Docker Compose",
         };
         format!("{}, {origin}", self.version)
     }

@@ -27,11 +27,11 @@ pub const PATIENCE: Duration = Duration::from_secs(25);
 
 /// The room in which one check runs. Clones are the same room.
 #[derive(Debug, Clone)]
-pub struct Lab(pub(super) Rc<Room>);
+pub struct Lab(pub(super) Rc<Sandbox>);
 
 /// What a room is made from.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct LabConfig {
     pub(crate) paths: Paths,
     /// Where the program's sources are, to tell the line of a hole.
     pub(crate) program: PathBuf,
@@ -45,8 +45,8 @@ pub(crate) struct Plan {
 }
 
 #[derive(Debug)]
-pub(super) struct Room {
-    pub(super) plan: Plan,
+pub(super) struct Sandbox {
+    pub(super) config: LabConfig,
     journal: Journal,
     pub(super) vhost: String,
     pub(super) own: OnceCell<OwnNode>,
@@ -59,26 +59,26 @@ pub(super) struct Room {
 
 impl Lab {
     /// Makes the folder, the journal and the vhost.
-    pub(crate) async fn open(plan: Plan) -> Result<Self> {
-        let dir = &plan.dir;
+    pub(crate) async fn open(config: LabConfig) -> Result<Self> {
+        let dir = &config.dir;
         if dir.exists() {
             std::fs::remove_dir_all(dir)
                 .with_context(|| format!("cannot clear {}", dir.display()))?;
         }
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let journal = Journal::create(dir, &plan.chapter, &plan.check, plan.seed)?;
-        let vhost = format!("lab.{}.{}", std::process::id(), plan.check);
-        if let Some(broker) = &plan.broker {
+        let journal = Journal::create(dir, &config.chapter, &config.check, config.seed)?;
+        let vhost = format!("lab.{}.{}", std::process::id(), config.check);
+        if let Some(broker) = &config.broker {
             broker.create_vhost(&vhost).await?;
         }
         // The same seed gives each check the same data, whichever checks run beside it.
-        let salt = plan.check.bytes().fold(0_u64, |sum, byte| {
+        let salt = config.check.bytes().fold(0_u64, |sum, byte| {
             sum.wrapping_mul(31).wrapping_add(u64::from(byte))
         });
-        let chance = RefCell::new(StdRng::seed_from_u64(plan.seed ^ salt));
-        let watch = plan.pressure.watch();
-        let lab = Self(Rc::new(Room {
-            plan,
+        let chance = RefCell::new(StdRng::seed_from_u64(config.seed ^ salt));
+        let watch = config.pressure.watch();
+        let lab = Self(Rc::new(Sandbox {
+            config,
             journal,
             vhost,
             own: OnceCell::new(),
@@ -87,7 +87,7 @@ impl Lab {
             services: RefCell::default(),
             logins: RefCell::default(),
         }));
-        if let Some(broker) = &lab.0.plan.broker {
+        if let Some(broker) = &lab.0.config.broker {
             lab.watch_broker(broker);
         }
         Ok(lab)
@@ -105,7 +105,7 @@ impl Lab {
             }
         }
         // A vhost that stays is swept away when the next run starts.
-        if let Some(broker) = &self.0.plan.broker {
+        if let Some(broker) = &self.0.config.broker {
             let _ = broker.delete_vhost(&self.0.vhost).await;
         }
         if let Some(own) = self.0.own.get() {
@@ -118,7 +118,7 @@ impl Lab {
     /// The folder for the files of this run of the check.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        &self.0.plan.dir
+        &self.0.config.dir
     }
 
     /// The journal of this run of the check.
@@ -168,7 +168,7 @@ impl Lab {
             None => None,
         };
         let launch = Launch {
-            program: self.0.plan.program.clone(),
+            program: self.0.config.program.clone(),
             name: name.to_owned(),
             arguments: arguments.iter().map(Into::into).collect(),
             environment,
@@ -209,7 +209,7 @@ impl Lab {
     fn found(&self, finding: &Finding, expected: &str, seen: &str) -> Failure {
         fail(expected, format!("{seen}; {}", finding.observed))
             .because(finding.why)
-            .hole((self.0.plan.hole_for)(finding.topic))
+            .hole((self.0.config.hole_for)(finding.topic))
     }
 
     /// The URL of `vhost` behind a wiretap, for `login` or for the lab's own user.

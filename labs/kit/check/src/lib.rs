@@ -50,37 +50,37 @@
 //!
 //! The rules for a check stand in `.github/CONTRIBUTING.md`.
 
-mod arrive;
-mod ask;
+mod broker_actions;
 mod database;
-mod http;
+mod each_once;
 mod lab;
-mod life;
+mod lifecycle;
 mod outcome;
 mod own_queue;
 mod refusal;
+mod requests;
+mod response;
 pub mod run;
 mod service;
-mod silent;
+mod silent_broker;
 mod span;
-mod vhost;
 mod wait;
 
 use std::future::Future;
 use std::pin::Pin;
 
 pub use broker::access::{Grant, Grants, Login};
+pub use broker_actions::Rights;
 pub use database::{Locked, Row, rows};
 pub use explain::{Finding, Topic, fate, fate_at, short, told};
-pub use http::Response;
-pub(crate) use lab::Plan;
+pub(crate) use lab::LabConfig;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use outcome::{Condition, Expectation, Failure, Outcome, Seen, Stop, expect, fail};
 pub use process::{Exit, Port};
+pub use response::Response;
 pub use service::Service;
-pub use silent::SilentBroker;
+pub use silent_broker::SilentBroker;
 pub use span::Span;
-pub use vhost::Rights;
 pub use wiretap;
 
 type Body = Box<dyn Fn(Lab) -> Pin<Box<dyn Future<Output = Outcome>>>>;

@@ -74,7 +74,7 @@ impl Lab {
     pub async fn consumers(&self, queue: &str, count: u64) -> Outcome {
         let expected = format!("{count} consumer(s) on queue `{queue}`");
         let why = "without a consumer the messages stay in the queue";
-        let no_queue = (self.0.plan.hole_for)(Topic::Durability);
+        let no_queue = (self.0.config.hole_for)(Topic::Durability);
         self.eventually(&expected, why, async || {
             Ok(match self.queue(queue).await? {
                 Some(seen) => Seen::when(seen.consumers == Some(count), || {

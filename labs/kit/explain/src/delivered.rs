@@ -1,11 +1,11 @@
 //! What its consumer did with a message.
 
-use super::broker::fleeting;
-use super::frames::{At, ended, holders, settlement};
-use super::{FULL_HANDS, Finding, Topic, short};
+use super::broker_loss::lost_with_broker;
+use super::frames::{At, ended, holders, settlement, waits_behind};
+use super::{Finding, PREFETCH_FULL, Topic, short};
 use wiretap::{Entry, Method};
 
-/// The end of a message that was handed over, and is not where it should be.
+/// The finding for a message that a consumer got, but whose effect is missing.
 pub(super) fn delivered(
     entries: &[Entry],
     frames: &[At<'_>],
@@ -28,7 +28,7 @@ pub(super) fn delivered(
         return Finding::new(
             Topic::NoAck,
             format!("{to} with no_ack (basic.consume #{})", number + 1),
-            "with no_ack the broker forgets a message as it hands it over",
+            "with no_ack the broker forgets a message once it is delivered",
         );
     }
     let settled = settlement(frames, delivery);
@@ -36,41 +36,41 @@ pub(super) fn delivered(
         Some((at, Method::BasicAck)) => Finding::new(
             Topic::Settle,
             format!(
-                "{to} and acked it at {:.3} s (basic.ack), yet it is not there",
+                "{to} and acked it at {:.3} s (basic.ack), yet its effect is missing",
                 at.t
             ),
-            "an ack tells the broker to forget: it must come after the work is done",
+            "an ack tells the broker to forget the message: ack only when the work is done",
         ),
         Some((at, method)) if !at.frame.flag("requeue") => Finding::new(
             Topic::Settle,
-            format!("{to} and threw it away ({method}, requeue false)"),
-            "a good message that is rejected without requeue is gone",
+            format!("{to} and discarded it ({method}, requeue false)"),
+            "the broker does not redeliver a message that is rejected without requeue",
         ),
         Some((_, method)) => Finding::new(
             Topic::Settle,
-            format!("{to} and gave it back ({method}, requeue true)"),
-            "a message that is always given back is never done",
+            format!("{to} and requeued it ({method}, requeue true)"),
+            "a message that its consumer always requeues is never done",
         ),
         None if ended(&entries[delivery.index..], delivery.frame) => {
-            let fleeting = publish.and_then(|publish| fleeting(entries, frames, publish));
+            let lost = publish.and_then(|publish| lost_with_broker(entries, frames, publish));
             let waits = || {
                 let holders = holders(entries, frames, publish?, None)?;
-                let end = format!("{to} and left it; it waits, unacked meanwhile: {holders}");
-                Some(Finding::new(Topic::Settle, end, FULL_HANDS))
+                let end = format!("{to} and left it unacked; {}", waits_behind(&holders));
+                Some(Finding::new(Topic::Settle, end, PREFETCH_FULL))
             };
-            fleeting.or_else(waits).unwrap_or_else(|| {
-                let end = "did not settle it, and its connection ended; nobody got it again";
+            lost.or_else(waits).unwrap_or_else(|| {
+                let end = "its connection ended, and no consumer got the message again";
                 Finding::new(
                     Topic::Consume,
-                    format!("{to}, {end}"),
-                    "what is not settled goes back to its queue: who still lives has to consume again",
+                    format!("{to} and did not ack it; {end}"),
+                    "the broker requeues what a lost connection left unacked: consume again to get it",
                 )
             })
         }
         None => Finding::new(
             Topic::Settle,
-            format!("{to} and neither recorded nor settled it"),
-            "an unsettled message stays with its consumer for as long as that is connected",
+            format!("{to} and neither recorded nor acked it"),
+            "an unacked message stays with its consumer as long as their connection lives",
         ),
     }
 }

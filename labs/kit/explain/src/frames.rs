@@ -27,14 +27,15 @@ pub(super) fn frames(entries: &[Entry]) -> Vec<At<'_>> {
     frames.collect()
 }
 
-/// What settled this delivery.
+/// The ack, nack or reject that settled this delivery.
 pub(super) fn settlement<'a>(frames: &[At<'a>], delivery: At<'_>) -> Option<At<'a>> {
     let later = frames.iter().skip_while(|at| at.index <= delivery.index);
     let mut open = later.take_while(|at| !at.frame.reopens(delivery.frame));
     open.find(|at| at.frame.settles(delivery.frame)).copied()
 }
 
-/// Who has how many messages of the same queue in hand; of `consumer` alone, if one is named.
+/// Which services hold how many unacked messages of the same queue, as `2 at history`; only
+/// `consumer`, if one is named. `None` when no service holds any.
 pub(super) fn holders(
     entries: &[Entry],
     frames: &[At<'_>],
@@ -55,8 +56,13 @@ pub(super) fn holders(
     held.retain(|_, count| *count > 0);
     let told = held
         .iter()
-        .map(|(service, count)| format!("{count} with {service}"));
+        .map(|(service, count)| format!("{count} at {service}"));
     (!held.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
+}
+
+/// Why a message waits whose consumers hold others: for a finding.
+pub(super) fn waits_behind(holders: &str) -> String {
+    format!("it waits in its queue behind unacked messages: {holders}")
 }
 
 /// Whether this is a delivery that the service has not settled yet, and still can.
@@ -66,10 +72,10 @@ pub(super) fn is_unacked(entries: &[Entry], frames: &[At<'_>], at: At<'_>) -> bo
         && !ended(&entries[at.index..], at.frame)
 }
 
-/// Whether what was published so comes to this subscription: it is of the queue that the
-/// message was sent to by name, or got others that were sent in the same way.
+/// Whether this subscription is to the queue of this message: the publish names the queue, or
+/// the subscription got other messages with the same exchange and routing key.
 fn same_queue(frames: &[At<'_>], publish: &Frame, consume: &Frame) -> bool {
-    let way = |frame: &Frame| {
+    let route = |frame: &Frame| {
         (
             frame.args["exchange"].clone(),
             frame.args["routing_key"].clone(),
@@ -79,7 +85,7 @@ fn same_queue(frames: &[At<'_>], publish: &Frame, consume: &Frame) -> bool {
         || frames.iter().any(|at| {
             at.frame.method == Method::BasicDeliver
                 && at.frame.same_channel(consume)
-                && way(at.frame) == way(publish)
+                && route(at.frame) == route(publish)
         })
 }
 
@@ -91,13 +97,13 @@ pub(super) fn ended(entries: &[Entry], frame: &Frame) -> bool {
     })
 }
 
-/// The queue to which this was published by its name: over the default exchange.
+/// The queue that this publish names; only the default exchange routes by queue name.
 pub(super) fn direct_to(publish: &Frame) -> Option<&str> {
     let default = publish.args["exchange"].as_str().is_none_or(str::is_empty);
     publish.args["routing_key"].as_str().filter(|_| default)
 }
 
-/// When the message was published, and where to.
+/// When and where the message was published: the beginning of a finding.
 pub(super) fn sent(publish: &At<'_>) -> String {
     let id = short(publish.frame.message_id().unwrap_or("?"));
     let word = |name: &str| publish.frame.args[name].as_str().unwrap_or("?");

@@ -1,13 +1,13 @@
-//! What became of a message, told from the journal: why a check that misses it failed. A failed
-//! check's *observed* and *why* are made here.
+//! Explains from the journal what became of a message. A failed check that misses a message takes
+//! its *observed* and *why* from here.
 //!
-//! It knows the journal and nothing of checks, chapters or processes. Start reading at
-//! [`fate`]; [`told`] is its counterpart for chapters without a broker.
+//! This crate knows the journal, and nothing of checks, chapters or processes. Start reading at
+//! [`fate`]; [`told`] does the same for a chapter without a broker.
 
-mod broker;
+mod broker_loss;
 mod delivered;
 mod frames;
-mod http;
+mod http_calls;
 mod unacked;
 mod undelivered;
 
@@ -16,29 +16,29 @@ use frames::frames;
 use undelivered::undelivered;
 use wiretap::{Journal, Method};
 
-pub use http::told;
+pub use http_calls::told;
 pub use unacked::unacked_of;
 
-const FULL_HANDS: &str =
-    "unacked messages count for the prefetch: a consumer at its limit gets no more messages";
+const PREFETCH_FULL: &str =
+    "unacked messages count against the prefetch: a consumer at its limit gets no more messages";
 
 /// What a finding is about; a chapter knows which of its holes that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// The message was never sent, or not as it should be: transient, or taken for sent
-    /// before the broker's word.
+    /// The message was never published, was transient, or counted as published before the
+    /// broker confirmed it.
     Publish,
-    /// It was sent on a channel that is not in confirm mode.
+    /// It was published on a channel that is not in confirm mode.
     Confirm,
-    /// Its queue does not outlive the broker.
+    /// Its queue does not survive a restart of the broker.
     Durability,
     /// No queue got it.
     Routing,
-    /// Nobody took it from the queue.
+    /// No consumer got it from its queue.
     Consume,
-    /// It was handed over without asking for an ack.
+    /// It was delivered with `no_ack`.
     NoAck,
-    /// It was acked, rejected or kept at the wrong time.
+    /// The consumer acked or rejected it at the wrong time, or never.
     Settle,
 }
 
@@ -49,7 +49,7 @@ pub struct Finding {
     pub observed: String,
     /// Why that loses messages.
     pub why: &'static str,
-    /// What it is about.
+    /// Which part of the pattern it is about.
     pub topic: Topic,
 }
 
@@ -63,19 +63,19 @@ impl Finding {
     }
 }
 
-/// Tells what became of the message with this id.
+/// Explains what became of the message with this id.
 #[must_use]
 pub fn fate(journal: &Journal, id: &str) -> Finding {
-    story(journal, id, None)
+    explain(journal, id, None)
 }
 
-/// Tells what became of the copy of the message with this id that `consumer` should have got.
+/// Explains what became of the copy of this message that `consumer` should have got.
 #[must_use]
 pub fn fate_at(journal: &Journal, id: &str, consumer: &str) -> Finding {
-    story(journal, id, Some(consumer))
+    explain(journal, id, Some(consumer))
 }
 
-fn story(journal: &Journal, id: &str, consumer: Option<&str>) -> Finding {
+fn explain(journal: &Journal, id: &str, consumer: Option<&str>) -> Finding {
     journal.read(|entries| {
         let frames = frames(entries);
         let delivery = frames.iter().rfind(|at| {
@@ -92,7 +92,7 @@ fn story(journal: &Journal, id: &str, consumer: Option<&str>) -> Finding {
             (None, None) => Finding::new(
                 Topic::Publish,
                 format!("no basic.publish carries message_id {}", short(id)),
-                "what was promised to the caller has to be in a message, under its id",
+                "the service promised a message with this id, so it must publish one",
             ),
         }
     })

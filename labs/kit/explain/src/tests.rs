@@ -1,4 +1,4 @@
-//! What is said of a message, for each way in which it can be lost.
+//! The finding for each way in which a message can be lost.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -12,13 +12,13 @@ const ID: &str = "0123456789abcdef";
 const PRODUCER: &str = "video-streaming";
 const CONSUMER: &str = "history";
 
-struct Story {
+struct Scenario {
     journal: Journal,
     persistent: bool,
     _scratch: Scratch,
 }
 
-impl Story {
+impl Scenario {
     fn new() -> Self {
         let scratch = Scratch::new("fate");
         let journal = Journal::create(scratch.path(), "02", "fate", 1).unwrap();
@@ -124,17 +124,17 @@ impl Story {
 
 #[test]
 fn never_published() {
-    let story = Story::new();
-    story.tells(Topic::Publish, &["no basic.publish", "message_id 01234567"]);
-    story.publish("another");
-    story.tells(Topic::Publish, &["no basic.publish"]);
+    let scenario = Scenario::new();
+    scenario.tells(Topic::Publish, &["no basic.publish", "message_id 01234567"]);
+    scenario.publish("another");
+    scenario.tells(Topic::Publish, &["no basic.publish"]);
 }
 
 #[test]
 fn published_without_confirm_mode() {
-    let story = Story::new();
-    story.publish(ID).confirm_mode();
-    story.tells(
+    let scenario = Scenario::new();
+    scenario.publish(ID).confirm_mode();
+    scenario.tells(
         Topic::Confirm,
         &["01234567 was published to `", "no confirm.select"],
     );
@@ -142,267 +142,280 @@ fn published_without_confirm_mode() {
 
 #[test]
 fn published_and_never_confirmed() {
-    let story = Story::new();
-    story.confirm_mode().publish(ID);
-    story.tells(Topic::Publish, &["never confirmed", "no basic.ack"]);
+    let scenario = Scenario::new();
+    scenario.confirm_mode().publish(ID);
+    scenario.tells(Topic::Publish, &["never confirmed", "no basic.ack"]);
 }
 
-/// The confirm of another message is not this one's.
+/// A confirm of another message does not confirm this one.
 #[test]
 fn confirms_are_counted() {
-    let story = Story::new();
-    story
+    let scenario = Scenario::new();
+    scenario
         .confirm_mode()
         .publish("first")
         .publish(ID)
         .publish("third");
-    story.confirm(1, false).confirm(3, false);
-    story.tells(Topic::Publish, &["never confirmed"]);
-    story.confirm(2, false);
-    story.tells(Topic::Consume, &["confirmed; nobody took it"]);
+    scenario.confirm(1, false).confirm(3, false);
+    scenario.tells(Topic::Publish, &["never confirmed"]);
+    scenario.confirm(2, false);
+    scenario.tells(
+        Topic::Consume,
+        &["confirmed; no consumer got it from the queue"],
+    );
 
-    let story = Story::new();
-    story
+    let scenario = Scenario::new();
+    scenario
         .publish("before confirm mode")
         .confirm_mode()
         .publish("first")
         .publish(ID);
-    story.confirm(1, true);
-    story.tells(Topic::Publish, &["never confirmed"]);
-    story.confirm(2, true);
-    story.tells(Topic::Consume, &["nobody took it"]);
+    scenario.confirm(1, true);
+    scenario.tells(Topic::Publish, &["never confirmed"]);
+    scenario.confirm(2, true);
+    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
 }
 
 #[test]
-fn returned_to_its_sender() {
-    let story = Story::new();
-    story
+fn returned_as_unroutable() {
+    let scenario = Scenario::new();
+    scenario
         .confirm_mode()
         .publish(ID)
         .returned(ID)
         .confirm(1, false);
-    story.tells(Topic::Routing, &["came back (basic.return)"]);
+    scenario.tells(Topic::Routing, &["returned as unroutable (basic.return)"]);
 }
 
-/// A routing key is no queue's name there, and several consumers may get a copy each.
+/// At a named exchange a routing key is not a queue name, and several consumers may get a copy.
 #[test]
-fn over_an_exchange_with_a_name() {
-    let story = Story::new();
+fn through_a_named_exchange() {
+    let scenario = Scenario::new();
     let args = json!({"queue": "log.debug", "durable": false});
-    story
+    scenario
         .declare(args)
         .confirm_mode()
         .publish_to("logs", "log.debug");
-    story.returned(ID).confirm(1, false);
+    scenario.returned(ID).confirm(1, false);
     let words = "published to exchange `logs` with key `log.debug` at";
-    story.tells(Topic::Routing, &[words, "came back (basic.return)"]);
-    assert!(story.finding().why.contains("remembers nothing"));
+    scenario.tells(
+        Topic::Routing,
+        &[words, "returned as unroutable (basic.return)"],
+    );
+    assert!(scenario.finding().why.contains("stores nothing"));
 
-    story.publish_to("logs", "log.debug").confirm(2, false);
-    story.broker_dies();
-    story.tells(Topic::Routing, &[words, "confirmed; nobody got it"]);
-    story
+    scenario.publish_to("logs", "log.debug").confirm(2, false);
+    scenario.broker_dies();
+    scenario.tells(Topic::Routing, &[words, "confirmed; no consumer got it"]);
+    scenario
         .consume(false)
         .deliver(1)
         .settle(Method::BasicAck, 1, false);
-    story.tells(Topic::Settle, &["history got 01234567"]);
-    let other = fate_at(&story.journal, ID, "archive");
+    scenario.tells(Topic::Settle, &["history got 01234567"]);
+    let other = fate_at(&scenario.journal, ID, "archive");
     assert_eq!(other.topic, Topic::Routing);
     assert!(other.observed.ends_with("confirmed; archive never got it"));
 }
 
-/// What became of the last try counts: the one before was returned, this one was not.
+/// The last publish counts: the broker returned the first one, and not the second.
 #[test]
 fn returned_and_published_again() {
-    let story = Story::new();
-    story
+    let scenario = Scenario::new();
+    scenario
         .confirm_mode()
         .publish(ID)
         .returned(ID)
         .confirm(1, false);
-    story.publish(ID).confirm(2, false);
-    story.tells(Topic::Consume, &["nobody took it"]);
+    scenario.publish(ID).confirm(2, false);
+    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
 }
 
 #[test]
 fn transient_when_the_broker_died() {
-    let mut story = Story::new();
-    story.persistent = false;
-    story.confirm_mode().publish(ID).confirm(1, false);
-    story.tells(Topic::Consume, &["nobody took it"]);
-    story.broker_dies();
-    story.tells(Topic::Publish, &["transient (delivery_mode 1)"]);
+    let mut scenario = Scenario::new();
+    scenario.persistent = false;
+    scenario.confirm_mode().publish(ID).confirm(1, false);
+    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.broker_dies();
+    scenario.tells(Topic::Publish, &["transient (delivery_mode 1)"]);
 }
 
 #[test]
-fn in_a_fleeting_queue_when_the_broker_died() {
+fn in_a_queue_that_was_not_durable_when_the_broker_died() {
     let durable = |durable| json!({"queue": "viewed", "durable": durable, "passive": false});
-    let story = Story::new();
-    story
+    let scenario = Scenario::new();
+    scenario
         .declare(durable(true))
         .declare(json!({"queue": "other", "durable": false}));
-    // A passive declare asks whether the queue is there and says nothing of how.
-    story.declare(json!({"queue": "viewed", "durable": false, "passive": true}));
-    story.confirm_mode().publish(ID).confirm(1, false);
-    story.broker_dies();
-    story.tells(Topic::Consume, &["nobody took it"]);
+    // A passive declare asks whether the queue exists, whatever its arguments.
+    scenario.declare(json!({"queue": "viewed", "durable": false, "passive": true}));
+    scenario.confirm_mode().publish(ID).confirm(1, false);
+    scenario.broker_dies();
+    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
 
-    let story = Story::new();
-    story
+    let scenario = Scenario::new();
+    scenario
         .declare(durable(false))
         .confirm_mode()
         .publish(ID)
         .confirm(1, false);
-    story.tells(Topic::Consume, &["nobody took it"]);
-    story.broker_dies();
-    story.tells(Topic::Durability, &["not durable", "the broker died"]);
+    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.broker_dies();
+    scenario.tells(Topic::Durability, &["not durable", "the broker died"]);
 }
 
 #[test]
-fn handed_over_without_ack() {
-    let story = Story::new();
-    story.confirm_mode().publish(ID).confirm(1, false);
-    story.consume(true).deliver(1);
-    story.tells(
+fn delivered_with_no_ack() {
+    let scenario = Scenario::new();
+    scenario.confirm_mode().publish(ID).confirm(1, false);
+    scenario.consume(true).deliver(1);
+    scenario.tells(
         Topic::NoAck,
         &["history got 01234567", "no_ack (basic.consume #1)"],
     );
 
-    let story = Story::new();
-    story.consume(false).consume(true).deliver(1);
-    story.tells(Topic::NoAck, &["basic.consume #2"]);
+    let scenario = Scenario::new();
+    scenario.consume(false).consume(true).deliver(1);
+    scenario.tells(Topic::NoAck, &["basic.consume #2"]);
 }
 
 #[test]
-fn acked_and_not_there() {
-    let story = Story::new();
-    story
+fn acked_without_effect() {
+    let scenario = Scenario::new();
+    scenario
         .consume(false)
         .deliver(1)
         .settle(Method::BasicAck, 1, false);
-    story.tells(
+    scenario.tells(
         Topic::Settle,
-        &["acked it at", "(basic.ack), yet it is not there"],
+        &["acked it at", "(basic.ack), yet its effect is missing"],
     );
 }
 
 #[test]
-fn thrown_away_or_given_back() {
+fn discarded_or_requeued() {
     for (method, requeue, words) in [
         (
             Method::BasicReject,
             false,
-            "threw it away (basic.reject, requeue false)",
+            "discarded it (basic.reject, requeue false)",
         ),
         (
             Method::BasicNack,
             false,
-            "threw it away (basic.nack, requeue false)",
+            "discarded it (basic.nack, requeue false)",
         ),
         (
             Method::BasicNack,
             true,
-            "gave it back (basic.nack, requeue true)",
+            "requeued it (basic.nack, requeue true)",
         ),
     ] {
-        let story = Story::new();
-        story.consume(false).deliver(1).settle(method, 1, requeue);
-        story.tells(Topic::Settle, &[words]);
+        let scenario = Scenario::new();
+        scenario
+            .consume(false)
+            .deliver(1)
+            .settle(method, 1, requeue);
+        scenario.tells(Topic::Settle, &[words]);
     }
 }
 
 #[test]
-fn kept_in_hand() {
-    let story = Story::new();
-    story
+fn kept_unacked() {
+    let scenario = Scenario::new();
+    scenario
         .consume(false)
         .deliver(1)
         .settle(Method::BasicAck, 2, false);
-    story.tells(Topic::Settle, &["neither recorded nor settled it"]);
-    // Delivered again after it had been acked: the last delivery counts.
-    story.settle(Method::BasicNack, 1, true).deliver(3);
-    story.tells(Topic::Settle, &["neither recorded nor settled it"]);
+    scenario.tells(Topic::Settle, &["neither recorded nor acked it"]);
+    // Redelivered: the last delivery counts.
+    scenario.settle(Method::BasicNack, 1, true).deliver(3);
+    scenario.tells(Topic::Settle, &["neither recorded nor acked it"]);
 }
 
-/// Tags count from 1 again on a channel that is opened again: that ack is another's.
+/// On a reopened channel delivery tags start at 1 again, so this ack is for another delivery.
 #[test]
-fn kept_when_the_channel_closed() {
-    let story = Story::new();
-    story.consume(false).deliver(1);
-    story.frame(CONSUMER, Side::Client, Method::ChannelOpen, json!({}), None);
-    story.settle(Method::BasicAck, 1, false);
-    story.tells(Topic::Settle, &["neither recorded nor settled it"]);
+fn kept_unacked_when_the_channel_closed() {
+    let scenario = Scenario::new();
+    scenario.consume(false).deliver(1);
+    scenario.frame(CONSUMER, Side::Client, Method::ChannelOpen, json!({}), None);
+    scenario.settle(Method::BasicAck, 1, false);
+    scenario.tells(Topic::Settle, &["neither recorded nor acked it"]);
 }
 
-/// A consumer whose prefetch is full holds up all that waits behind it.
+/// A consumer at its prefetch limit blocks the messages that wait in its queue.
 #[test]
-fn behind_what_is_never_settled() {
-    let story = Story::new();
-    story
+fn behind_unacked_messages() {
+    let scenario = Scenario::new();
+    scenario
         .consume(false)
         .confirm_mode()
         .publish("first")
         .publish(ID);
-    story.confirm(2, true);
-    story.tells(Topic::Consume, &["nobody took it"]);
+    scenario.confirm(2, true);
+    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
     let first = json!({"delivery_tag": 1});
-    story.frame(
+    scenario.frame(
         CONSUMER,
         Side::Server,
         Method::BasicDeliver,
         first,
         Some("first"),
     );
-    story.tells(Topic::Settle, &["unacked meanwhile: 1 with history"]);
-    story.settle(Method::BasicAck, 1, false);
-    story.tells(Topic::Consume, &["nobody took it"]);
+    scenario.tells(Topic::Settle, &["behind unacked messages: 1 at history"]);
+    scenario.settle(Method::BasicAck, 1, false);
+    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
 }
 
-/// Behind a named exchange, too, where what came the same way tells which queue it is.
+/// At a named exchange, messages with the same route show which queue it is.
 #[test]
-fn behind_what_is_never_settled_of_an_exchange() {
-    let story = Story::new();
+fn behind_unacked_messages_of_a_named_exchange() {
+    let scenario = Scenario::new();
     let way = json!({"exchange": "messages", "routing_key": "messages", "delivery_tag": 1});
-    story.consume(false).confirm_mode();
+    scenario.consume(false).confirm_mode();
     for id in ["first", ID] {
         let publish = (Method::BasicPublish, way.clone());
-        story.frame(PRODUCER, Side::Client, publish.0, publish.1, Some(id));
+        scenario.frame(PRODUCER, Side::Client, publish.0, publish.1, Some(id));
     }
-    story.confirm(2, true);
-    story.tells(Topic::Routing, &["nobody got it"]);
-    story.frame(
+    scenario.confirm(2, true);
+    scenario.tells(Topic::Routing, &["no consumer got it"]);
+    scenario.frame(
         CONSUMER,
         Side::Server,
         Method::BasicDeliver,
         way,
         Some("first"),
     );
-    story.tells(Topic::Settle, &["unacked meanwhile: 1 with history"]);
-    story.settle(Method::BasicAck, 1, false);
-    story.tells(Topic::Routing, &["nobody got it"]);
+    scenario.tells(Topic::Settle, &["behind unacked messages: 1 at history"]);
+    scenario.settle(Method::BasicAck, 1, false);
+    scenario.tells(Topic::Routing, &["no consumer got it"]);
 }
 
-/// So it does what a dead consumer has left.
+/// It also blocks the messages that a dead consumer left unacked.
 #[test]
-fn left_behind_what_is_never_settled() {
-    let story = Story::new();
-    story.publish("first").publish(ID).consume(false).deliver(1);
-    story.journal.record(Event::Connection {
+fn left_unacked_behind_unacked_messages() {
+    let scenario = Scenario::new();
+    scenario
+        .publish("first")
+        .publish(ID)
+        .consume(false)
+        .deliver(1);
+    scenario.journal.record(Event::Connection {
         service: CONSUMER.to_owned(),
         connection: 1,
         what: ConnectionEvent::Closed,
     });
-    story.tells(Topic::Consume, &["nobody got it again"]);
+    scenario.tells(Topic::Consume, &["no consumer got the message again"]);
     let args = json!({"queue": "viewed", "no_ack": false});
-    story.frame("grace", Side::Client, Method::BasicConsume, args, None);
+    scenario.frame("grace", Side::Client, Method::BasicConsume, args, None);
     let first = json!({"delivery_tag": 1});
-    story.frame(
+    scenario.frame(
         "grace",
         Side::Server,
         Method::BasicDeliver,
         first,
         Some("first"),
     );
-    let words = ["left it; it waits, unacked meanwhile: 1 with grace"];
-    story.tells(Topic::Settle, &words);
+    let words = ["left it unacked; it waits in its queue behind unacked messages: 1 at grace"];
+    scenario.tells(Topic::Settle, &words);
 }

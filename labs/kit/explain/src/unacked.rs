@@ -1,10 +1,10 @@
-//! How much of a queue the services hold, told from the journal: for a quorum queue, whose
-//! count the broker tells seconds late.
+//! Counts the unacked messages of a queue from the journal: the broker reports those of a quorum
+//! queue up to 5 s late (3.10.8 and 4.3.6).
 
 use super::frames::{At, frames, is_unacked};
 use wiretap::{Journal, Method};
 
-/// The messages of `queue` that were delivered to services and are not settled yet.
+/// How many messages of `queue` were delivered to services and are not acked or rejected yet.
 pub fn unacked_of(journal: &Journal, queue: &str) -> u64 {
     journal.read(|entries| {
         let frames = frames(entries);
@@ -28,8 +28,8 @@ pub fn unacked_of(journal: &Journal, queue: &str) -> u64 {
     })
 }
 
-/// The tag of this subscription: where the service leaves it to the broker, the broker's answer
-/// has it.
+/// The tag of this subscription. If the service leaves the choice to the broker, the broker's
+/// answer has it.
 fn consumer_tag<'a>(frames: &[At<'a>], consume: At<'a>) -> Option<&'a str> {
     let tag = |at: At<'a>| at.frame.args["consumer_tag"].as_str();
     let mut later = frames.iter().skip_while(|at| at.index <= consume.index);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_queues_subscriptions_have_not_settled_is_counted() {
+    fn unacked_messages_are_counted_by_queue() {
         let scratch = Scratch::new("unacked");
         let journal = Journal::create(scratch.path(), "03", "unacked", 1).unwrap();
         let client = |method, args| crosses(&journal, Side::Client, method, args);

@@ -1,11 +1,11 @@
 //! What kept a message from its consumer.
 
-use super::broker::fleeting;
-use super::frames::{At, confirm_number, direct_to, holders, sent};
-use super::{FULL_HANDS, Finding, Topic};
+use super::broker_loss::lost_with_broker;
+use super::frames::{At, confirm_number, direct_to, holders, sent, waits_behind};
+use super::{Finding, PREFETCH_FULL, Topic};
 use wiretap::{Entry, Method, Side};
 
-/// The end of a message that was sent, and handed to nobody.
+/// The finding for a message that was published, but not delivered to any consumer.
 pub(super) fn undelivered(
     entries: &[Entry],
     frames: &[At<'_>],
@@ -18,21 +18,21 @@ pub(super) fn undelivered(
     let later = || frames.iter().filter(|at| at.index > publish.index);
     if later().any(|at| at.frame.method == Method::BasicReturn && at.frame.message_id() == id) {
         let why = if named {
-            "an exchange remembers nothing: what no queue wants at that moment is gone"
+            "an exchange stores nothing: a message that no queue is bound for is lost"
         } else {
-            "the default exchange routes by queue name: without the queue the message is lost"
+            "the default exchange routes by queue name: without that queue the message is lost"
         };
-        let told = format!("{sent} and came back (basic.return): no queue takes it");
+        let told = format!("{sent} and returned as unroutable (basic.return)");
         return Finding::new(Topic::Routing, told, why);
     }
-    if let Some(finding) = fleeting(entries, frames, publish) {
+    if let Some(finding) = lost_with_broker(entries, frames, publish) {
         return finding;
     }
     let Some(number) = confirm_number(frames, publish) else {
         return Finding::new(
             Topic::Confirm,
             format!("{sent} without confirm mode (no confirm.select)"),
-            "without a confirm nobody knows whether the broker got it",
+            "without a confirm the service cannot know whether the broker has the message",
         );
     };
     let confirmed = later().any(|at| {
@@ -44,30 +44,28 @@ pub(super) fn undelivered(
     if !confirmed {
         return Finding::new(
             Topic::Publish,
-            format!("{sent} and the broker never confirmed it (no basic.ack came back)"),
-            "only a confirmed message is the broker's to keep",
+            format!("{sent} and the broker never confirmed it (no basic.ack)"),
+            "the broker is responsible for a message only after it has confirmed it",
         );
     }
     if let Some(holders) = holders(entries, frames, publish, consumer) {
-        let told = format!("{sent} and confirmed, and waits; unacked meanwhile: {holders}");
-        return Finding::new(Topic::Settle, told, FULL_HANDS);
+        let told = format!("{sent} and confirmed; {}", waits_behind(&holders));
+        return Finding::new(Topic::Settle, told, PREFETCH_FULL);
     }
     if named {
-        let who = consumer.unwrap_or("nobody");
-        let got = if consumer.is_some() {
-            "never got it"
-        } else {
-            "got it"
+        let end = match consumer {
+            Some(name) => format!("{name} never got it"),
+            None => "no consumer got it".to_owned(),
         };
         return Finding::new(
             Topic::Routing,
-            format!("{sent} and confirmed; {who} {got}"),
-            "a queue gets what its bindings match when it is sent: no more, and nothing later",
+            format!("{sent} and confirmed; {end}"),
+            "a queue gets only what its bindings match, and only what is published after they exist",
         );
     }
     Finding::new(
         Topic::Consume,
-        format!("{sent} and confirmed; nobody took it from the queue"),
-        "a consumer whose channel is gone gets nothing more until it consumes again",
+        format!("{sent} and confirmed; no consumer got it from the queue"),
+        "a consumer whose channel has closed gets no messages until it consumes again",
     )
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anstream::eprintln;
 use anyhow::{Context, Result};
-use broker::{Address, Broker, Kind};
+use broker::{Address, Broker, Origin};
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 use serde::{Deserialize, Serialize};

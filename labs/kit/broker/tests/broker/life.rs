@@ -19,11 +19,11 @@ pub async fn own_nodes() -> Result<()> {
         start.elapsed()
     );
     ensure!(queue(first.broker(), "v", "viewed").await?.ready == 3);
-    ensure!(first.broker().kind == Kind::Private { slot: 1 });
-    ensure!(second.broker().kind == Kind::Private { slot: 2 });
+    ensure!(first.broker().origin == Origin::Private { slot: 1 });
+    ensure!(second.broker().origin == Origin::Private { slot: 2 });
     drop(first);
     let again = OwnNode::acquire(&paths, &quiet).await?;
-    ensure!(again.broker().kind == Kind::Private { slot: 1 });
+    ensure!(again.broker().origin == Origin::Private { slot: 1 });
     let left = again.broker().queue("v", "viewed").await;
     ensure!(left.is_err(), "the vhost of the last user is still there");
     ensure!(again.freeze(), "cannot freeze");

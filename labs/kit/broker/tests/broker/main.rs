@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use broker::{self, Address, Broker, Kind, NodeStatus, OwnNode, Queue};
+use broker::{self, Address, Broker, NodeStatus, Origin, OwnNode, Queue};
 use course::paths::Paths;
 use futures_lite::StreamExt;
 use lapin::options::{

@@ -13,7 +13,7 @@ pub async fn one_node_for_all() -> Result<()> {
             "{line}"
         );
     }
-    ensure!(broker.kind == Kind::Private { slot: 0 }, "{broker:?}");
+    ensure!(broker.origin == Origin::Private { slot: 0 }, "{broker:?}");
     let start = Instant::now();
     acquire(paths).await?;
     ensure!(

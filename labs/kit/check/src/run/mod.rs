@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 pub use arguments::Arguments;
 pub use report::{Report, Status, Verdict};
 
-use crate::{Check, Checks, Lab, Outcome, Plan, Stop};
+use crate::{Check, Checks, Lab, LabConfig, Outcome, Stop};
 use broker::Broker;
 use course::chapter::Chapter;
 use course::paths::Paths;
@@ -195,8 +195,8 @@ impl Runs {
         Ok(())
     }
 
-    fn plan(&self, check: &Check) -> Plan {
-        Plan {
+    fn plan(&self, check: &Check) -> LabConfig {
+        LabConfig {
             paths: self.paths.clone(),
             program: self.program.clone(),
             dir: self.dir.join(&check.name),
@@ -211,7 +211,7 @@ impl Runs {
 }
 
 /// Runs one check in a room of its own.
-async fn one(plan: Plan, check: Check) -> Verdict {
+async fn one(plan: LabConfig, check: Check) -> Verdict {
     let trace = plan.dir.join("journal.jsonl");
     let began = Instant::now();
     let outcome = match Lab::open(plan).await {

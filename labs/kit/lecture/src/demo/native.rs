@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use broker::access::{self, Login};
-use broker::{Broker, NodeElsewhere};
+use broker::{Broker, RemoteNode};
 use check::{Row, rows};
 use course::paths::Paths;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub struct Native {
     pub site: Site,
     pub programs: Programs,
     topology: PathBuf,
-    pub node: RefCell<Option<NodeElsewhere>>,
+    pub node: RefCell<Option<RemoteNode>>,
     admin: Login,
     logins: [Login; 2],
 }
@@ -106,15 +106,11 @@ impl Stage for Native {
     async fn start_broker(&self) -> Result<Broker> {
         let dir = self.site.place.of_host(Host::A).join("rabbitmq");
         let definitions = self.definitions().await?;
-        let node = NodeElsewhere::start(dir, &Host::A.enter(), &definitions)?;
+        let node = RemoteNode::start(dir, &Host::A.enter(), &definitions)?;
         self.node.replace(Some(node));
         let Login { user, password } = &self.admin;
         self.site.broker(user, password).await.map_err(|error| {
-            let end = self
-                .node
-                .borrow_mut()
-                .as_mut()
-                .and_then(NodeElsewhere::ended);
+            let end = self.node.borrow_mut().as_mut().and_then(RemoteNode::ended);
             match end {
                 Some(end) => error.context(format!("it ended: {end}")),
                 None => error,

@@ -1,7 +1,7 @@
 //! What the checks on hosts need of a stage beyond the story: other settings, other faults.
 
 use anyhow::{Context, Result};
-use broker::NodeElsewhere;
+use broker::RemoteNode;
 use broker::access::Login;
 
 use super::containers::Containers;
@@ -97,7 +97,7 @@ impl Rig for Native {
 
     async fn broker_log(&self) -> Result<String> {
         let node = self.node.borrow();
-        Ok(node.as_ref().map(NodeElsewhere::log).unwrap_or_default())
+        Ok(node.as_ref().map(RemoteNode::log).unwrap_or_default())
     }
 }
 

@@ -6,7 +6,7 @@ use awc::http::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::http::{self, Response};
+use super::response::{self, Response};
 use super::wait::LOOK_AGAIN;
 use super::{Outcome, Service, Span, fail};
 
@@ -72,7 +72,7 @@ impl Service {
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<Response, String> {
         let what = format!("{method} {path} of {}", self.name());
-        let answer = http::call(&self.0.lab.span(), method, &self.url(path), body).await;
+        let answer = response::call(&self.0.lab.span(), method, &self.url(path), body).await;
         let end = match &answer {
             Ok(answer) => answer.summary(),
             Err(error) => format!("{error:#}"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use amq_protocol::uri::{AMQPScheme, AMQPUri};
 use awc::http::StatusCode;
 
-use super::api::{Api, WhoAmI};
-use super::{Address, Broker, Kind, NoBroker, amqp};
+use super::management_api::{Api, WhoAmI};
+use super::{Address, Broker, NoBroker, Origin, amqp};
 
 /// What `AMQP_URL` says, or what is wrong with it.
 pub(super) fn address(url: &str) -> Result<Address, NoBroker> {
@@ -77,7 +77,7 @@ pub(super) async fn reached(address: Address, management: String) -> Result<Brok
     let version = format!("{} {}", greeting.product, greeting.version);
     Ok(Broker::new(
         address,
-        Kind::Given,
+        Origin::Given,
         version,
         management,
         api,

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::NoBroker;
 use super::compose::Project;
-use super::files::{NodeDir, Source, State, open_private};
+use super::node_dir::{NodeDir, Source, State, open_private};
 
 /// Free space, in kB, below which a node is not started: it would block its publishers.
 const DISK_KB: u64 = 48 * 1024;

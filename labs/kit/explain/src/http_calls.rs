@@ -1,9 +1,9 @@
-//! What became of something that one service told another over HTTP, from the journal: the
-//! counterpart of [`fate`](crate::fate()) for a chapter without a broker.
+//! Explains from the journal what became of a message that one service sent another over HTTP: as
+//! [`fate`](crate::fate()) does, for a chapter without a broker.
 
 use wiretap::{Entry, Event, HttpLine, Journal, Side};
 
-/// Tells which requests carried `id` in their body, and what was answered.
+/// Says which requests carried `id` in their body, and how each was answered.
 #[must_use]
 pub fn told(journal: &Journal, id: &str) -> String {
     journal.read(|entries| {
@@ -16,10 +16,10 @@ pub fn told(journal: &Journal, id: &str) -> String {
             .map(|(at, request)| format!("{}: {}", request.line, answer(&entries[*at..])))
             .collect();
         match (carrying.len(), requests.len()) {
-            (0, 0) => "nothing was sent at all".to_owned(),
-            (0, all) => format!("none of the {all} request(s) sent carries its id"),
-            (1, _) => format!("it was sent once, {}", carrying[0]),
-            (n, _) => format!("it was sent {n} times, {}", carrying.join(", ")),
+            (0, 0) => "the service sent no request".to_owned(),
+            (0, all) => format!("none of the {all} request(s) carries its id"),
+            (1, _) => format!("one request carried it: {}", carrying[0]),
+            (n, _) => format!("{n} requests carried it: {}", carrying.join(", ")),
         }
     })
 }
@@ -38,7 +38,7 @@ fn request(entry: &Entry) -> Option<Request<'_>> {
     }
 }
 
-/// The answer to the request that is the first of these entries.
+/// How the request that is the first of these entries was answered.
 fn answer(entries: &[Entry]) -> String {
     let connection_of = |entry: &Entry| match &entry.event {
         Event::Http {
@@ -88,10 +88,10 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_was_sent_and_what_was_answered() {
+    fn requests_are_listed_with_their_answers() {
         let scratch = Scratch::new("told");
         let journal = Journal::create(scratch.path(), "01", "told", 1).expect("a journal");
-        assert_eq!(told(&journal, "a"), "nothing was sent at all");
+        assert_eq!(told(&journal, "a"), "the service sent no request");
         journal.record(request(1, r#"{"viewId":"a"}"#));
         journal.record(request(2, r#"{"viewId":"b"}"#));
         assert!(told(&journal, "a").ends_with("POST /viewed: no answer yet"));
@@ -105,7 +105,7 @@ mod tests {
         journal.record(response(3, 409, "Conflict"));
         assert_eq!(
             told(&journal, "a"),
-            "it was sent 2 times, POST /viewed: no answer (lost: cut by the check), \
+            "2 requests carried it: POST /viewed: no answer (lost: cut by the check), \
               POST /viewed: 409 Conflict"
         );
         assert!(told(&journal, "c").starts_with("none of the 3"));

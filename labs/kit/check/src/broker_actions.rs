@@ -43,7 +43,7 @@ impl Lab {
     pub fn broker(&self) -> Option<&Broker> {
         match self.0.own.get() {
             Some(own) => Some(own.broker()),
-            None => self.0.plan.broker.as_deref(),
+            None => self.0.config.broker.as_deref(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Lab {
     /// # Errors
     /// Unknown when there is no second node to be had.
     pub async fn own_broker(&self) -> Outcome {
-        let own = OwnNode::acquire(&self.0.plan.paths, &|_| ())
+        let own = OwnNode::acquire(&self.0.config.paths, &|_| ())
             .await
             .map_err(anyhow::Error::from)?;
         own.broker().create_vhost(&self.0.vhost).await?;
@@ -279,7 +279,7 @@ impl Lab {
     /// # Errors
     /// Unknown when the file cannot be read or the broker refuses.
     pub async fn topology(&self, file: &str) -> Outcome {
-        let file = self.0.plan.paths.root.join(file);
+        let file = self.0.config.paths.root.join(file);
         access::import(self.need_broker()?, self.vhost(), &file).await?;
         self.journal()
             .note("administrator: made exchanges and queues");
@@ -314,7 +314,7 @@ impl Lab {
     /// # Errors
     /// A failure when it does not.
     pub async fn rights(&self) -> Outcome<Grants> {
-        access::ask(&self.0.plan.program).await.map_err(|error| {
+        access::ask(&self.0.config.program).await.map_err(|error| {
             fail(
                 "the role `rights` prints the rights of the users",
                 format!("{error:#}"),

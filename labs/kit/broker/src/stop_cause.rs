@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 
-use super::files::NodeDir;
+use super::node_dir::NodeDir;
 
 /// How often the keeper looks whether it is still needed.
 const TICK: Duration = Duration::from_millis(500);
@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// What may end a keeper's work.
-pub(super) struct Orders {
+pub(super) struct StopCauses {
     term: Signal,
     hangup: Signal,
     interrupt: Signal,
@@ -24,7 +24,7 @@ pub(super) struct Orders {
     pub may_idle: bool,
 }
 
-impl Orders {
+impl StopCauses {
     pub fn listen() -> Result<Self> {
         let idle = std::env::var("LAB_BROKER_IDLE_SECONDS").ok();
         let idle = idle.and_then(|seconds| seconds.parse().ok());

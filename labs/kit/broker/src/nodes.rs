@@ -8,8 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::sleep;
 
-use super::files::{self, Keeping, NodeDir, Source, open_private};
-use super::{Address, Broker, compose, folder, given, install, out_of_support, start};
+use super::node_dir::{self, Keeping, NodeDir, Source, open_private};
+use super::{Address, Broker, acquire, claim, compose, from_url, install, out_of_support};
 use course::paths::Paths;
 
 /// A keeper kills a private node at once; Docker takes its time.
@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// # Errors
 /// When a keeper does not end or files cannot be removed.
 pub async fn down(paths: &Paths) -> Result<usize> {
-    let nodes = files::all(paths);
+    let nodes = node_dir::all(paths);
     let mut running = Vec::new();
     for node in &nodes {
         if !matches!(node.keeping()?, Keeping::Free) {
@@ -43,7 +43,7 @@ pub async fn down(paths: &Paths) -> Result<usize> {
         // Not under the feet of a keeper that another command has started just now.
         let lock = open_private(&node.keeper_lock(), false)?;
         if lock.try_lock().is_ok() {
-            folder::clean_up(node).await?;
+            claim::clean_up(node).await?;
         }
     }
     Ok(running.len())
@@ -96,14 +96,16 @@ pub struct NodeStatus {
 /// The nodes of this clone that have a keeper, by slot.
 pub async fn status(paths: &Paths) -> Vec<NodeStatus> {
     let mut nodes = Vec::new();
-    for node in files::all(paths) {
+    for node in node_dir::all(paths) {
         let state = match node.keeping() {
             Ok(Keeping::Up(state)) => Some(state),
             Ok(Keeping::Busy) => None,
             Ok(Keeping::Free) | Err(_) => continue,
         };
         let broker = match &state {
-            Some(state) if start::is_up(state).await => Some(Broker::of_state(state, node.clone())),
+            Some(state) if acquire::is_up(state).await => {
+                Some(Broker::of_state(state, node.clone()))
+            }
             _ => None,
         };
         nodes.push(NodeStatus {
@@ -136,7 +138,7 @@ pub struct Candidate {
 /// What [`Broker::acquire`] would find, in its order. Starts nothing.
 pub async fn survey(paths: &Paths) -> Vec<Candidate> {
     let mut found = vec![given().await, earlier(paths).await];
-    found.push(match compose::engine(&start::compose_file(paths)).await {
+    found.push(match compose::engine(&acquire::compose_file(paths)).await {
         Ok(version) => candidate("Docker Compose", true, format!("Docker engine {version}")),
         Err(why) => candidate("Docker Compose", false, why),
     });
@@ -187,7 +189,7 @@ async fn given() -> Candidate {
     let Some(url) = given_url() else {
         return candidate(name, false, "not set".into());
     };
-    match given::broker(&url).await {
+    match from_url::broker(&url).await {
         Ok(Broker {
             address: Address { host, port, .. },
             version,
@@ -201,7 +203,7 @@ async fn earlier(paths: &Paths) -> Candidate {
     let name = "a node started earlier";
     let node = NodeDir::new(paths, 0);
     match node.keeping() {
-        Ok(Keeping::Up(state)) if start::is_up(&state).await => {
+        Ok(Keeping::Up(state)) if acquire::is_up(&state).await => {
             let origin = match state.source {
                 Source::Private => "private node",
                 Source::Compose => "Docker Compose",

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use super::files::{NodeDir, write_private};
 use super::launch::{self, Identity, Ports};
+use super::node_dir::{NodeDir, write_private};
 use super::{NoBroker, install};
 
 /// The ports of a RabbitMQ that has a machine to itself.
@@ -22,12 +22,12 @@ const PORTS: Ports = Ports {
 
 /// A node that runs elsewhere. Dropped, it is killed.
 #[derive(Debug)]
-pub struct NodeElsewhere {
+pub struct RemoteNode {
     process: Child,
     node: NodeDir,
 }
 
-impl NodeElsewhere {
+impl RemoteNode {
     /// Starts a node with all its files in `dir`, by way of a command that runs its
     /// arguments on another host: `["nsenter", "--net=…"]`. AMQP is spoken on all of that
     /// host's addresses at port 5672, the management API on its loopback at 15672. Its users,

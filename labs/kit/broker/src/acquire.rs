@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::files::{Keeping, NodeDir, Source, State};
+use super::node_dir::{Keeping, NodeDir, Source, State};
 use super::{NoBroker, amqp, compose, install, keeper};
 use course::paths::Paths;
 use process::this_program;

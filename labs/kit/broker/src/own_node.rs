@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::compose::Project;
-use super::files::{Keeping, NodeDir, State, open_private};
-use super::{Broker, NoBroker, start};
+use super::node_dir::{Keeping, NodeDir, State, open_private};
+use super::{Broker, NoBroker, acquire};
 use course::paths::Paths;
 
 /// Slots 1 to this one; a node takes 160 MB, so more at once would not fit a laptop.
@@ -107,7 +107,7 @@ impl OwnNode {
         while Instant::now() < deadline {
             match self.node.keeping()? {
                 Keeping::Up(state) if state.boots > self.killed.get() => {
-                    if start::is_up(&state).await {
+                    if acquire::is_up(&state).await {
                         return Ok(());
                     }
                 }
@@ -183,7 +183,7 @@ fn free_slot(paths: &Paths) -> Result<(NodeDir, File), NoBroker> {
     // Stable: running nodes first, then by slot.
     nodes.sort_by_key(|node| !matches!(node.keeping(), Ok(Keeping::Up(_))));
     for node in nodes {
-        let unusable = |e| start::unusable(&paths.short(&node.dir), &e);
+        let unusable = |e| acquire::unusable(&paths.short(&node.dir), &e);
         node.create().map_err(unusable)?;
         let lock = open_private(&node.own_lock(), false).map_err(unusable)?;
         match lock.try_lock() {

@@ -1,11 +1,16 @@
-//! What a broker forgets when it dies.
+//! What a broker loses when it dies.
 
 use super::frames::{At, direct_to, sent};
 use super::{Finding, Topic};
 use wiretap::{CheckEvent, Entry, Event, Method};
 
-/// What a broker that died after the publish has forgotten, because it was not told to keep it.
-pub(super) fn fleeting(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) -> Option<Finding> {
+/// Why a broker that died after the publish lost the message: the message was transient, or its
+/// queue was not durable. `None` when the broker did not die, or neither holds.
+pub(super) fn lost_with_broker(
+    entries: &[Entry],
+    frames: &[At<'_>],
+    publish: At<'_>,
+) -> Option<Finding> {
     let killed = Event::Check {
         what: CheckEvent::BrokerKilled,
     };
@@ -17,22 +22,22 @@ pub(super) fn fleeting(entries: &[Entry], frames: &[At<'_>], publish: At<'_>) ->
         return Some(Finding::new(
             Topic::Publish,
             format!("{sent} as transient (delivery_mode 1), then the broker died"),
-            "the broker keeps transient messages in memory only",
+            "a broker that dies loses its transient messages",
         ));
     }
-    // Which queues a named exchange put it into, the wire does not say.
+    // The wire does not show which queues a named exchange routed the message to.
     let queue = direct_to(publish.frame)?;
-    let fleeting = frames.iter().any(|at| {
+    let not_durable = frames.iter().any(|at| {
         at.frame.method == Method::QueueDeclare
             && at.frame.args["queue"].as_str() == Some(queue)
             && !at.frame.flag("durable")
             && !at.frame.flag("passive")
     });
-    fleeting.then(|| {
+    not_durable.then(|| {
         Finding::new(
             Topic::Durability,
-            format!("{sent} to a queue that is not durable, then the broker died"),
-            "a queue that is not durable goes with the broker, and its messages with it",
+            format!("{sent}; the queue was not durable, and the broker died"),
+            "a broker that dies loses every queue that is not durable, with its messages",
         )
     })
 }

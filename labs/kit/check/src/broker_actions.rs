@@ -1,5 +1,5 @@
-//! What a check does at the broker itself, past every wiretap: as a foreign client, and as
-//! the one who administers it.
+//! What a check does at the broker directly, not through a wiretap: as another client, and as the
+//! administrator.
 
 use anyhow::{Context, Result};
 use lapin::message::BasicGetMessage;
@@ -16,8 +16,8 @@ use broker::{Binding, Broker, OwnNode, Queue};
 use explain::unacked_of;
 use wiretap::{CheckEvent, Event};
 
-/// Which names a user may touch in the room's vhost, as regular expressions of RabbitMQ's;
-/// `""` is none, `.*` is all.
+/// Which names a user may use in the check's vhost, as RabbitMQ's regular expressions: `""` matches
+/// none, `.*` all.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights<'a> {
     /// To declare and delete.
@@ -47,7 +47,7 @@ impl Lab {
         }
     }
 
-    /// What the machine takes away from the broker it takes away from the check.
+    /// Counts the time that the broker waits for the machine as lost for the check, too.
     pub(super) fn watch_broker(&self, broker: &Broker) {
         if let Some([keeper, node]) = broker.processes() {
             self.0.watch.add_family(keeper);
@@ -59,10 +59,11 @@ impl Lab {
         self.broker().context("this chapter has no broker")
     }
 
-    /// Gives this check a broker of its own, which it may kill. Before it starts a service.
+    /// Starts a broker for this check alone, which the check may kill. Call it before the first
+    /// service starts.
     ///
     /// # Errors
-    /// Unknown when there is no second node to be had.
+    /// Unknown when no second node can be started.
     pub async fn own_broker(&self) -> Outcome {
         let own = OwnNode::acquire(&self.0.config.paths, &|_| ())
             .await
@@ -73,7 +74,7 @@ impl Lab {
         Ok(())
     }
 
-    /// `kill -9` for the check's own broker, which its keeper starts again at once.
+    /// Kills the check's own broker with `kill -9`. Its keeper restarts it at once.
     ///
     /// # Errors
     /// Unknown when it cannot be killed, or the check has no broker of its own.
@@ -91,10 +92,10 @@ impl Lab {
         self.journal().record(Event::Check { what });
     }
 
-    /// Waits until the check's own broker lets clients in again.
+    /// Waits until the check's own broker accepts clients again.
     ///
     /// # Errors
-    /// Unknown when it does not come back.
+    /// Unknown when it does not.
     pub async fn broker_is_back(&self) -> Outcome {
         let own = self
             .0
@@ -107,11 +108,11 @@ impl Lab {
         Ok(())
     }
 
-    /// What the broker says of a queue; `None` when there is none of that name. What is unacked
-    /// of a quorum queue is counted on the wire: the broker tells it seconds late.
+    /// The state of a queue; `None` when no queue has that name. Unacked messages of a quorum
+    /// queue are counted on the wire: the broker reports them up to 5 s late.
     ///
     /// # Errors
-    /// Unknown when the broker does not say.
+    /// Unknown when the broker does not answer.
     pub async fn queue(&self, name: &str) -> Outcome<Option<Queue>> {
         let mut queue = self.need_broker()?.queue(&self.0.vhost, name).await?;
         if let Some(queue) = queue.as_mut().filter(|queue| queue.is_quorum()) {
@@ -123,13 +124,13 @@ impl Lab {
     /// How many messages `queue` holds, ready and unacked; 0 when it does not exist.
     ///
     /// # Errors
-    /// Unknown when the broker does not say.
+    /// Unknown when the broker does not answer.
     pub async fn depth(&self, queue: &str) -> Outcome<u64> {
         let queue = self.queue(queue).await?;
         Ok(queue.map_or(0, |queue| queue.ready + queue.unacked))
     }
 
-    /// Declares `queue` as a foreign client would: durable, and without arguments.
+    /// Declares `queue` as another client would: durable, and without arguments.
     ///
     /// # Errors
     /// Unknown when the broker refuses, as it does where the queue exists with other arguments.
@@ -147,7 +148,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Deletes `queue`, whatever it holds.
+    /// Deletes `queue` with all its messages.
     ///
     /// # Errors
     /// Unknown when the broker refuses.
@@ -164,10 +165,10 @@ impl Lab {
         Ok(())
     }
 
-    /// A connection of the check's own to the services' vhost, past every wiretap.
+    /// A connection of the check to the services' vhost, not through a wiretap.
     ///
     /// # Errors
-    /// Unknown when the broker does not let it in.
+    /// Unknown when the broker refuses it.
     pub async fn connect(&self) -> Outcome<Connection> {
         let url = self.need_broker()?.address.url(&self.0.vhost);
         let properties = ConnectionProperties::default().with_connection_name("check".into());
@@ -176,7 +177,7 @@ impl Lab {
             .context("the check cannot connect to the broker")?)
     }
 
-    /// The URL of the room's vhost for `login`, past every wiretap.
+    /// The URL of the check's vhost for `login`, not through a wiretap.
     ///
     /// # Errors
     /// Unknown in a chapter without a broker.
@@ -187,11 +188,11 @@ impl Lab {
         Ok(address.url(&self.0.vhost))
     }
 
-    /// Publishes to `queue` as a foreign client would, one message for each body with its
+    /// Publishes to `queue` as another client would, one message for each body with its
     /// properties, and waits for the confirms.
     ///
     /// # Errors
-    /// Unknown when the broker does not take them.
+    /// Unknown when the broker does not confirm them.
     pub async fn publish<B: AsRef<[u8]>>(
         &self,
         queue: &str,
@@ -203,11 +204,11 @@ impl Lab {
         self.publish_to("", keyed).await
     }
 
-    /// Publishes to `exchange` as a foreign client would, one message for each routing key and
+    /// Publishes to `exchange` as another client would, one message for each routing key and
     /// body with its properties, and waits for the confirms.
     ///
     /// # Errors
-    /// Unknown when the broker does not take them.
+    /// Unknown when the broker does not confirm them.
     pub async fn publish_to<K: AsRef<str>, B: AsRef<[u8]>>(
         &self,
         exchange: &str,
@@ -244,7 +245,7 @@ impl Lab {
     /// Takes all messages that wait in `queue` now, oldest first.
     ///
     /// # Errors
-    /// Unknown when the broker does not give them, or there is no such queue.
+    /// Unknown when the queue does not exist, or the broker does not answer.
     pub async fn take(&self, queue: &str) -> Outcome<Vec<BasicGetMessage>> {
         let connection = self.connect().await?;
         let taken = async {
@@ -265,16 +266,16 @@ impl Lab {
         Ok(taken)
     }
 
-    /// The bindings of `queue`, without the one to the default exchange that every queue has.
+    /// The bindings of `queue`, except the one to the default exchange, which every queue has.
     ///
     /// # Errors
-    /// Unknown when the broker does not say.
+    /// Unknown when the broker does not answer.
     pub async fn bindings(&self, queue: &str) -> Outcome<Vec<Binding>> {
         Ok(self.need_broker()?.bindings(self.vhost(), queue).await?)
     }
 
-    /// Makes what a file of definitions describes, given by its path from the workspace's root,
-    /// as an administrator does before the services start.
+    /// Imports a file of definitions into the check's vhost, as an administrator does before the
+    /// services start. `file` is relative to the workspace's root.
     ///
     /// # Errors
     /// Unknown when the file cannot be read or the broker refuses.
@@ -282,15 +283,15 @@ impl Lab {
         let file = self.0.config.paths.root.join(file);
         access::import(self.need_broker()?, self.vhost(), &file).await?;
         self.journal()
-            .note("administrator: made exchanges and queues");
+            .note("administrator: created exchanges and queues");
         Ok(())
     }
 
-    /// Closes the connections to this room's vhost that the broker lists by now, as an operator
-    /// does, with 320, CONNECTION_FORCED; gives how many.
+    /// Closes the connections to the check's vhost that the broker lists, as an operator does (320,
+    /// CONNECTION_FORCED), and returns how many.
     ///
     /// # Errors
-    /// Unknown when the broker does not say.
+    /// Unknown when the broker does not answer.
     pub async fn close_connections(&self) -> Outcome<usize> {
         let closed = self.need_broker()?.close_connections(self.vhost()).await?;
         if closed > 0 {
@@ -300,54 +301,54 @@ impl Lab {
         Ok(closed)
     }
 
-    /// Limits how many connections this room's vhost takes; `None`: as many as there come.
+    /// Limits the number of connections to the check's vhost; `None` is no limit.
     ///
     /// # Errors
-    /// Unknown when the broker does not do it.
+    /// Unknown when the broker refuses.
     pub async fn limit_connections(&self, most: Option<u32>) -> Outcome {
         let broker = self.need_broker()?;
         Ok(broker.limit_connections(self.vhost(), most).await?)
     }
 
-    /// The rights that the program under check says its users need.
+    /// The rights that the program under check prints for its users.
     ///
     /// # Errors
-    /// A failure when it does not.
+    /// A failure when it prints none.
     pub async fn rights(&self) -> Outcome<Grants> {
         access::ask(&self.0.config.program).await.map_err(|error| {
             fail(
                 "the role `rights` prints the rights of the users",
                 format!("{error:#}"),
             )
-            .because("whoever sets up the broker asks the program for them")
+            .because("the administrator asks the program which rights to grant")
             .into()
         })
     }
 
-    /// A user who may do in this room what `rights` say, for
+    /// A new user with `rights` in the check's vhost, for
     /// [`Service::at`](super::Service::at).
     ///
     /// # Errors
-    /// Unknown when the broker does not make it.
+    /// Unknown when the broker refuses.
     pub async fn user(&self, rights: Rights<'_>) -> Outcome<Login> {
         let random = Alphanumeric.sample_string(&mut rand::rng(), 12);
         let login = Login::generate(format!("lab.{}.{random}", std::process::id()));
         self.join(login, rights).await
     }
 
-    /// As [`Lab::user`], with a name and password of the check's own choice; the name must be
-    /// like no other at the broker.
+    /// As [`Lab::user`], with a name and a password that the check chooses; no other user of the
+    /// broker may have that name.
     ///
     /// # Errors
-    /// Unknown when the broker does not make it.
+    /// Unknown when the broker refuses.
     pub async fn join(&self, login: Login, rights: Rights<'_>) -> Outcome<Login> {
-        // Before it is made: one that is made and not remembered would stay.
+        // First: a user that is created but not remembered would never be deleted.
         self.remember(&login);
-        self.make(&login, rights).await?;
+        self.create(&login, rights).await?;
         Ok(login)
     }
 
-    async fn make(&self, login: &Login, rights: Rights<'_>) -> Result<()> {
+    async fn create(&self, login: &Login, rights: Rights<'_>) -> Result<()> {
         let broker = self.need_broker()?;
         broker.create_user(&login.user, &login.password).await?;
         let rights = [rights.configure, rights.write, rights.read];

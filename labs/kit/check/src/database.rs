@@ -1,5 +1,4 @@
-//! A service's SQLite file: what is in it, and a fault of the disk that keeps it from being
-//! written for a while.
+//! Reads a service's SQLite file, and locks it: a fault that keeps the service from writing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,16 +8,16 @@ use rusqlite::{Connection, OpenFlags};
 
 use wiretap::Journal;
 
-/// What a service has recorded of one thing.
+/// One row that a service has recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Under which id.
+    /// Its id.
     pub id: String,
-    /// What it holds.
+    /// Its value.
     pub value: String,
 }
 
-/// All rows of `table` in order of arrival; none when there is no such file or table yet.
+/// All rows of `table`, in order of arrival; none when the file or the table does not exist yet.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -47,7 +46,7 @@ pub fn rows(path: &Path, table: &str) -> Result<Vec<Row>> {
     read().with_context(|| format!("cannot read table {table} of {}", path.display()))
 }
 
-/// Holds a service's SQLite file locked against writing, until it is dropped.
+/// A write lock on a service's SQLite file, held until it is dropped.
 #[derive(Debug)]
 pub struct Locked {
     connection: Connection,
@@ -77,7 +76,7 @@ impl Drop for Locked {
     fn drop(&mut self) {
         self.journal
             .note(format!("database of {} unlocked", self.role));
-        // Closing the connection lets go of the lock as well, should this fail.
+        // If this fails, closing the connection releases the lock.
         let _ = self.connection.execute_batch("ROLLBACK");
     }
 }

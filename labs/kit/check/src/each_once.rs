@@ -1,20 +1,20 @@
-//! Waiting for messages to have their effect, each once.
+//! Waits until each message has had its effect exactly once.
 
 use std::time::Duration;
 
 use super::wait::LOOK_AGAIN;
 use super::{DEADLINE, Failure, Lab, Outcome, Span, fail};
 
-/// What is still missing when the queue has been empty for this long will not come any more.
+/// How long the queue must stay empty before a missing message counts as lost.
 const NOTHING_LEFT: Duration = Duration::from_millis(1500);
 
 impl Lab {
-    /// Waits until `look` shows each of `ids` exactly once, in any order, and gives what it
-    /// shows. `expected` is the sentence for a failure.
+    /// Waits until `look` returns each of `ids` exactly once, in any order, and returns what
+    /// `look` saw. A failure says `expected`.
     ///
     /// # Errors
-    /// A failure that tells from the journal what became of the first message that is
-    /// missing: at [`DEADLINE`], or, when a `queue` is named, once that stays empty without it.
+    /// A failure that explains from the journal what became of the first missing message: after
+    /// [`DEADLINE`], or as soon as `queue`, if it is named, stays empty.
     pub async fn each_once(
         &self,
         expected: &str,
@@ -23,10 +23,11 @@ impl Lab {
         look: impl AsyncFnMut() -> Outcome<Vec<String>>,
     ) -> Outcome<Vec<String>> {
         let missing = |seen: &str, id: &str| self.missing(expected, seen, id);
-        self.arrive(expected, queue, ids, look, missing).await
+        self.wait_for_each(expected, queue, ids, look, missing)
+            .await
     }
 
-    /// As [`Lab::each_once`], where `consumer` should get a copy of each, whoever else does.
+    /// As [`Lab::each_once`], where `consumer` must get a copy of each message.
     ///
     /// # Errors
     /// As [`Lab::each_once`].
@@ -39,16 +40,17 @@ impl Lab {
         look: impl AsyncFnMut() -> Outcome<Vec<String>>,
     ) -> Outcome<Vec<String>> {
         let missing = |seen: &str, id: &str| self.missing_at(consumer, expected, seen, id);
-        self.arrive(expected, queue, ids, look, missing).await
+        self.wait_for_each(expected, queue, ids, look, missing)
+            .await
     }
 
-    async fn arrive(
+    async fn wait_for_each(
         &self,
         expected: &str,
         queue: Option<&str>,
         ids: &[String],
         mut look: impl AsyncFnMut() -> Outcome<Vec<String>>,
-        tell: impl Fn(&str, &str) -> Failure,
+        explain: impl Fn(&str, &str) -> Failure,
     ) -> Outcome<Vec<String>> {
         let span = self.span();
         let mut empty: Option<Span> = None;
@@ -65,15 +67,16 @@ impl Lab {
             if late {
                 let there = ids.iter().filter(|id| seen.contains(id)).count();
                 let mut sum = format!("{there} of {}", ids.len());
-                // Under another id perhaps, which the sender could never ask for.
+                // Perhaps the effect is there under another id, which the sender does not know.
                 let others = seen.iter().filter(|id| !ids.contains(id)).count();
                 if others > 0 {
                     sum += &format!(", and {others} with other ids");
                 }
-                let missing = tell(&sum, missing);
+                let missing = explain(&sum, missing);
                 let missing = match others {
                     0 => missing,
-                    _ => missing.because("under another id it counts twice when it comes twice"),
+                    _ => missing
+                        .because("under another id, a redelivered message has its effect twice"),
                 };
                 return span.judge(Err(missing.into()));
             }
@@ -97,8 +100,8 @@ fn none_twice(expected: &str, ids: &[String], seen: Vec<String>) -> Outcome<Vec<
         .iter()
         .find(|id| seen.iter().filter(|other| other == id).count() > 1);
     match twice {
-        Some(id) => Err(fail(expected, format!("{id} is there more than once"))
-            .because("a message may be delivered twice; its effect must come once")
+        Some(id) => Err(fail(expected, format!("{id} appears more than once"))
+            .because("the broker may deliver a message twice; its effect must happen once")
             .into()),
         None => Ok(seen),
     }

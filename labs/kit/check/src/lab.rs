@@ -1,5 +1,5 @@
-//! The room in which one check runs: a vhost, a folder, a journal, seeded chance, and the
-//! services that it has started.
+//! The sandbox of one check: a vhost, a folder, a journal, seeded randomness, and the services that
+//! it has started.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -19,21 +19,21 @@ use process::Launch;
 use process::pressure::{Pressure, Watch};
 use wiretap::{Journal, Wiretap};
 
-/// How long a state is waited for: far longer than it takes, so that a busy machine does
-/// not fail anybody, and short enough that a student does not wander off.
+/// How long to wait for a state: far longer than it takes, so that a busy machine fails no check,
+/// and short enough for a student to wait.
 pub const DEADLINE: Duration = Duration::from_secs(8);
-/// How long is waited for what takes a broker's start or a service's back-off.
+/// How long to wait for a broker's start, or for a service that backs off.
 pub const PATIENCE: Duration = Duration::from_secs(25);
 
-/// The room in which one check runs. Clones are the same room.
+/// The sandbox of one check. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Lab(pub(super) Rc<Sandbox>);
 
-/// What a room is made from.
+/// What a sandbox is made from.
 #[derive(Debug)]
 pub(crate) struct LabConfig {
     pub(crate) paths: Paths,
-    /// Where the program's sources are, to tell the line of a hole.
+    /// The program under check.
     pub(crate) program: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) chapter: String,
@@ -50,7 +50,7 @@ pub(super) struct Sandbox {
     journal: Journal,
     pub(super) vhost: String,
     pub(super) own: OnceCell<OwnNode>,
-    /// What the machine takes away from the programs of this check.
+    /// The time that the programs of this check wait for the machine.
     pub(super) watch: Arc<Watch>,
     chance: RefCell<StdRng>,
     pub(super) services: RefCell<Vec<Service>>,
@@ -58,7 +58,7 @@ pub(super) struct Sandbox {
 }
 
 impl Lab {
-    /// Makes the folder, the journal and the vhost.
+    /// Creates the folder, the journal and the vhost.
     pub(crate) async fn open(config: LabConfig) -> Result<Self> {
         let dir = &config.dir;
         if dir.exists() {
@@ -71,7 +71,7 @@ impl Lab {
         if let Some(broker) = &config.broker {
             broker.create_vhost(&vhost).await?;
         }
-        // The same seed gives each check the same data, whichever checks run beside it.
+        // The same seed gives a check the same data, whichever checks run beside it.
         let salt = config.check.bytes().fold(0_u64, |sum, byte| {
             sum.wrapping_mul(31).wrapping_add(u64::from(byte))
         });
@@ -93,9 +93,9 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Kills what still runs and removes the vhosts.
+    /// Kills the services that still run, and removes users and vhosts.
     pub(crate) async fn close(&self) {
-        self.journal().note(self.whole().told());
+        self.journal().note(self.since_start().told());
         for service in self.0.services.take() {
             service.drop_process();
         }
@@ -104,14 +104,14 @@ impl Lab {
                 let _ = broker.delete_user(&login.user).await;
             }
         }
-        // A vhost that stays is swept away when the next run starts.
+        // The next run removes a vhost that stays.
         if let Some(broker) = &self.0.config.broker {
             let _ = broker.delete_vhost(&self.0.vhost).await;
         }
         if let Some(own) = self.0.own.get() {
             let _ = own.broker().delete_vhost(&self.0.vhost).await;
         }
-        // The verdict points to it.
+        // The verdict names the journal, so it must be complete.
         self.0.journal.write();
     }
 
@@ -127,7 +127,7 @@ impl Lab {
         &self.0.journal
     }
 
-    /// Chance that comes out the same when the seed is given again.
+    /// A random value, the same for the same seed.
     pub fn random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.0.chance.borrow_mut())
     }
@@ -140,8 +140,8 @@ impl Lab {
         self.instance(role, &[role]).await
     }
 
-    /// One of several that play the same role, or one that takes arguments, not started yet.
-    /// It is `name` in the journal; `arguments` begin with the role.
+    /// One of several instances of a role, or one with arguments, not started yet. The journal
+    /// calls it `name`; `arguments` begin with the role.
     ///
     /// # Errors
     /// Unknown when no port is free.
@@ -179,28 +179,28 @@ impl Lab {
         Ok(service)
     }
 
-    /// A service that is started and answers.
+    /// Starts a service, and waits until it answers.
     ///
     /// # Errors
-    /// A failure when it does not come up.
+    /// A failure when it does not answer.
     pub async fn start(&self, role: &str) -> Outcome<Service> {
         let service = self.service(role).await?;
         service.start().await?;
         Ok(service)
     }
 
-    /// The failure of a check that misses the message with this id, with what the journal
-    /// tells of it. `seen` is what there is instead.
+    /// The failure of a check that misses the message with this id: `seen` instead, and what the
+    /// journal shows of the message.
     #[must_use]
     pub fn missing(&self, expected: &str, seen: &str, id: &str) -> Failure {
         if self.broker().is_none() {
-            let why = "what was sent, and what came back, is all the sender can go by";
+            let why = "the sender knows only what it sent and what was answered";
             return fail(expected, format!("{seen}; {}", told(self.journal(), id))).because(why);
         }
         self.found(&fate(self.journal(), id), expected, seen)
     }
 
-    /// The failure of a check that misses, at `consumer`, its copy of the message with this id.
+    /// As [`Lab::missing`], for the copy of the message that `consumer` must get.
     #[must_use]
     pub fn missing_at(&self, consumer: &str, expected: &str, seen: &str, id: &str) -> Failure {
         self.found(&fate_at(self.journal(), id, consumer), expected, seen)
@@ -229,7 +229,7 @@ impl Lab {
         self.0.logins.borrow_mut().push(login.clone());
     }
 
-    /// The name of this room's vhost.
+    /// The name of the check's vhost.
     #[must_use]
     pub fn vhost(&self) -> &str {
         &self.0.vhost

@@ -1,7 +1,7 @@
-//! What a chapter's checks are written with: [`Lab`], [`Service`], what is expected of them,
-//! what became of a message, and the run that reports it all.
+//! What a chapter's checks are written with: [`Lab`], [`Service`], expectations, and the runner that
+//! reports their verdicts.
 //!
-//! It knows no chapter. Start reading at [`Lab`]; `run` is the `main` of every
+//! This crate knows no chapter. Start reading at [`Lab`]; `run` is the `main` of every
 //! `tests/checks.rs`.
 //!
 //! ```no_run
@@ -11,14 +11,14 @@
 //! /// A check reads like the sentence that it prints.
 //! async fn killed_consumer(lab: Lab) -> Outcome {
 //!     let consumer = lab.start("consumer").await?;
-//!     // While its database is locked, it cannot finish what it has.
+//!     // While its database is locked, the consumer cannot finish the job.
 //!     let locked = consumer.lock_database()?;
 //!     lab.publish("jobs", [("a job", lapin::BasicProperties::default())]).await?;
 //!     consumer.kill().await?;
 //!     drop(locked);
 //!
 //!     consumer.start().await?;
-//!     let why = "the broker redelivers what a dead consumer has not acked";
+//!     let why = "the broker redelivers the unacked messages of a dead consumer";
 //!     lab.eventually("queue `jobs` is empty", why, async || {
 //!         let queue = lab.queue("jobs").await?.context("no queue")?;
 //!         let left = queue.ready + queue.unacked;
@@ -35,11 +35,10 @@
 //! assert_eq!(listed.name, "killed-consumer");
 //! ```
 //!
-//! A check ends early for one of two reasons: a [`Failure`] of the services, which [`expect`] and
-//! [`Lab::eventually`] make, or trouble of the lab's own, an `anyhow::Error`: then the verdict is
-//! *unknown*.
+//! A check ends early for one of two reasons. A [`Failure`] of the services comes from [`expect`] or
+//! [`Lab::eventually`]. An `anyhow::Error` is trouble of the lab itself: the verdict is *unknown*.
 //!
-//! # What is at hand
+//! # What a check can do
 //!
 //! | for | on [`Lab`] | on [`Service`] |
 //! |---|---|---|
@@ -48,7 +47,7 @@
 //! | seeing | `journal`, `queue`, `depth`, `bindings`, `take` | `get`, `post`, `rows`, `output`, `memory`, `threads` |
 //! | doing | `publish`, `publish_to`, `declare_queue`, `delete_queue`, `user`, `topology`, `rights`, `own_broker`, `kill_broker` | `kill`, `freeze`, `terminate`, `lock_database`, `tap` |
 //!
-//! The rules for a check stand in `.github/CONTRIBUTING.md`.
+//! `.github/CONTRIBUTING.md` has the rules for a check.
 
 mod broker_actions;
 mod database;
@@ -87,17 +86,17 @@ type Body = Box<dyn Fn(Lab) -> Pin<Box<dyn Future<Output = Outcome>>>>;
 
 /// One check: its name on the command line, the sentence it prints, and what it does.
 pub struct Check {
-    /// What `--only` takes and its folder is called: `killed-consumer`.
+    /// The name for `--only` and for the folder of its traces: `killed-consumer`.
     pub name: String,
     /// What holds when it passes: `a killed consumer loses nothing`.
     pub says: &'static str,
-    /// The hole to look at when it fails and nothing points to another one.
+    /// The hole to look at when the check fails and the failure names no other hole.
     pub hole: u32,
     /// Whether it starts before the others, because it takes the longest.
     pub(crate) early: bool,
-    /// Whether it takes none of the places for checks that run at once.
+    /// Whether it runs beside the limited number of checks that run at once.
     pub(crate) patient: bool,
-    /// Whether a run passes without it, as it is about an optional hole.
+    /// Whether it is about an optional hole: then a run can pass without it.
     pub(crate) optional: bool,
     pub(crate) body: Body,
 }
@@ -130,24 +129,24 @@ impl Check {
         }
     }
 
-    /// Starts this check before the others, wherever it stands in the report: for the one
-    /// that decides how long a run takes.
+    /// Starts this check before the others, whatever its place in the report: for the longest
+    /// check, which decides how long a run takes.
     #[must_use]
     pub fn early(mut self) -> Self {
         self.early = true;
         self
     }
 
-    /// Starts this check before the others, and beside as many of them as ever: for one that
-    /// does next to nothing but wait, as for a heartbeat that does not come.
+    /// Starts this check before the others, and does not count it among the checks that run at
+    /// once: for a check that mostly waits, for example for a missing heartbeat.
     #[must_use]
     pub fn patient(mut self) -> Self {
         self.patient = true;
         self.early()
     }
 
-    /// Makes this check one about an optional hole: it is run and shown, and while it fails
-    /// it counts for nothing.
+    /// Marks this check as one about an optional hole: it runs and is shown, but its failure
+    /// does not fail the run.
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.optional = true;
@@ -163,13 +162,13 @@ macro_rules! check {
     };
 }
 
-/// One chapter's checks, and what they need to know of it.
+/// The checks of one chapter, and what the runner must know about the chapter.
 #[derive(Debug)]
 pub struct Checks {
     /// Whether its services talk to a broker.
     pub broker: bool,
-    /// The hole in which the student deals with a topic.
+    /// The hole for each topic of a finding.
     pub hole_for: fn(Topic) -> u32,
-    /// In the order in which they are reported.
+    /// All checks, in the order of the report.
     pub all: Vec<Check>,
 }

@@ -1,4 +1,4 @@
-//! A service's life: started, asked to end, killed, and what can be told of its end.
+//! Starts, signals and kills a service, and waits for its end.
 
 use super::{DEADLINE, Outcome, PATIENCE, Seen, Service, expect, fail};
 use process::{Exit, Process};
@@ -8,7 +8,7 @@ impl Service {
     /// Starts it, and waits until it answers `GET /health`.
     ///
     /// # Errors
-    /// A failure when it does not come up.
+    /// A failure when it does not answer.
     pub async fn start(&self) -> Outcome {
         self.launch().await?;
         let name = self.name();
@@ -16,7 +16,7 @@ impl Service {
             .lab
             .eventually(
                 &format!("{name} starts and answers GET /health"),
-                "a service that is not there can do nothing else right",
+                "a service that does not start can do nothing",
                 async || {
                     Ok(match self.try_get("/health").await {
                         Ok(answer) => Seen::when(answer.ok(), || answer.summary()),
@@ -30,7 +30,7 @@ impl Service {
     /// Starts it and does not wait.
     ///
     /// # Errors
-    /// Unknown when no process can be made of the program.
+    /// Unknown when the program cannot be started.
     pub async fn launch(&self) -> Outcome {
         let launch = self.0.launch.borrow().clone();
         let (journal, name) = (self.0.lab.journal().clone(), launch.name.clone());
@@ -47,26 +47,25 @@ impl Service {
         Ok(())
     }
 
-    /// Starts it and does not wait; it may end by itself, as a program does that has one thing
-    /// to do.
+    /// Starts it and does not wait. It may end by itself: for a program with one thing to do.
     ///
     /// # Errors
-    /// Unknown when no process can be made of the program.
+    /// Unknown when the program cannot be started.
     pub async fn begin(&self) -> Outcome {
         self.launch().await?;
         self.0.may_end.set(true);
         Ok(())
     }
 
-    /// Waits until it has ended by itself, and gives how.
+    /// Waits until it has ended by itself, and returns how it ended.
     ///
     /// # Errors
-    /// A failure when it goes on.
+    /// A failure when it still runs at the deadline.
     pub async fn finished(&self) -> Outcome<Exit> {
         self.0.may_end.set(true);
         let name = self.name();
         let expected = format!("{name} ends by itself");
-        let why = "whoever waits for a program that never ends waits for ever";
+        let why = "a caller waits for ever for a program that does not end";
         let exit = self
             .0
             .lab
@@ -79,7 +78,7 @@ impl Service {
         Ok(exit)
     }
 
-    /// Starts it, waits until it has ended by itself, and gives how.
+    /// Starts it, waits until it has ended by itself, and returns how it ended.
     ///
     /// # Errors
     /// As [`Service::begin`] and [`Service::finished`].
@@ -89,7 +88,7 @@ impl Service {
     }
 
     /// Starts it, and waits until it has ended by itself with exit code 0; `why` says what
-    /// that code stands for.
+    /// that code means.
     ///
     /// # Errors
     /// As [`Service::begin`] and [`Service::finishes_well`].
@@ -98,8 +97,8 @@ impl Service {
         self.finishes_well(why).await
     }
 
-    /// Waits until it has ended by itself with exit code 0; `why` says what that code stands
-    /// for.
+    /// Waits until it has ended by itself with exit code 0; `why` says what that code
+    /// means.
     ///
     /// # Errors
     /// A failure when it ends in another way, and as [`Service::finished`].
@@ -108,13 +107,13 @@ impl Service {
         self.exited_well(exit, why)
     }
 
-    /// The failure of an exit code other than 0.
+    /// Fails for every exit code other than 0.
     fn exited_well(&self, exit: Exit, why: &str) -> Outcome {
         let words = self.last_words(1).join("");
         expect(exit == Exit::Code(0))
             .or(
                 format!("{} ends with exit code 0", self.name()),
-                format!("{exit}; it said last: {words}"),
+                format!("{exit}; it printed last: {words}"),
             )
             .because(why)
     }
@@ -126,13 +125,13 @@ impl Service {
     pub async fn says(&self, text: &str) -> Outcome {
         let name = self.name();
         let expected = format!("{name} says `{text}`");
-        let why = "what a service does not tell, nobody knows";
+        let why = "an operator knows only what a service logs";
         self.0
             .lab
             .eventually(&expected, why, async || {
                 let words = || self.last_words(1).join("");
                 Ok(Seen::when(self.output().contains(text), || {
-                    format!("it said last: {}", words())
+                    format!("it printed last: {}", words())
                 }))
             })
             .await
@@ -141,8 +140,7 @@ impl Service {
     /// `kill -9`, and waits until it is gone.
     ///
     /// # Errors
-    /// A failure when it has died by itself before; unknown when the kernel does not let it
-    /// be killed.
+    /// A failure when it has ended by itself before; unknown when it cannot be killed.
     pub async fn kill(&self) -> Outcome {
         self.0.lab.all_well()?;
         self.0.may_end.set(true);
@@ -153,7 +151,7 @@ impl Service {
         Ok(())
     }
 
-    /// Freezes it: it keeps its connections and says nothing more.
+    /// Freezes it (SIGSTOP): it keeps its connections and sends nothing more.
     ///
     /// # Errors
     /// A failure when it has ended by itself.
@@ -161,7 +159,7 @@ impl Service {
         self.act(Process::freeze)
     }
 
-    /// How much of the machine's memory it takes (its resident set), in bytes.
+    /// How much memory it uses (its resident set), in bytes.
     ///
     /// # Errors
     /// A failure when it has ended by itself; unknown when the system does not say.
@@ -174,7 +172,7 @@ impl Service {
         })
     }
 
-    /// How many of its threads are called `name`; 0 where the system does not say, as on macOS.
+    /// How many of its threads have the name `name`; 0 where the system does not say, as on macOS.
     ///
     /// # Errors
     /// A failure when it has ended by itself.
@@ -184,7 +182,7 @@ impl Service {
         Ok(process.as_ref().map_or(0, |process| process.threads(name)))
     }
 
-    /// Lets it go on.
+    /// Continues it after [`Service::freeze`].
     ///
     /// # Errors
     /// A failure when it has ended by itself.
@@ -205,7 +203,7 @@ impl Service {
     fn act(&self, how: impl Fn(&Process) -> anyhow::Result<()>) -> Outcome {
         self.0.lab.all_well()?;
         let process = self.0.process.borrow();
-        // Between the look above and the signal it may have ended, and not been missed yet.
+        // It may have ended between the look above and the signal.
         process.as_ref().map_or(Ok(()), how).map_err(|_| {
             let name = self.name();
             let words = self.last_words(3).join("\n");
@@ -213,22 +211,22 @@ impl Service {
                 format!("{name} keeps running"),
                 format!("it ended; it printed last:\n{words}"),
             )
-            .because("only what runs can be stopped in order")
+            .because("only a running service can handle a signal")
             .into()
         })
     }
 
-    /// Waits until it has ended, and gives how.
+    /// Waits until it has ended, and returns how it ended.
     ///
     /// # Errors
-    /// A failure when it goes on.
+    /// A failure when it still runs at the deadline.
     pub async fn ended(&self) -> Outcome<Exit> {
         let name = self.name();
         self.0
             .lab
             .eventually(
                 &format!("{name} ends within {} s of SIGTERM", DEADLINE.as_secs()),
-                "whoever stops it kills it when it takes too long, with work in hand",
+                "an operator kills a service that is slow to stop, in the middle of its work",
                 async || Ok(Seen::some(self.exit(), || format!("{name} still runs"))),
             )
             .await
@@ -240,7 +238,7 @@ impl Service {
         self.0.process.borrow().as_ref().and_then(Process::ended)
     }
 
-    /// How it ended, when nobody told it to.
+    /// How it ended, if the check did not end it.
     pub(super) fn died(&self) -> Option<Exit> {
         if self.0.may_end.get() {
             return None;
@@ -248,7 +246,7 @@ impl Service {
         self.exit()
     }
 
-    /// Waits until it has ended when it is being stopped.
+    /// Sends SIGTERM, waits until it has ended, and returns how it ended.
     ///
     /// # Errors
     /// See [`Service::terminate`] and [`Service::ended`].
@@ -272,11 +270,11 @@ impl Service {
     /// A failure when it ends in another way, and as [`Service::ended`].
     pub async fn stopped_well(&self) -> Outcome {
         let exit = self.ended().await?;
-        let why = "an operator takes any other exit code after SIGTERM for a crash";
+        let why = "after SIGTERM, any other exit code looks like a crash to an operator";
         self.exited_well(exit, why)
     }
 
-    /// Kills it, without waiting, when the check is over.
+    /// Kills it without waiting: for the end of the check.
     pub(super) fn drop_process(&self) {
         self.0.process.take();
     }

@@ -1,17 +1,17 @@
-//! How a check ends: it passes, it fails and says why, or nothing can be said.
+//! How a check ends: it passes, it fails and says why, or its verdict is unknown.
 
 use std::fmt::Display;
 
 /// What a failed check tells the student.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What should have been seen.
+    /// What the check expected.
     pub expected: String,
-    /// What was seen instead.
+    /// What it observed instead.
     pub observed: String,
     /// Why that matters.
     pub why: String,
-    /// The hole to look at, when it is known better than the check's own.
+    /// The hole to look at, if it is another than the check's own.
     pub hole: Option<u32>,
 }
 
@@ -20,11 +20,11 @@ pub struct Failure {
 pub enum Stop {
     /// The services did something wrong.
     Failed(Box<Failure>),
-    /// The check could not be carried through, and that is not the services' doing.
+    /// The lab could not finish the check. The services are not at fault.
     Unknown(String),
 }
 
-/// What a step of a check gives.
+/// What a step of a check returns.
 pub type Outcome<T = ()> = Result<T, Stop>;
 
 /// A failure: what was expected and what was observed. Say why it matters with
@@ -53,8 +53,8 @@ impl Failure {
         self
     }
 
-    /// This failure unless `holds`: for one that was made beforehand, as a [`Span`](super::Span)
-    /// takes it.
+    /// This failure unless `holds`: for a failure that was made beforehand, as for
+    /// [`Span::decide`](super::Span::decide).
     ///
     /// # Errors
     /// This failure.
@@ -69,13 +69,13 @@ pub fn expect(holds: bool) -> Condition {
     Condition(holds)
 }
 
-/// What [`expect`] was given.
+/// The condition given to [`expect`].
 #[derive(Debug)]
 #[must_use]
 pub struct Condition(bool);
 
 impl Condition {
-    /// What is said where the condition does not hold: what was expected, and what was observed.
+    /// What a failure says: what was expected, and what was observed.
     pub fn or(self, expected: impl Display, observed: impl Display) -> Expectation {
         Expectation {
             holds: self.0,
@@ -84,7 +84,7 @@ impl Condition {
     }
 }
 
-/// A condition, and the failure where it does not hold.
+/// A condition, and the failure if it does not hold.
 #[derive(Debug)]
 #[must_use]
 pub struct Expectation {
@@ -102,7 +102,7 @@ impl Expectation {
     /// Adds why it matters, and decides.
     ///
     /// # Errors
-    /// The failure, where the condition does not hold.
+    /// The failure, if the condition does not hold.
     pub fn because(self, why: impl Display) -> Outcome {
         match self.holds {
             true => Ok(()),
@@ -117,7 +117,7 @@ impl From<Failure> for Stop {
     }
 }
 
-/// Trouble of the lab's own machinery is never the student's failure.
+/// Trouble of the lab itself is never the student's failure.
 impl From<anyhow::Error> for Stop {
     fn from(error: anyhow::Error) -> Self {
         Self::Unknown(format!("{error:#}"))
@@ -127,16 +127,16 @@ impl From<anyhow::Error> for Stop {
 /// What a probe of [`Lab::eventually`](super::Lab::eventually) has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen<T = ()> {
-    /// What was waited for.
+    /// The expected state.
     Yes(T),
-    /// Not yet; this instead.
+    /// Not yet; what was seen instead.
     NotYet(String),
-    /// Not yet; this instead, and the hole to look at if it stays so.
+    /// Not yet; the hole to look at, and what was seen instead.
     NotYetFor(u32, String),
 }
 
 impl Seen<()> {
-    /// What was waited for, when `holds`; else what was seen instead.
+    /// The expected state if `holds`, else `instead`.
     pub fn when(holds: bool, instead: impl FnOnce() -> String) -> Self {
         if holds {
             Self::Yes(())
@@ -147,12 +147,12 @@ impl Seen<()> {
 }
 
 impl<T> Seen<T> {
-    /// What was waited for, when there is a `value`; else what was seen instead.
+    /// The expected state if there is a `value`, else `instead`.
     pub fn some(value: Option<T>, instead: impl FnOnce() -> String) -> Self {
         value.map_or_else(|| Self::NotYet(instead()), Self::Yes)
     }
 
-    /// Adds the hole to look at if what was waited for never comes.
+    /// Adds the hole to look at if the state is never reached.
     #[must_use]
     pub fn hole(self, hole: u32) -> Self {
         match self {

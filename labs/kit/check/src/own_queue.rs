@@ -1,4 +1,4 @@
-//! An exchange and a queue of the check's own, made as a client in another language would.
+//! Declares the check's own exchange and queue, as a client in another language does.
 
 use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -28,7 +28,7 @@ impl Lab {
     }
 
     /// Declares the durable exchange `exchange`, and binds a durable `queue` to it with `key`.
-    /// [`Lab::take`] gives what arrives there.
+    /// [`Lab::take`] returns the messages that arrive there.
     ///
     /// # Errors
     /// Unknown when the broker refuses.

@@ -1,4 +1,4 @@
-//! What a service does when the broker refuses its work for good: end with an error, at once.
+//! A service ends with an error, at once, when the broker refuses its work for good.
 
 use process::guard::Exit;
 use wiretap::ConnectionEvent;
@@ -9,15 +9,15 @@ use super::{Outcome, Seen, Service, expect};
 const MOST_CONNECTIONS: usize = 2;
 
 impl Service {
-    /// Starts it where the broker refuses its work; waits until it has ended with an error, and
-    /// gives what it printed.
+    /// Starts it against a broker that refuses its work, waits until it has ended with an error, and
+    /// returns what it printed.
     ///
     /// # Errors
-    /// A failure when it goes on, connects again and again, or ends with exit code 0.
+    /// A failure when it keeps running, connects again and again, or ends with exit code 0.
     pub async fn gives_up(&self) -> Outcome<String> {
         let (lab, name) = (&self.0.lab, self.name());
         let expected = format!("{name} ends at once, with an error");
-        let why = "the broker refuses each further attempt, too: only a person can fix this";
+        let why = "the broker will refuse every further attempt: only a person can fix this";
         self.begin().await?;
         let exit = lab
             .eventually(&expected, why, async || {
@@ -33,7 +33,7 @@ impl Service {
         lab.all_well()?;
         expect(exit != Exit::Code(0))
             .or("an exit code other than 0", exit.to_string())
-            .because("a program that started this one sees only its exit code")?;
+            .because("whatever started the program sees only its exit code")?;
         Ok(self.output())
     }
 }

@@ -1,4 +1,4 @@
-//! What a check asks a service over HTTP.
+//! HTTP requests to a service.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::response::{self, Response};
 use super::wait::LOOK_AGAIN;
 use super::{Outcome, Service, Span, fail};
 
-/// From a service's closed port to its end it takes far less than this.
+/// How long to wait for the end of a service whose port is closed: far longer than it takes.
 const LAST_BREATH: Duration = Duration::from_millis(500);
 
 impl Service {
@@ -30,10 +30,10 @@ impl Service {
         self.answered(&span, "GET", path, answer).await
     }
 
-    /// `GET path`; what went wrong as text when no answer comes.
+    /// `GET path`, where no answer is not a failure.
     ///
     /// # Errors
-    /// What went wrong.
+    /// Why there is no answer, as text.
     pub async fn try_get(&self, path: &str) -> Result<Response, String> {
         self.request(Method::GET, path, None).await
     }
@@ -94,7 +94,7 @@ impl Service {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        // A service that ends closes its port first; that it has ended explains more.
+        // A service that ends closes its port first. Its end explains more than the closed port.
         let over = Instant::now() + LAST_BREATH;
         while Instant::now() < over {
             self.0.lab.all_well()?;
@@ -102,7 +102,7 @@ impl Service {
         }
         let expected = format!("{} answers {method} {path}", self.name());
         let failure = fail(expected, format!("no answer: {error}"))
-            .because("a caller who gets no answer cannot know what happened");
+            .because("a caller without an answer cannot know what happened");
         span.judge(Err(failure.into()))
     }
 }

@@ -1,4 +1,4 @@
-//! What a check asks a service over HTTP.
+//! One HTTP request, and the response of the service.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::Span;
 
-/// No answer of a service takes longer than this, unless it hangs.
+/// A service that answers later than this hangs.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// Larger than any body that a service sends.
+/// Larger than the body of any response.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
 /// A service's answer.
@@ -21,24 +21,24 @@ pub struct Response {
     /// The status code.
     pub status: u16,
     headers: BTreeMap<String, String>,
-    /// The body as it came.
+    /// The body, as bytes.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// Whether the status says success.
+    /// Whether the status is 2xx.
     #[must_use]
     pub fn ok(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The value of a header, whose name is given in small letters, where the answer has it.
+    /// The value of the header `name`, in lower case; `None` if the response has no such header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The body as JSON; null when it is not.
+    /// The body as JSON; null when it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
@@ -59,8 +59,8 @@ impl Response {
     }
 }
 
-/// Sends one request on a connection of its own, so that a killed service leaves no
-/// half-dead connection behind for the next.
+/// Sends one request on a new connection, so that no request meets the half-dead connection of a
+/// killed service.
 pub(super) async fn call(
     span: &Span,
     method: Method,
@@ -78,7 +78,7 @@ async fn exchange(method: Method, url: &str, body: Option<(&str, Vec<u8>)>) -> R
         Some((kind, bytes)) => request.content_type(kind).send_body(bytes),
         None => request.send(),
     };
-    // awc's errors are not `Send`, as anyhow's must be.
+    // awc's errors are not `Send`; errors of anyhow must be.
     let mut response = sent.await.map_err(|e| anyhow::anyhow!("{e}"))?;
     let headers = response.headers().iter().filter_map(|(name, value)| {
         let value = value.to_str().ok()?;

@@ -1,4 +1,4 @@
-//! A service as a check speaks of it.
+//! A service under check: its name, port, data, environment and output.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -8,8 +8,8 @@ use super::{Lab, Locked, Login, Outcome, Port, Row, database};
 use process::{Launch, Process, read_log};
 use wiretap::Wiretap;
 
-/// A service under check: it can be started and ended many times, always with the same
-/// name, port, data and wiretap. Clones are the same service.
+/// A service under check. It can be started and ended many times, with the same name, port, data
+/// and wiretap. Clones are the same service.
 #[derive(Debug, Clone)]
 pub struct Service(pub(super) Rc<Inner>);
 
@@ -20,7 +20,7 @@ pub(super) struct Inner {
     tap: Option<Wiretap>,
     pub(super) launch: RefCell<Launch>,
     pub(super) process: RefCell<Option<Process>>,
-    /// Whether it may end: the check has ended it or told it to, or that is its nature.
+    /// Whether it may end: the check ends it, or the program has only one thing to do.
     pub(super) may_end: Cell<bool>,
 }
 
@@ -36,7 +36,7 @@ impl Service {
         }))
     }
 
-    /// What the journal calls it: its role, where it has no name of its own.
+    /// Its name in the journal: its role, unless it has a name of its own.
     #[must_use]
     pub fn name(&self) -> String {
         self.0.launch.borrow().name.clone()
@@ -51,7 +51,7 @@ impl Service {
     /// The wiretap between it and the broker.
     ///
     /// # Panics
-    /// In a chapter without a broker: there is no such wire.
+    /// In a chapter without a broker.
     #[must_use]
     pub fn tap(&self) -> &Wiretap {
         self.0
@@ -60,7 +60,7 @@ impl Service {
             .expect("a check of a chapter without a broker asked for its wiretap")
     }
 
-    /// Where its SQLite file is.
+    /// The path of its SQLite file.
     #[must_use]
     pub fn database(&self) -> std::path::PathBuf {
         self.0.launch.borrow().environment["DATABASE"]
@@ -68,8 +68,8 @@ impl Service {
             .into()
     }
 
-    /// What its SQLite file holds in `table`, in order of arrival; nothing when that is not
-    /// there yet.
+    /// The rows of `table` in its SQLite file, in order of arrival; none when the table does not
+    /// exist yet.
     ///
     /// # Errors
     /// Unknown when the file cannot be read.
@@ -77,8 +77,8 @@ impl Service {
         Ok(database::rows(&self.database(), table)?)
     }
 
-    /// Locks its SQLite file, as another program's long transaction would: it can read and
-    /// not write until the lock is dropped.
+    /// Locks its SQLite file, as a long transaction of another program does: the service can read
+    /// but not write until the lock is dropped.
     ///
     /// # Errors
     /// Unknown when the file cannot be locked.
@@ -90,7 +90,7 @@ impl Service {
         )?)
     }
 
-    /// Adds to the environment that it is started with.
+    /// Adds a variable to its environment.
     #[must_use]
     pub fn with(self, name: &str, value: impl Display) -> Self {
         let mut launch = self.0.launch.borrow_mut();
@@ -101,21 +101,20 @@ impl Service {
         self
     }
 
-    /// The value of a variable of the environment that it is started with.
+    /// The value of a variable of its environment.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<String> {
         self.0.launch.borrow().environment.get(name).cloned()
     }
 
-    /// Takes a variable out of the environment that it is started with.
+    /// Removes a variable from its environment.
     #[must_use]
     pub fn without(self, name: &str) -> Self {
         self.0.launch.borrow_mut().environment.remove(name);
         self
     }
 
-    /// Has it reach its wiretap through another relay, which listens on the loopback port
-    /// `port`.
+    /// Makes it reach its wiretap through another relay, which listens on loopback port `port`.
     ///
     /// # Panics
     /// In a chapter without a broker.
@@ -128,7 +127,7 @@ impl Service {
         }
     }
 
-    /// Has it log in as `login` and ask for `vhost`, which may not be there.
+    /// Makes it log in as `login` to `vhost`, which need not exist.
     ///
     /// # Panics
     /// In a chapter without a broker.
@@ -138,8 +137,8 @@ impl Service {
         self.with("AMQP_URL", url)
     }
 
-    /// Tells it by `BROKER_HOST` and so on, and not by `AMQP_URL`, where the broker is, which is
-    /// behind its wiretap, and to log in there as `login` to `vhost`.
+    /// Makes it log in as `login` to `vhost`, with `BROKER_HOST` and its like in its environment
+    /// instead of `AMQP_URL`. The broker is behind its wiretap.
     ///
     /// # Panics
     /// In a chapter without a broker.
@@ -153,14 +152,14 @@ impl Service {
         self
     }
 
-    /// What it has printed, over all its starts.
+    /// What it has printed since its first start.
     #[must_use]
     pub fn output(&self) -> String {
         let launch = self.0.launch.borrow();
         launch.log.as_deref().map(read_log).unwrap_or_default()
     }
 
-    /// The last lines of what it printed, at most `count`.
+    /// The last lines that it printed, at most `count`.
     #[must_use]
     pub fn last_words(&self, count: usize) -> Vec<String> {
         let output = self.output();

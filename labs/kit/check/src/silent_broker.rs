@@ -1,4 +1,4 @@
-//! A broker that takes each call and never says a word, as a frozen one does.
+//! A broker that accepts every connection and never answers, as a frozen broker does.
 
 use std::cell::Cell;
 use std::net::Ipv4Addr;
@@ -11,25 +11,25 @@ use tokio::task::JoinSet;
 
 use super::{Lab, Outcome, PATIENCE, Seen, Service};
 
-/// What lapin calls the thread that it gives each connection.
+/// The name of the thread that lapin starts for each connection.
 const IO_LOOP: &str = "lapin-io-loop";
 
-/// A port on loopback that takes every connection and never answers, until it is dropped.
+/// A loopback port that accepts every connection and never answers, until it is dropped.
 #[derive(Debug)]
 pub struct SilentBroker {
     port: u16,
-    calls: Rc<Calls>,
+    connections: Rc<Connections>,
     _listening: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
-struct Calls {
-    so_far: Cell<usize>,
+struct Connections {
+    accepted: Cell<usize>,
     open: Cell<usize>,
 }
 
 impl SilentBroker {
-    /// Listens from now on.
+    /// Starts to listen.
     ///
     /// # Errors
     /// Unknown when no port is free.
@@ -37,44 +37,44 @@ impl SilentBroker {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("a port for a silent broker")?;
         let port = listener.local_addr().context("its own address")?.port();
-        let calls = Rc::new(Calls::default());
+        let connections = Rc::new(Connections::default());
         let mut listening = JoinSet::new();
-        listening.spawn_local(take_all(listener, Rc::clone(&calls)));
+        listening.spawn_local(accept_all(listener, Rc::clone(&connections)));
         Ok(Self {
             port,
-            calls,
+            connections,
             _listening: listening,
         })
     }
 
-    /// The port to call.
+    /// The port that it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// For `AMQP_URL`.
+    /// Its address, for `AMQP_URL`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
     }
 
-    /// Waits until `service` has given up `tries` calls. Of these it must keep nothing: the one
-    /// call that goes on has its only connection, and the only thread of lapin's.
+    /// Waits until `service` has given up `tries` connection attempts and leaked none of them:
+    /// only the current attempt may have a connection and a thread of lapin's.
     ///
     /// # Errors
-    /// A failure when it keeps what it has given up, or calls no more.
+    /// A failure when it keeps an abandoned attempt open, or stops trying.
     pub async fn leaves_nothing(&self, lab: &Lab, service: &Service, tries: usize) -> Outcome {
-        self.called(lab, service, tries + 1).await?;
+        self.connects(lab, service, tries + 1).await?;
         let name = service.name();
         let expected = format!(
-            "{name} has given up {tries} connection attempt(s) to a silent broker, and tries again: \
-             it has one connection and one thread for it"
+            "{name} gives up {tries} connection attempt(s) to a silent broker and tries again: it \
+             has one open connection and one thread"
         );
-        let why = "each attempt that a timeout ends keeps a thread and a socket; after an hour of \
-                   silence none is left, and the service can neither reconnect nor record";
+        let why = "an abandoned attempt that keeps its thread and its socket is a leak: after an \
+                   hour none is left, and the service cannot reconnect";
         lab.eventually(&expected, why, async || {
-            let (open, threads) = (self.calls.open.get(), service.threads(IO_LOOP)?);
+            let (open, threads) = (self.connections.open.get(), service.threads(IO_LOOP)?);
             Ok(Seen::when(open <= 1 && threads <= 1, || {
                 format!("{open} connections, {threads} threads `{IO_LOOP}`")
             }))
@@ -82,28 +82,31 @@ impl SilentBroker {
         .await
     }
 
-    async fn called(&self, lab: &Lab, service: &Service, times: usize) -> Outcome {
-        let expected = format!("{} calls a silent broker {times} time(s)", service.name());
-        let why = "a frozen broker may go on, or be replaced: then a later call succeeds";
+    async fn connects(&self, lab: &Lab, service: &Service, times: usize) -> Outcome {
+        let expected = format!(
+            "{} connects to a silent broker {times} time(s)",
+            service.name()
+        );
+        let why = "a frozen broker may recover or be replaced: then a later attempt succeeds";
         lab.eventually_within(PATIENCE, &expected, why, async || {
-            let seen = self.calls.so_far.get();
+            let seen = self.connections.accepted.get();
             Ok(Seen::when(seen >= times, || format!("{seen} time(s)")))
         })
         .await
     }
 }
 
-async fn take_all(listener: TcpListener, calls: Rc<Calls>) {
+async fn accept_all(listener: TcpListener, connections: Rc<Connections>) {
     let mut taken = JoinSet::new();
-    while let Ok((caller, _)) = listener.accept().await {
-        calls.so_far.set(calls.so_far.get() + 1);
-        calls.open.set(calls.open.get() + 1);
-        taken.spawn_local(hold(caller, Rc::clone(&calls)));
+    while let Ok((client, _)) = listener.accept().await {
+        connections.accepted.set(connections.accepted.get() + 1);
+        connections.open.set(connections.open.get() + 1);
+        taken.spawn_local(hold(client, Rc::clone(&connections)));
     }
 }
 
-/// Reads until the caller hangs up.
-async fn hold(mut caller: TcpStream, calls: Rc<Calls>) {
-    let _ = io::copy(&mut caller, &mut io::sink()).await;
-    calls.open.set(calls.open.get() - 1);
+/// Reads until the client closes the connection.
+async fn hold(mut client: TcpStream, connections: Rc<Connections>) {
+    let _ = io::copy(&mut client, &mut io::sink()).await;
+    connections.open.set(connections.open.get() - 1);
 }

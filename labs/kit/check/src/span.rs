@@ -1,4 +1,4 @@
-//! Time as a check counts it: less what the machine took away.
+//! Time as a check counts it: without the time that the programs waited for a busy machine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use super::wait::LOOK_AGAIN;
 use super::{Failure, Lab, Outcome, Stop};
 use process::pressure::{Lost, Watch};
 
-/// However busy the machine is, one second in so many counts, so that each wait ends.
+/// However busy the machine is, one second in so many counts, so that every wait ends.
 const MOST: u32 = 5;
-/// Of a time of which so much was lost nobody can say how long it would have been.
+/// When a larger part of a span was lost, its length proves nothing.
 const TOO_MUCH: f64 = 0.4;
 
 /// From a moment to now, or to another moment.
@@ -23,7 +23,7 @@ pub struct Span {
 }
 
 impl Lab {
-    /// From now on.
+    /// A span that begins now.
     #[must_use]
     pub fn span(&self) -> Span {
         Span {
@@ -33,15 +33,15 @@ impl Lab {
         }
     }
 
-    /// From the beginning of the check until now.
-    pub(crate) fn whole(&self) -> Span {
+    /// A span that began with the check.
+    pub(crate) fn since_start(&self) -> Span {
         Span {
             from: self.journal().moment(0.0),
             ..self.span()
         }
     }
 
-    /// Between two times of the journal, in seconds since the run of the check began.
+    /// A span between two times of the journal, in seconds since the check began.
     #[must_use]
     pub fn between(&self, from: f64, to: f64) -> Span {
         Span {
@@ -60,7 +60,7 @@ impl Span {
         to.saturating_duration_since(self.from)
     }
 
-    /// This span up to now.
+    /// This span, ended now.
     #[must_use]
     pub fn end(mut self) -> Self {
         self.to = Some(Instant::now());
@@ -72,7 +72,7 @@ impl Span {
         self.watch.lost(self.from, to)
     }
 
-    /// How long it was, less what the machine took away: at least so long the program took.
+    /// How long it was, without the lost time: the program took at least this long.
     #[must_use]
     pub fn took(&self) -> Duration {
         let elapsed = self.elapsed();
@@ -81,13 +81,13 @@ impl Span {
             .max(elapsed / MOST)
     }
 
-    /// Whether the program took longer.
+    /// Whether the program took longer than `limit`.
     #[must_use]
     pub fn exceeds(&self, limit: Duration) -> bool {
         self.elapsed() > limit && self.took() > limit
     }
 
-    /// Waits for `future` until the span exceeds `limit`; none when it does.
+    /// Waits for `future` until the span exceeds `limit`; `None` when it does.
     pub async fn limit<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         let over = async {
             while !self.exceeds(limit) {
@@ -98,29 +98,29 @@ impl Span {
         async { Some(future.await) }.or(over).await
     }
 
-    /// An upper bound that is the lesson itself.
+    /// Fails when the span is longer than `limit`: for an upper bound that is the lesson itself.
     ///
     /// # Errors
-    /// The failure, when the span exceeds `limit`; unknown, when only the machine may have made
+    /// The failure when the span exceeds `limit`; unknown when perhaps only the busy machine made
     /// it so long.
     pub fn at_most(&self, limit: Duration, failure: Failure) -> Outcome {
         self.decide(self.elapsed() <= limit, self.took() <= limit, failure)
     }
 
-    /// A lower bound that is the lesson itself: a pause that the machine made is not the
-    /// program's.
+    /// Fails when the span is shorter than `limit`: for a lower bound that is the lesson itself.
+    /// A pause that the busy machine made does not count.
     ///
     /// # Errors
-    /// The failure, when the span is shorter than `limit`; unknown, when only the machine may
-    /// have made it so long.
+    /// The failure when the span is shorter than `limit`; unknown when perhaps only the busy
+    /// machine made it so long.
     pub fn at_least(&self, limit: Duration, failure: Failure) -> Outcome {
         self.decide(self.took() >= limit, self.elapsed() >= limit, failure)
     }
 
-    /// A bound that was `surely` kept, or `possibly`: it depends on what the machine took away.
+    /// Decides about a bound that was `surely` kept, or only `possibly`, because time was lost.
     ///
     /// # Errors
-    /// The failure, when it was not kept; unknown, when nobody can say.
+    /// The failure when it was not kept; unknown when it was possibly kept.
     pub fn decide(&self, surely: bool, possibly: bool, failure: Failure) -> Outcome {
         match (surely, possibly) {
             (true, _) => Ok(()),
@@ -129,10 +129,10 @@ impl Span {
         }
     }
 
-    /// An outcome that depends on how long the span took.
+    /// Judges an outcome that depends on how long the span took.
     ///
     /// # Errors
-    /// The failure; unknown instead, when the machine took away too much of the span.
+    /// The failure; unknown instead, when too much of the span was lost.
     pub fn judge<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
         match outcome {
             Err(Stop::Failed(failure)) if self.lost().all() > self.elapsed().mul_f64(TOO_MUCH) => {
@@ -145,14 +145,14 @@ impl Span {
     fn too_busy(&self, failure: &Failure) -> Stop {
         Stop::Unknown(format!(
             "this machine was too busy: {}. Close other programs, then run this check again.\n\
-             Not seen: {}. Seen: {}.",
+             Expected: {}. Observed: {}.",
             self.told(),
             failure.expected,
             failure.observed,
         ))
     }
 
-    /// What the machine took away, for a person to read.
+    /// How much time was lost, and to what, for a person to read.
     pub(super) fn told(&self) -> String {
         let (elapsed, lost) = (self.elapsed(), self.lost());
         let seconds = |time: Duration| time.min(elapsed).as_secs_f64();

@@ -1,20 +1,19 @@
-//! Waiting for a state, for as long as all services do well.
+//! Waits for a state, as long as no service fails.
 
 use std::time::Duration;
 
 use super::{DEADLINE, Failure, Lab, Outcome, Seen, Service, Topic, fail};
 use wiretap::{Frame, Method, Side};
 
-/// How often a state is looked at while it is waited for.
+/// How long to wait between two looks at a state.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(15);
 
 impl Lab {
-    /// Looks again and again until `probe` sees what is expected.
+    /// Calls `probe` until it sees what is expected.
     ///
     /// # Errors
-    /// A failure with what the probe saw last when [`DEADLINE`] is over, or at once when a
-    /// service has died or has come upon an open hole. Unknown when the deadline is over and
-    /// the machine was too busy meanwhile.
+    /// A failure with what the probe saw last, after [`DEADLINE`]; at once when a service has
+    /// ended by itself or reached an open hole. Unknown when the machine was too busy.
     pub async fn eventually<T>(
         &self,
         expected: &str,
@@ -54,7 +53,7 @@ impl Lab {
         }
     }
 
-    /// Whether no service has died unasked or come upon an open hole.
+    /// Checks that no service has ended by itself or reached an open hole.
     ///
     /// # Errors
     /// A failure that says which one.
@@ -67,10 +66,10 @@ impl Lab {
         Ok(())
     }
 
-    /// Waits until `count` consumers stand at the queue.
+    /// Waits until the queue has `count` consumers.
     ///
     /// # Errors
-    /// A failure when they do not come.
+    /// A failure when it never has.
     pub async fn consumers(&self, queue: &str, count: u64) -> Outcome {
         let expected = format!("{count} consumer(s) on queue `{queue}`");
         let why = "without a consumer the messages stay in the queue";
@@ -124,8 +123,8 @@ impl Lab {
         .await
     }
 
-    /// Whose channel the broker closed last, and why, in brackets; empty where it closed none.
-    /// A service that tries again says so only in its log.
+    /// Whose channel the broker closed last, and why, in brackets; empty when it closed none.
+    /// A service that retries says so only in its log.
     fn refused(&self) -> String {
         let refusal =
             |frame: &Frame| frame.from == Side::Server && frame.method == Method::ChannelClose;
@@ -137,7 +136,7 @@ impl Lab {
     }
 }
 
-/// The panic of an open hole, in what a service printed.
+/// The failure of a service that printed the panic of an open hole.
 fn open_hole(service: &Service) -> Option<Failure> {
     let output = service.output();
     let found = output
@@ -147,15 +146,15 @@ fn open_hole(service: &Service) -> Option<Failure> {
     let hole = number.trim().parse().ok()?;
     Some(
         fail(
-            format!("{} does its part", service.name()),
-            format!("it came to HOLE {hole}, which is still open"),
+            format!("{} does its work", service.name()),
+            format!("it reached HOLE {hole}, which is still open"),
         )
         .because(format!("to do:{task}"))
         .hole(hole),
     )
 }
 
-/// The last words of a service that nobody told to end.
+/// The failure of a service that has ended although no check stopped it.
 fn died(service: &Service) -> Option<Failure> {
     let exit = service.died()?;
     let words = service.last_words(3).join("\n");
@@ -164,6 +163,6 @@ fn died(service: &Service) -> Option<Failure> {
             format!("{} keeps running", service.name()),
             format!("it ended by itself: {exit}; it printed last:\n{words}"),
         )
-        .because("a service that ends when something around it fails has to be started by hand"),
+        .because("a service that ends when something around it fails must be restarted by hand"),
     )
 }

@@ -243,7 +243,7 @@ async fn one(plan: LabConfig, check: Check) -> Verdict {
 /// An open hole or a dead service explains any other failure, and so does a busy machine.
 fn blame(lab: &Lab, outcome: Outcome) -> Outcome {
     match outcome {
-        Err(Stop::Failed(_)) => lab.all_well().and(lab.whole().judge(outcome)),
+        Err(Stop::Failed(_)) => lab.all_well().and(lab.since_start().judge(outcome)),
         other => other,
     }
 }

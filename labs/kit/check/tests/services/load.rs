@@ -71,7 +71,7 @@ pub async fn starved() -> Result<()> {
     for words in [
         "reason    this machine was too busy: of ",
         " s for a processor and ",
-        "Not seen: it works. Seen: not a word, after 1 s.",
+        "Expected: it works. Observed: not a word, after 1 s.",
         "again     just lab 99 --only never-works --seed ",
     ] {
         let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,5 +1,5 @@
-//! Crates made for the proofs: a workspace of their own under `target/`, with the lab's
-//! versions, lock file and target folder, so that only their few sources are compiled.
+//! Generates the crates for the proofs: a separate workspace under `target/`. It has the lab's versions,
+//! lock file and target folder, so that cargo compiles only their few sources.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +39,7 @@ impl Crates {
         Ok(crates)
     }
 
-    /// Adds a chapter's lab as committed; its program has the name of the package given back.
+    /// Adds a chapter's lab as committed, and returns the name of its package and program.
     pub fn pristine(&mut self, chapter: &Chapter) -> Result<String> {
         let name = format!("pristine-{}", chapter.number);
         let dir = self.clear(&name)?;
@@ -59,9 +59,9 @@ impl Crates {
         Ok(name)
     }
 
-    /// Adds a program with these mutants of a chapter's solution, `all` of them or some, and
-    /// gives its package. The three kinds have names of their own, so that one mutant is
-    /// proved without the others, and what is built stays built.
+    /// Adds a program with these mutants of a chapter's solution, and returns its package. `all` says
+    /// whether these are all. All, some and one have different names, so that cargo keeps what it
+    /// has built of each.
     pub fn mutants(&mut self, chapter: &Chapter, mutants: &[Mutant], all: bool) -> Result<String> {
         let number = &chapter.number;
         let name = match mutants {
@@ -76,8 +76,8 @@ impl Crates {
         Ok(name)
     }
 
-    /// Writes what was added. What is the same as the last time keeps its time stamp, so that
-    /// cargo compiles it once only.
+    /// Writes the workspace. Unchanged files keep their time stamps, so that cargo does not compile
+    /// them again.
     pub fn write(&self) -> Result<()> {
         for name in &self.members {
             update(&self.root.join("new").join(name), &self.root.join(name))?;
@@ -102,11 +102,11 @@ impl Crates {
         Ok(())
     }
 
-    /// Builds a package. `write` comes first.
+    /// Builds a package, after `write`.
     pub fn build(&self, package: &str) -> Result<()> {
         let manifest = self.root.join("Cargo.toml").display().to_string();
         let mut build = vec!["build", "--offline", "--manifest-path", &manifest];
-        // Debug information and incremental state would be most of what is written to disk.
+        // Debug information and incremental state are most of what cargo writes to disk.
         for setting in [
             "profile.dev.debug=false",
             "profile.dev.strip=true",
@@ -114,7 +114,7 @@ impl Crates {
         ] {
             build.extend(["--config", setting]);
         }
-        // The features are united over what is built at once.
+        // Cargo unites the features of the packages that it builds together.
         build.extend(["--package", FEATURES, "--package", package]);
         cargo(&self.paths, &build)?;
         Ok(())

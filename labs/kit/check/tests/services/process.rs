@@ -1,4 +1,4 @@
-//! One process under check: a shell script, so that it does exactly what is written here.
+//! One process under check: a shell script, so that the test decides exactly what it does.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ use process::{Change, Exit, Launch, Process, read_log};
 
 use proof::{PATIENCE, Scratch, soon, until};
 
-/// Does nothing for longer than any test takes, and leaves nothing behind if it must be killed.
+/// Sleeps for longer than any test takes, and leaves no process when it is killed.
 pub const IDLE: &str = "exec sleep 60";
 
-/// A folder, scripts to run, and what is told of them.
+/// A folder for scripts, and the reported changes of their processes.
 pub struct Fixture {
     pub scratch: Scratch,
     changes: Rc<RefCell<Vec<Change>>>,
@@ -56,8 +56,8 @@ impl Fixture {
     }
 }
 
-/// What `ps` calls the state of a process; empty when there is none. A zombie is none: its
-/// parent has just not looked yet.
+/// The state of a process in the words of `ps`; empty when it does not exist. A zombie counts as not
+/// existing: its parent has not collected it yet.
 pub fn state(pid: i32) -> String {
     let output = Command::new("ps")
         .args(["-o", "stat=", "-p", &pid.to_string()])
@@ -75,7 +75,7 @@ pub fn alive(pid: i32) -> bool {
     !state(pid).is_empty()
 }
 
-/// The process ids that scripts have written to a file, once there are `count`.
+/// Waits until scripts have written `count` process ids to a file, and returns them.
 pub async fn pids(file: &Path, count: usize) -> Result<Vec<i32>> {
     let read = || -> Vec<i32> {
         let text = fs::read_to_string(file).unwrap_or_default();
@@ -108,7 +108,7 @@ pub async fn memory() -> Result<()> {
     let fixture = Fixture::open()?;
     let process = fixture.start("sleep 60; exit 0").await?;
     let bytes = process.memory().await?;
-    // A shell takes more than a page, and less than a database.
+    // A shell uses more than a page, and less than a database.
     ensure!((50_000..200_000_000).contains(&bytes), "{bytes}");
     process.kill().await?;
     ensure!(process.memory().await.is_err());
@@ -126,7 +126,7 @@ pub async fn killed() -> Result<()> {
     ensure!(still.is_err(), "{still:?}");
     ensure!(process.kill().await? == Exit::Signal(9));
     ensure!(!alive(pid));
-    // A second time there is nothing to do.
+    // A second time does nothing.
     ensure!(process.kill().await? == Exit::Signal(9));
     ensure!(fixture.told(Change::Killed) && fixture.told(Change::Ended(Exit::Signal(9))));
     Ok(())
@@ -205,7 +205,7 @@ pub async fn cannot_be_started() -> Result<()> {
     Ok(())
 }
 
-/// A clone may lie in a folder whose name is no UTF-8.
+/// A clone may be in a folder whose name is not UTF-8.
 pub async fn strange_path() -> Result<()> {
     let fixture = Fixture::open()?;
     let folder = fixture
@@ -234,7 +234,7 @@ pub async fn dropped() -> Result<()> {
     .await
 }
 
-/// What a service has started goes with it, however it ends.
+/// The children of a service end with it, however it ends.
 pub async fn takes_its_children() -> Result<()> {
     for ending in ["exit 0", "while :; do sleep 60; done"] {
         let fixture = Fixture::open()?;
@@ -251,7 +251,7 @@ pub async fn takes_its_children() -> Result<()> {
     Ok(())
 }
 
-/// A fault is no fault of the kit's when the service has just died by itself.
+/// A signal to a service that has just ended by itself is not an error of the kit.
 pub async fn ended_before_told() -> Result<()> {
     let fixture = Fixture::open()?;
     let process = fixture.start("exit 4").await?;
@@ -261,7 +261,7 @@ pub async fn ended_before_told() -> Result<()> {
         let error = format!("{:#}", told.err().context("nobody was told")?);
         ensure!(error.contains("has ended (exit code 4)"), "{error}");
     }
-    // Dead, and its guard has not said so yet: killing it comes to the same.
+    // It is dead, but its guard has not reported it yet: killing it has the same result.
     for _ in 0..20 {
         let process = fixture.start("exit 4").await?;
         tokio::task::yield_now().await;

@@ -14,7 +14,7 @@ use super::cargo::cargo;
 use super::merged;
 use super::mutant::Mutant;
 
-/// The member that unites the features of all others.
+/// The package that unites the features of all others.
 const FEATURES: &str = "features";
 
 /// The generated workspace.
@@ -26,7 +26,7 @@ pub struct Crates {
 }
 
 impl Crates {
-    /// An empty one.
+    /// An empty workspace.
     pub fn new(paths: &Paths) -> Result<Self> {
         let root = paths.data().join("proofs/crates");
         fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
@@ -120,12 +120,12 @@ impl Crates {
         Ok(())
     }
 
-    /// Where cargo puts the program of a package.
+    /// The path of a package's program.
     pub fn program(&self, package: &str) -> PathBuf {
         self.paths.target.join("debug").join(package)
     }
 
-    /// A link by which the program of `package` becomes one mutant.
+    /// A link to the program of `package`: started through it, the program is this mutant.
     pub fn as_mutant(&self, package: &str, mutant: &Mutant) -> Result<PathBuf> {
         let folder = self.root.join("programs").join(package);
         fs::create_dir_all(&folder)?;
@@ -138,7 +138,7 @@ impl Crates {
         Ok(link)
     }
 
-    /// An empty folder in which a member is made.
+    /// An empty folder for a member.
     fn clear(&mut self, name: &str) -> Result<PathBuf> {
         let dir = self.root.join("new").join(name);
         if dir.exists() {
@@ -160,13 +160,13 @@ impl Crates {
                 text += &format!("{line}\n");
             }
         }
-        // The checks are another program's here.
+        // Here the checks are in another program.
         let text = text.replace(&format!("\"{old}\""), &format!("\"{name}\""));
         write(&dir.join("Cargo.toml"), &text)
     }
 
-    /// A member with all that the checks depend on. Cargo unites the features of all that it
-    /// builds at once; without this one, tokio and its like would be compiled once more.
+    /// A member with all dependencies of the checks. Cargo unites the features of the packages that it
+    /// builds together; without this member it would compile tokio and others twice.
     fn unite_features(&mut self) -> Result<()> {
         let dir = self.clear(FEATURES)?;
         let kit = self.paths.root.join("labs/kit");
@@ -193,7 +193,7 @@ impl Crates {
     }
 }
 
-/// Makes `to` equal to `from` without touching the files that are equal already.
+/// Makes `to` equal to `from`, without touching equal files.
 fn update(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {

@@ -182,7 +182,7 @@ impl Queue {
 pub struct Broker {
     /// Where it listens, with the credentials.
     pub address: Address,
-    /// How it was come by.
+    /// Where it came from.
     pub origin: Origin,
     /// Its product and version, as `RabbitMQ 3.10.8`.
     pub version: String,

@@ -136,7 +136,7 @@ pub struct Candidate {
 
 /// The sources of [`Broker::acquire`], in its order. Starts nothing.
 pub async fn survey(paths: &Paths) -> Vec<Candidate> {
-    let mut found = vec![given().await, earlier(paths).await];
+    let mut found = vec![from_amqp_url().await, earlier(paths).await];
     found.push(match compose::engine(&acquire::compose_file(paths)).await {
         Ok(version) => candidate("Docker Compose", true, format!("Docker engine {version}")),
         Err(why) => candidate("Docker Compose", false, why),
@@ -183,7 +183,7 @@ pub(super) fn given_url() -> Option<String> {
     std::env::var("AMQP_URL").ok().filter(|url| !url.is_empty())
 }
 
-async fn given() -> Candidate {
+async fn from_amqp_url() -> Candidate {
     let name = "AMQP_URL";
     let Some(url) = given_url() else {
         return candidate(name, false, "not set".into());

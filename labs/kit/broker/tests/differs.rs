@@ -1,8 +1,8 @@
-//! Holds the README's table "What differs between 3.10, 4.0 and 4.3" to the broker at hand.
+//! Compares the README's table "What differs between 3.10, 4.0 and 4.3" with the current broker.
 //!
-//! Each row is tried. What was seen, in the table's own words, must be the cell in the column
-//! of the broker's series. A row that nobody tries fails, too, and so does a test without a
-//! row. `.ci/run` runs this on all three series.
+//! A test tries each row. What it sees, in the table's own words, must be the cell in the column of the
+//! broker's series. A row without a test fails, and so does a test without a row. `.ci/run` runs this
+//! on all three series.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -32,19 +32,19 @@ use tokio::net::TcpStream;
 
 const HEADING: &str = "### What differs between 3.10, 4.0 and 4.3";
 
-/// The default delivery limit is 20. A message that is there again this often has none.
+/// More than the default delivery limit of 20: a message redelivered this often has no limit.
 const OFTEN: usize = 30;
 
-/// For one row. Far longer than any takes, so that a busy machine fails none.
+/// How long a row may take: far longer than it does, so that a busy machine fails none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A reply that arrives takes far less.
+/// How long to wait for a reply: far longer than it takes.
 const REPLY: Duration = Duration::from_secs(1);
 
 /// How long a queue with delayed retry keeps a requeued message back.
 const DELAY: Duration = Duration::from_secs(2);
 
-/// The table as the README has it: the series of its columns, and its rows.
+/// The table in the README: the series of its columns, and its rows.
 struct Table {
     series: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -67,7 +67,7 @@ impl Table {
         Ok(Self { series, rows })
     }
 
-    /// The cell of `row` for the broker's series; none where the series has no column.
+    /// The cell of `row` for the broker's series; `None` if the series has no column.
     fn cell(&self, row: &str, version: &str) -> Result<Option<&str>> {
         let row = self.rows.iter().find(|cells| cells[0] == row);
         let row = row.context("README.md's table has no such row")?;
@@ -135,14 +135,14 @@ fn main() {
     conclusion.exit();
 }
 
-/// A folder of its own: a node of the clone may be of another series.
+/// A separate folder, because a node of the clone may be of another series.
 fn paths() -> Paths {
     let mut paths = Paths::find().unwrap();
     paths.target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("differs");
     paths
 }
 
-/// A row by its first cell, and what to try: it gives what was seen, in the table's words.
+/// A row by its first cell, and its test, which returns what it saw in the table's words.
 fn row<F>(what: &'static str, try_it: fn(TestVhost) -> F) -> Trial
 where
     F: Future<Output = Result<String>> + 'static,
@@ -185,7 +185,7 @@ impl TestVhost {
         Ok(Self { broker, vhost })
     }
 
-    /// A channel in confirm mode, over a connection of its own.
+    /// A channel in confirm mode, on a new connection.
     async fn channel(&self) -> Result<(Connection, Channel)> {
         let url = self.broker.address.url(self.vhost);
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
@@ -228,7 +228,7 @@ async fn get(channel: &Channel, queue: &str) -> Result<Option<BasicGetMessage>> 
     Ok(channel.basic_get(queue.into(), options).await?)
 }
 
-/// The next message of `queue`, as soon as there is one.
+/// Waits for the next message of `queue`.
 async fn next(channel: &Channel, queue: &str) -> Result<BasicGetMessage> {
     loop {
         if let Some(message) = get(channel, queue).await? {
@@ -237,7 +237,7 @@ async fn next(channel: &Channel, queue: &str) -> Result<BasicGetMessage> {
     }
 }
 
-/// The broker's reply code, where the error is an answer of the broker.
+/// The broker's reply code, if the error is an answer of the broker.
 fn code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
@@ -260,7 +260,7 @@ async fn global_prefetch(test: TestVhost) -> Result<String> {
             .await
     };
     let _both = (consume("ada").await?, consume("grace").await?);
-    // The queue answers after it has handed out what it may.
+    // The queue answers after it has delivered all that the prefetch allows.
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -469,7 +469,7 @@ async fn mirrored_queues(test: TestVhost) -> Result<String> {
 async fn amqp_1_0(test: TestVhost) -> Result<String> {
     let address = &test.broker.address;
     let mut stream = TcpStream::connect((&*address.host, address.port)).await?;
-    // The header of AMQP 1.0 with a login. The broker answers with one that it speaks.
+    // The header of AMQP 1.0 with a login. The broker answers with a header that it supports.
     let asked = *b"AMQP\x03\x01\x00\x00";
     stream.write_all(&asked).await?;
     let mut answered = [0; 8];

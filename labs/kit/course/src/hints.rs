@@ -280,10 +280,10 @@ mod tests {
         let scratch = Scratch::new("hints");
         let file = scratch.path().join("02/hints.json");
         for expected in [1, 2, 3, 3] {
-            let mut given = SeenHints::load(file.clone());
-            assert_eq!(given.all(3, 3), expected == 3 && given.shown.shown[&3] == 3);
-            assert_eq!(given.next(3, 3), expected);
-            given.save().unwrap();
+            let mut seen = SeenHints::load(file.clone());
+            assert_eq!(seen.all(3, 3), expected == 3 && seen.shown.shown[&3] == 3);
+            assert_eq!(seen.next(3, 3), expected);
+            seen.save().unwrap();
         }
         assert_eq!(SeenHints::load(file.clone()).next(1, 2), 1, "another hole");
         scratch.write("02/hints.json", "spoilt");

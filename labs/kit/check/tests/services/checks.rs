@@ -130,9 +130,7 @@ async fn fails_shortly(_: Lab) -> Outcome {
 }
 
 async fn optional(_: Lab) -> Outcome {
-    expect(false)
-        .or("more", "less")
-        .because("somebody liked it")
+    expect(false).or("more", "less").because("reasons")
 }
 
 async fn unknown(_: Lab) -> Outcome {

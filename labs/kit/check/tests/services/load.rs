@@ -43,9 +43,9 @@ async fn verdict(fixture: &Fixture, check: &str) -> Result<(String, String)> {
 /// As `verdict`, on an idle machine. Other tests may load this machine, so try several times.
 async fn verdict_when_idle(fixture: &Fixture, check: &str) -> Result<(String, String)> {
     for _ in 0..20 {
-        let (status, told) = verdict(fixture, check).await?;
+        let (status, printed) = verdict(fixture, check).await?;
         if status != "unknown" {
-            return Ok((status, told));
+            return Ok((status, printed));
         }
     }
     verdict(fixture, check).await
@@ -58,24 +58,24 @@ pub async fn starved() -> Result<()> {
         ("never-works", "fail"),
         ("spins", "fail"),
     ] {
-        let (status, told) = verdict_when_idle(&fixture, check).await?;
-        ensure!(status == expected, "idle, {check}: {told}");
+        let (status, printed) = verdict_when_idle(&fixture, check).await?;
+        ensure!(status == expected, "idle, {check}: {printed}");
     }
     let load = Load::start()?;
     // It takes several seconds instead of one.
-    let (status, told) = verdict(&fixture, "works").await?;
-    ensure!(status == "pass", "{told}");
-    let (status, told) = verdict(&fixture, "never-works").await?;
-    ensure!(status == "unknown", "{told}");
+    let (status, printed) = verdict(&fixture, "works").await?;
+    ensure!(status == "pass", "{printed}");
+    let (status, printed) = verdict(&fixture, "never-works").await?;
+    ensure!(status == "unknown", "{printed}");
     for words in [
         "reason    this machine was too busy: of ",
         " s for a processor and ",
         "Expected: it works. Observed: not a word, after 1 s.",
         "again     just lab 99 --only never-works --seed ",
     ] {
-        let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        let flat = printed.split_whitespace().collect::<Vec<_>>().join(" ");
         let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        ensure!(flat.contains(&words), "no `{words}` in:\n{told}");
+        ensure!(flat.contains(&words), "no `{words}` in:\n{printed}");
     }
     drop(load);
     Ok(())

@@ -51,7 +51,7 @@ impl Fixture {
         soon("it starts", Process::start(&launch, tell)).await?
     }
 
-    fn told(&self, wanted: Change) -> bool {
+    fn reported(&self, wanted: Change) -> bool {
         self.changes.borrow().contains(&wanted)
     }
 }
@@ -98,7 +98,7 @@ pub async fn exit_codes() -> Result<()> {
         let process = fixture.start(script).await?;
         ensure!(process.end(PATIENCE).await? == exit, "{script}");
         ensure!(process.ended() == Some(exit));
-        ensure!(fixture.told(Change::Started) && fixture.told(Change::Ended(exit)));
+        ensure!(fixture.reported(Change::Started) && fixture.reported(Change::Ended(exit)));
     }
     ensure!(Exit::Signal(6).to_string() == "SIGABRT");
     Ok(())
@@ -128,7 +128,7 @@ pub async fn killed() -> Result<()> {
     ensure!(!alive(pid));
     // A second time does nothing.
     ensure!(process.kill().await? == Exit::Signal(9));
-    ensure!(fixture.told(Change::Killed) && fixture.told(Change::Ended(Exit::Signal(9))));
+    ensure!(fixture.reported(Change::Killed) && fixture.reported(Change::Ended(Exit::Signal(9))));
     Ok(())
 }
 
@@ -228,8 +228,8 @@ pub async fn dropped() -> Result<()> {
     let pid = pids(&fixture.scratch.path().join("service.log"), 1).await?[0];
     drop(process);
     until("it is gone", || !alive(pid)).await?;
-    until("it is told", || {
-        fixture.told(Change::Ended(Exit::Signal(9)))
+    until("its end is reported", || {
+        fixture.reported(Change::Ended(Exit::Signal(9)))
     })
     .await
 }
@@ -257,8 +257,8 @@ pub async fn ended_before_told() -> Result<()> {
     let process = fixture.start("exit 4").await?;
     process.end(PATIENCE).await?;
     ensure!(process.kill().await? == Exit::Code(4));
-    for told in [process.freeze(), process.thaw(), process.terminate()] {
-        let error = format!("{:#}", told.err().context("nobody was told")?);
+    for outcome in [process.freeze(), process.thaw(), process.terminate()] {
+        let error = format!("{:#}", outcome.err().context("no error was reported")?);
         ensure!(error.contains("has ended (exit code 4)"), "{error}");
     }
     // It is dead, but its guard has not reported it yet: killing it has the same result.

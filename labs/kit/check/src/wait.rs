@@ -107,7 +107,7 @@ impl Lab {
     pub async fn drained(&self, queue: &str) -> Outcome {
         let expected = format!("each message of queue `{queue}` is delivered and acked");
         let why = "the broker redelivers an unacked message";
-        let not_settled = (self.0.plan.hole_for)(Topic::Settle);
+        let not_settled = (self.0.config.hole_for)(Topic::Settle);
         self.eventually(&expected, why, async || {
             let left = self.queue(queue).await?;
             let (ready, unacked) = left.map_or((0, 0), |queue| (queue.ready, queue.unacked));

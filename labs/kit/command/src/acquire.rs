@@ -2,7 +2,7 @@
 
 use anstream::eprintln;
 use anyhow::Result;
-use broker::{Broker, Kind};
+use broker::{Broker, Origin};
 use course::paths::Paths;
 use terminal::{DIM, trouble};
 
@@ -21,9 +21,9 @@ pub async fn acquire(paths: &Paths) -> Result<Broker> {
 #[must_use]
 pub fn describe_login(paths: &Paths, broker: &Broker) -> String {
     let user = &broker.address.user;
-    match broker.kind {
-        Kind::Given => format!("user {user}, password as in AMQP_URL"),
-        Kind::Private { slot } | Kind::Compose { slot } => {
+    match broker.origin {
+        Origin::Given => format!("user {user}, password as in AMQP_URL"),
+        Origin::Private { slot } | Origin::Compose { slot } => {
             let file = paths.data().join(format!("broker/node-{slot}/state.json"));
             format!("user {user}, password in {}", paths.short(&file))
         }

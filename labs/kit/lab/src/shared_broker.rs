@@ -49,7 +49,7 @@ impl Drop for Shared {
 /// # Errors
 /// When the file cannot be written.
 pub fn share(folder: &Path, broker: &Broker) -> Result<Option<Shared>> {
-    if broker.kind != Kind::Given {
+    if broker.origin != Origin::Given {
         return Ok(None);
     }
     let path = folder.join(NAME);

@@ -48,7 +48,7 @@ fn section(lines: &[String], heading: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// The chapters that run on one machine, and so have one file, with what their manifests say.
+/// The compose files of the chapters for one machine, with their manifests.
 fn chapters() -> Vec<(String, ServiceManifest)> {
     let paths = Paths::find().unwrap();
     let chapters = Chapter::all(&paths.root).unwrap();
@@ -60,7 +60,7 @@ fn chapters() -> Vec<(String, ServiceManifest)> {
     chapters.iter().filter(on_one).map(with_scene).collect()
 }
 
-/// What the file has to say of a service, but for its volume.
+/// The expected lines of a service, without its volume.
 fn expected(service: &ServiceEntry, manifest: &ServiceManifest) -> Vec<String> {
     let mut expected = vec![match manifest.broker {
         true => "<<: *client".to_owned(),
@@ -99,7 +99,7 @@ fn among_containers(value: &str, manifest: &ServiceManifest) -> String {
 }
 
 #[test]
-fn each_chapters_services_are_its_manifests() {
+fn compose_files_have_the_services_of_the_manifests() {
     for (file, manifest) in chapters() {
         let lines = lines(&file);
         let mut services = section(&lines, "services");

@@ -194,7 +194,7 @@ pub async fn cannot_be_started() -> Result<()> {
             "{error}"
         );
     }
-    let mut launch = room.launch(IDLE)?;
+    let mut launch = fixture.launch(IDLE)?;
     launch.log = Some("/nowhere/service.log".into());
     let error = Process::start(&launch, |_| ()).await;
     let error = format!("{:#}", error.err().context("it was started")?);

@@ -1,6 +1,5 @@
-//! What an administrator does before services can log in as users of their own: exchanges and
-//! queues from a file, a user for each role, and the rights that the program itself says these
-//! users need.
+//! What an administrator sets up before services log in as separate users: exchanges and queues from
+//! a file, a user for each role, and the rights that the program itself prints for these users.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +20,8 @@ use crate::Broker;
 /// The role of a program that prints the rights of its users.
 const RIGHTS: &str = "rights";
 
-/// Printing takes a few milliseconds; a program that does something else may take for ever.
+/// How long to wait for the rights. Printing takes milliseconds; a program that does something else
+/// may never end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A user of the broker.
@@ -40,7 +40,7 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// Under this name, with a new password.
+    /// A login with this name and a random password.
     #[must_use]
     pub fn generate(user: impl Into<String>) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Login {
         }
     }
 
-    /// What a service finds in its environment that is to log in so at `host:port`.
+    /// The environment of a service that logs in with it at `host:port`.
     #[must_use]
     pub fn environment(&self, host: &str, port: u16, vhost: &str) -> BTreeMap<String, String> {
         let variables = [
@@ -65,7 +65,7 @@ impl Login {
     }
 }
 
-/// Which names a user may touch: regular expressions of RabbitMQ's.
+/// Which names a user may use, as RabbitMQ's regular expressions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Grant {
     /// To declare and delete.
@@ -76,10 +76,10 @@ pub struct Grant {
     pub read: String,
 }
 
-/// What each role may do.
+/// The rights of each role.
 pub type Grants = BTreeMap<String, Grant>;
 
-/// Asks `program` for the rights of its users: what it prints in the role `rights`.
+/// Runs `program` in the role `rights`, and reads the rights that it prints for its users.
 ///
 /// # Errors
 /// When it cannot be started, does not end with exit code 0, or prints something else.
@@ -103,13 +103,13 @@ pub struct Access {
 }
 
 impl Access {
-    /// Sets up `vhost`, which is there already: makes what the file `topology` describes, and
-    /// for each role that `program` names a user `<vhost>.<role>` with the rights that it says.
-    /// Their passwords are generated once and kept in the file `kept`, so that what runs with
-    /// them can still log in when this is called again.
+    /// Sets up `vhost`, which must exist. Imports the file `topology`, and creates a user
+    /// `<vhost>.<role>` for each role that `program` names, with the rights that it prints.
+    /// Passwords are generated once and kept in the file `kept`: running services can still log in
+    /// after a second call.
     ///
     /// # Errors
-    /// When a file cannot be read or written, the program does not tell (see [`ask`]), or the
+    /// When a file cannot be read or written, the program prints no rights (see [`ask`]), or the
     /// broker refuses.
     pub async fn open(
         broker: &Broker,
@@ -134,7 +134,7 @@ impl Access {
         Ok(Self { vhost, logins })
     }
 
-    /// What a service finds in its environment that is to log in as the user of `role`.
+    /// The environment of a service that logs in as the user of `role`.
     ///
     /// # Errors
     /// When the program named no such role.
@@ -156,7 +156,7 @@ impl Access {
     }
 }
 
-/// Makes in `vhost` what the definitions in the file `topology` describe.
+/// Imports the definitions in the file `topology` into `vhost`.
 ///
 /// # Errors
 /// When the file cannot be read or the broker refuses.
@@ -164,11 +164,11 @@ pub async fn import(broker: &Broker, vhost: &str, topology: &Path) -> Result<()>
     let text = std::fs::read(topology);
     let text = text.with_context(|| format!("cannot read {}", topology.display()))?;
     let definitions: Value = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no JSON", topology.display()))?;
+        .with_context(|| format!("{} is not JSON", topology.display()))?;
     broker.import(vhost, &definitions).await
 }
 
-/// Makes the user, or gives it this password, with these rights and no others in `vhost`.
+/// Creates the user, or changes its password, with exactly these rights in `vhost`.
 ///
 /// # Errors
 /// When the broker refuses.
@@ -178,13 +178,13 @@ pub async fn admit(broker: &Broker, vhost: &str, login: &Login, grant: &Grant) -
     broker.permit(&login.user, vhost, rights).await
 }
 
-/// A password for each of `roles`, from the file, or new ones, which are added to it.
+/// A password for each of `roles`, from the file. Generates the missing ones and adds them to it.
 fn passwords<'a>(
     file: &Path,
     roles: impl Iterator<Item = &'a String>,
 ) -> Result<BTreeMap<String, String>> {
     let mut all: BTreeMap<String, String> = match std::fs::read(file) {
-        // Cut short by a kill, perhaps: new ones do as well.
+        // A kill may have cut it short: then new passwords do.
         Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
         Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
         Err(error) => return Err(error).context(format!("cannot read {}", file.display())),
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use proof::Scratch;
 
-    /// A program that prints `text` and ends with `code`, whatever it is asked.
+    /// A program that prints `text` and ends with `code`, whatever its arguments.
     fn program(scratch: &Scratch, text: &str, code: u8) -> std::path::PathBuf {
         let path = scratch.path().join("program");
         let script = format!("#!/bin/sh\necho '{text}'\necho oh >&2\nexit {code}\n");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_tells_the_rights_of_its_users() {
+    fn a_program_prints_the_rights_of_its_users() {
         let grants = asked(
             r#"{"producer":{"configure":"^$","write":"^messages$","read":"^$"}}"#,
             0,
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_made_once_and_kept_where_nobody_else_reads_them() {
+    fn passwords_are_generated_once_and_kept_in_a_private_file() {
         let scratch = Scratch::new("passwords");
         let file = scratch.path().join("logins.json");
         let roles = ["producer".to_owned(), "consumer".to_owned()];

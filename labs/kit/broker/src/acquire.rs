@@ -1,5 +1,5 @@
-//! Finding the node of a slot, or having it started: any number of commands may try this
-//! at once, and one node comes of it.
+//! Finds the node of a slot, or starts its keeper. Any number of commands may do so at once: the
+//! result is one node.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,14 +15,14 @@ use course::paths::Paths;
 use process::this_program;
 
 const POLL: Duration = Duration::from_millis(5);
-/// For a node that boots while the machine is busy with other things.
+/// How long a node may take to boot on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(100);
-/// For one that downloads its image first.
+/// How long it may take if it downloads its image first.
 const DOWNLOAD: Duration = Duration::from_secs(15 * 60);
-/// A node that is up greets within a millisecond.
+/// How long to wait for the greeting of a node, which takes a millisecond.
 const GREETING: Duration = Duration::from_secs(1);
 
-/// The node of a slot, running, marked as used.
+/// The node of a slot, running and marked as used.
 pub(super) async fn node(
     node: &NodeDir,
     paths: &Paths,
@@ -31,8 +31,7 @@ pub(super) async fn node(
     let short = paths.short(&node.dir);
     let unusable = |e| unusable(&short, &e);
     node.create().map_err(unusable)?;
-    // First the mark, then the state: the keeper looks at them the other way round
-    // before it stops.
+    // Mark first, then read the state: the keeper removes the state first, then looks at the mark.
     node.touch().map_err(unusable)?;
     let mut waiting = false;
     let mut deadline = Instant::now() + PATIENCE;
@@ -49,13 +48,13 @@ pub(super) async fn node(
                 if let Some((_, Source::Compose)) = node.keeper() {
                     deadline = Instant::now() + DOWNLOAD;
                 }
-                progress("waiting for a RabbitMQ node that is just starting …");
+                progress("waiting for a RabbitMQ node that is starting …");
             }
             Keeping::Up(_) | Keeping::Busy => {}
         }
         if Instant::now() > deadline {
             return Err(NoBroker {
-                why: format!("the RabbitMQ node of {short} is kept, but does not answer"),
+                why: format!("the RabbitMQ node of {short} has a keeper, but does not answer"),
                 mend: "just broker down".into(),
             });
         }
@@ -63,7 +62,7 @@ pub(super) async fn node(
     }
 }
 
-/// Whether the node that a state tells of is up, and not another on the same port.
+/// Whether the node of this state is up, and no other node on its port.
 pub(super) async fn is_up(state: &State) -> bool {
     amqp::greeting("127.0.0.1", state.port, GREETING)
         .await
@@ -77,8 +76,8 @@ pub(super) fn unusable(folder: &str, e: &io::Error) -> NoBroker {
     }
 }
 
-/// Starts a keeper from the first source that works. None when another command's keeper
-/// was quicker.
+/// Starts a keeper from the first source that works. `None` when the keeper of another command was
+/// quicker.
 async fn start(
     node: &NodeDir,
     paths: &Paths,
@@ -89,7 +88,9 @@ async fn start(
     let mut missing: Vec<String> = Vec::new();
     match compose::engine(&compose_file).await {
         Ok(_) => {
-            progress("starting RabbitMQ with Docker Compose (the first time, it downloads) …");
+            progress(
+                "starting RabbitMQ with Docker Compose (the first start downloads an image) …",
+            );
             match start_keeper(node, paths, Source::Compose, &compose_file).await {
                 Ok(state) => return Ok(state),
                 Err(e) => {
@@ -110,7 +111,7 @@ async fn start(
         }
         Err(why) => missing.push(why),
     }
-    // What failed says more than what is missing.
+    // A source that failed explains more than a source that is missing.
     Err(failed.pop().unwrap_or_else(|| NoBroker {
         why: format!("no RabbitMQ found: {}", missing.join("; ")),
         mend: "just setup (it installs one)".into(),
@@ -150,7 +151,7 @@ async fn start_keeper(
             Ok(Some(status)) => {
                 let mut report = String::new();
                 if let Some(mut stdout) = keeper.stdout.take() {
-                    // Half a report is better than none.
+                    // Part of a report is better than none.
                     let _ = stdout.read_to_string(&mut report);
                 }
                 return Err(match report.split_once('\n') {
@@ -159,19 +160,23 @@ async fn start_keeper(
                         mend: mend.to_owned(),
                     },
                     None if report.is_empty() => {
-                        broken(format!("the keeper of a RabbitMQ node was ended: {status}"))
+                        broken(format!("the keeper of a RabbitMQ node ended: {status}"))
                     }
                     None => broken(format!("RabbitMQ does not start: {report}")),
                 });
             }
             Ok(None) => sleep(POLL).await,
-            Err(e) => return Err(broken(format!("lost the keeper of a RabbitMQ node: {e}"))),
+            Err(e) => {
+                return Err(broken(format!(
+                    "cannot wait for the keeper of a RabbitMQ node: {e}"
+                )));
+            }
         }
     }
     Err(broken("RabbitMQ takes too long to start".into()))
 }
 
-/// Starts the keeper, which outlives this process: nobody waits for it on purpose.
+/// Starts the keeper. It outlives this process, so nobody waits for its end.
 fn spawn(node: &NodeDir, source: Source, file: &Path) -> io::Result<Child> {
     let log = File::options()
         .append(true)

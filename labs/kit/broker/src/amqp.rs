@@ -1,5 +1,5 @@
-//! What the lab itself says to a broker over AMQP: who are you, and how many messages and
-//! consumers has this queue.
+//! What the lab itself asks a broker over AMQP: its name and version, and how many messages and
+//! consumers a queue has.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,15 +16,15 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// Long enough for a broker that is busy, short enough for one that is frozen: that one
-/// accepts TCP and never says a word.
+/// Long enough for a busy broker, short enough for a frozen one, which accepts TCP connections and
+/// never answers.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// AMQP reply codes that a passive declare is answered with.
+/// AMQP reply codes to a passive declare.
 const NOT_FOUND: u16 = 404;
 const RESOURCE_LOCKED: u16 = 405;
 
-/// What a broker says of itself before anybody has logged in.
+/// What a broker says about itself before the login.
 pub(super) struct Greeting {
     pub product: String,
     pub version: String,
@@ -54,7 +54,7 @@ async fn read_greeting(host: &str, port: u16) -> io::Result<Greeting> {
                     cluster_name: text(&start.server_properties, "cluster_name"),
                 });
             }
-            Some(_) => return Err(io::Error::other("it speaks, but not AMQP 0-9-1")),
+            Some(_) => return Err(io::Error::other("it answers, but not in AMQP 0-9-1")),
             None if bytes.starts_with(b"\x01") && bytes.len() < 64 * 1024 => {}
             None => return Err(io::Error::other("it answers, but not in AMQP 0-9-1")),
         }
@@ -68,28 +68,27 @@ fn text(table: &FieldTable, key: &str) -> String {
     }
 }
 
-/// What a passive declare tells of a queue, as it is at that moment.
+/// The counts of a queue in the answer to a passive declare.
 #[derive(Clone, Copy)]
 pub(super) struct Counts {
     pub ready: u64,
     pub consumers: u64,
 }
 
-/// Asks for the counts that the management API tells late and a passive declare at once:
-/// consumers, and the ready messages of a quorum queue. Keeps a connection a vhost.
+/// Asks for the counts that the management API reports late and a passive declare at once: consumers,
+/// and the ready messages of a quorum queue. Keeps one connection a vhost.
 #[derive(Default)]
 pub(super) struct Inspector {
-    links: Mutex<HashMap<String, (Connection, Channel)>>,
+    connections: Mutex<HashMap<String, (Connection, Channel)>>,
 }
 
 impl Inspector {
-    /// The counts of a queue, or none when the broker will not say: the queue is gone, or
-    /// exclusive to another connection.
+    /// The counts of a queue; `None` when it does not exist, or is exclusive to another connection.
     pub async fn counts(&self, url: &str, vhost: &str, queue: &str) -> Result<Option<Counts>> {
-        let mut links = self.links.lock().await;
-        // A link that broke since the last question (the broker was restarted) is no
-        // news to the caller; one that breaks when fresh is.
-        let kept = links.remove(vhost);
+        let mut connections = self.connections.lock().await;
+        // A kept connection may have broken since the last question, as the broker was restarted:
+        // then try a new one. Only a failure of a new one is an error.
+        let kept = connections.remove(vhost);
         let fresh = kept.is_none();
         let (connection, channel) = match kept {
             Some(link) => link,
@@ -104,7 +103,7 @@ impl Inspector {
             .await;
         match declared {
             Ok(declared) => {
-                links.insert(vhost.to_owned(), (connection, channel));
+                connections.insert(vhost.to_owned(), (connection, channel));
                 Ok(Some(Counts {
                     ready: declared.message_count().into(),
                     consumers: declared.consumer_count().into(),
@@ -113,23 +112,23 @@ impl Inspector {
             Err(e) if matches!(reply_code(&e), Some(NOT_FOUND | RESOURCE_LOCKED)) => {
                 // The refusal closed the channel, not the connection.
                 let channel = connection.create_channel().await?;
-                links.insert(vhost.to_owned(), (connection, channel));
+                connections.insert(vhost.to_owned(), (connection, channel));
                 Ok(None)
             }
             Err(e) if fresh => Err(e).context("cannot ask the broker for the queue's counts"),
             Err(_) => {
-                drop(links);
+                drop(connections);
                 Box::pin(self.counts(url, vhost, queue)).await
             }
         }
     }
 
-    /// Leaves a vhost that is about to be deleted: deleting one with connections in it
-    /// takes the broker ten times as long.
+    /// Closes the connection to a vhost that is about to be deleted: with a connection in it, the
+    /// broker takes ten times as long to delete it.
     pub async fn leave(&self, vhost: &str) {
-        let link = self.links.lock().await.remove(vhost);
+        let link = self.connections.lock().await.remove(vhost);
         if let Some((connection, _)) = link {
-            // An error means that the connection is closed, which is what was wanted.
+            // An error means that the connection is closed already.
             let _ = connection.close(200, "done".into()).await;
         }
     }

@@ -1,4 +1,5 @@
-//! Taking a node's folder: its lock, what a killed keeper left in it, and its disk.
+//! Claims a node's folder for a keeper: takes the lock, cleans up after a killed keeper, and checks
+//! the disk.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -13,15 +14,15 @@ use super::NoBroker;
 use super::compose::Project;
 use super::node_dir::{NodeDir, Source, State, open_private};
 
-/// Free space, in kB, below which a node is not started: it would block its publishers.
+/// The free disk space in kB that a node needs; below it RabbitMQ may block its publishers.
 const DISK_KB: u64 = 48 * 1024;
-/// How often a lock is tried, and a removal that failed.
+/// How long to wait before the next try to lock or to remove.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Takes the folder. None when another keeper has it.
+/// Locks the folder. `None` when another keeper holds it.
 pub(super) async fn lock(node: &NodeDir, source: Source) -> Result<Option<File>> {
     let mut file = open_private(&node.keeper_lock(), false).context("cannot open keeper.lock")?;
-    // Whoever looks at the lock holds it for an instant: not to be taken for a keeper.
+    // A command that looks at the lock holds it for an instant. That is not a keeper.
     let deadline = Instant::now() + Duration::from_millis(300);
     loop {
         match file.try_lock() {
@@ -41,8 +42,8 @@ pub(super) async fn lock(node: &NodeDir, source: Source) -> Result<Option<File>>
     Ok(Some(file))
 }
 
-/// Removes what a keeper left behind that was killed: its lifeline ends the node, unless
-/// the node was frozen, or lives in a container.
+/// Cleans up after a killed keeper. Its node has ended by the lifeline, unless the node was frozen or
+/// runs in a container.
 pub(super) async fn clean_up(node: &NodeDir) -> Result<()> {
     if let Some(state) = node.state()
         && state.source == Source::Private
@@ -52,7 +53,7 @@ pub(super) async fn clean_up(node: &NodeDir) -> Result<()> {
     if node.compose_mark().exists() {
         Project::of(node).down().await;
     }
-    // A node that is just dying may still write a file into a folder being removed.
+    // A dying node may still write a file into the folder while it is removed.
     let deadline = Instant::now() + Duration::from_secs(3);
     loop {
         match node.clean() {
@@ -70,7 +71,7 @@ async fn kill_orphan(state: &State) {
         .args(["-ww", "-o", "command=", "-p", &pid.to_string()])
         .output()
         .await;
-    // The pid may be anybody's by now; the node's name is in its arguments, and random.
+    // Another process may have the pid by now. The node's random name is in its arguments.
     let ours = asked
         .is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(state.node_name.as_str()));
     if ours {
@@ -79,7 +80,7 @@ async fn kill_orphan(state: &State) {
     }
 }
 
-/// Refuses a disk so full that the node could not work.
+/// Fails when the disk is too full for a node.
 pub(super) async fn check_disk(dir: &Path) -> Result<()> {
     let df = Command::new("df").arg("-Pk").arg(dir).output();
     let Ok(out) = df.await else { return Ok(()) };

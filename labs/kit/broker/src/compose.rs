@@ -1,4 +1,4 @@
-//! The same node from Docker Compose: `compose/broker.yml`, one project a slot.
+//! A node in Docker Compose: `compose/broker.yml`, one project a slot.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -13,15 +13,15 @@ use super::NoBroker;
 use super::launch::{Identity, Ports, clone_hash};
 use super::node_dir::{NodeDir, open_private};
 
-/// An engine that is there answers in a tenth of this.
+/// How long to wait for an engine: ten times as long as it takes.
 const ENGINE: Duration = Duration::from_millis(1500);
-/// Removing takes a second; an engine that hangs shall not take the lab along.
+/// Removing takes a second. An engine that hangs must not hang the lab.
 const DOWN: Duration = Duration::from_secs(20);
 
-/// Whether Docker has an engine and Compose, for `file`: the engine's version.
+/// The version of Docker's engine, if there are an engine, Compose, and `file`.
 ///
 /// # Errors
-/// In a few words what is missing.
+/// What is missing, in a few words.
 pub async fn engine(file: &Path) -> Result<String, String> {
     if !file.is_file() {
         return Err(format!("{} is missing", file.display()));
@@ -46,7 +46,7 @@ async fn ask(args: &[&str]) -> Result<String, String> {
     Err(match args {
         ["compose", ..] => "docker has no Compose plugin".into(),
         _ if words.contains("permission denied") => {
-            "docker's engine does not let this user in (group docker?)".into()
+            "docker's engine refuses this user (is it in group docker?)".into()
         }
         _ => "docker is installed, but its engine is not running".into(),
     })
@@ -58,7 +58,7 @@ pub(super) struct Project {
     node: NodeDir,
 }
 
-/// The file of a project and what it asks for.
+/// The file of a project, and the settings that it needs.
 pub(super) struct Settings<'a> {
     pub file: &'a Path,
     pub identity: &'a Identity,
@@ -73,7 +73,7 @@ impl Project {
         }
     }
 
-    /// Fetches the image unless it is there: later starts need no network.
+    /// Pulls the image unless it is there, so that later starts need no network.
     pub async fn pull(&self, settings: &Settings<'_>) -> Result<()> {
         let images = self
             .command_with(settings)
@@ -102,10 +102,11 @@ impl Project {
         Ok(())
     }
 
-    /// Starts the container and stays attached: the child ends when the container does.
+    /// Starts the container. The child stays attached, and ends when the container does.
     pub fn up(&self, settings: &Settings<'_>) -> Result<Child> {
-        // First: a keeper may be killed at any moment, and a container outlives it.
-        open_private(&self.node.compose_mark(), false).context("cannot leave a mark")?;
+        // First: a keeper may be killed at any moment, and its container stays.
+        open_private(&self.node.compose_mark(), false)
+            .context("cannot write the mark of a Compose project")?;
         let console = open_private(&self.node.console_log(), true)?;
         self.command_with(settings)
             .args(["up", "--no-color", "--abort-on-container-exit"])
@@ -115,7 +116,7 @@ impl Project {
             .context("cannot start docker")
     }
 
-    /// Kills the container as `kill -9` would. Its keeper starts it again.
+    /// Kills the container as `kill -9` does. Its keeper restarts it.
     pub async fn kill(&self) -> Result<()> {
         let out = self
             .command()
@@ -131,10 +132,10 @@ impl Project {
         Ok(())
     }
 
-    /// Removes container, network and volumes, if there are any. Failure leaves them to
-    /// the next time, which the log tells; there is nobody to help.
+    /// Removes container, network and volumes, if they exist. If it fails, the log says so, and the
+    /// next start tries again.
     pub async fn down(&self) {
-        // At once: all its data is thrown away, so there is nothing to be gentle for.
+        // At once: all its data will be deleted, so a kill is good enough.
         let down = self
             .command()
             .args(["down", "-v", "--timeout", "0"])
@@ -147,13 +148,13 @@ impl Project {
             Err(_) => Some("no answer".to_owned()),
         };
         if let Some(problem) = problem {
-            // On a full disk even this fails.
+            // Even this fails on a full disk.
             let _ = writeln!(io::stderr(), "docker compose down: {problem}");
         }
     }
 
-    /// `docker compose` for this project as it exists: Compose knows it by its name, so
-    /// that it can be removed even where the file is gone or has changed.
+    /// `docker compose` for this project by its name alone: it can be removed even if the file is gone
+    /// or has changed.
     fn command(&self) -> Command {
         let mut command = Command::new("docker");
         command
@@ -181,15 +182,15 @@ impl Project {
             .env("LAB_BROKER_PASSWORD", &identity.password)
             .env("LAB_BROKER_PORT", ports.amqp.to_string())
             .env("LAB_BROKER_MANAGEMENT_PORT", ports.management.to_string())
-            // The keeper asks the node itself, and each question of Docker's starts a
-            // virtual machine of Erlang's.
+            // Rare, because each check starts an Erlang virtual machine, and the keeper asks the
+            // node itself.
             .env("LAB_BROKER_HEALTH_INTERVAL", "60s");
         command
     }
 }
 
-/// What matters of an error of Docker's. It quotes errors within errors, each with the
-/// addresses it knows; of a network that fails the last says it all.
+/// The part of a Docker error that matters. Docker nests errors; when the network fails, the
+/// innermost one is enough.
 fn gist(words: &str) -> &str {
     let last = words.trim().lines().last().unwrap_or_default().trim();
     let last = last

@@ -1,4 +1,4 @@
-//! The broker that somebody names in `AMQP_URL`.
+//! The broker that `AMQP_URL` names.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use awc::http::StatusCode;
 use super::management_api::{Api, WhoAmI};
 use super::{Address, Broker, NoBroker, Origin, amqp};
 
-/// What `AMQP_URL` says, or what is wrong with it.
+/// The address in `AMQP_URL`, or what is wrong with it.
 pub(super) fn address(url: &str) -> Result<Address, NoBroker> {
     let wrong = |why: String| NoBroker {
         why: format!("AMQP_URL cannot be used: {why}"),
@@ -16,7 +16,7 @@ pub(super) fn address(url: &str) -> Result<Address, NoBroker> {
     };
     let uri: AMQPUri = url.parse().map_err(wrong)?;
     if uri.scheme == AMQPScheme::AMQPS {
-        return Err(wrong("the lab speaks amqp://, not amqps://".into()));
+        return Err(wrong("the lab supports amqp://, not amqps://".into()));
     }
     let authority = uri.authority;
     Ok(Address {
@@ -27,16 +27,16 @@ pub(super) fn address(url: &str) -> Result<Address, NoBroker> {
     })
 }
 
-/// Checks that the broker is one, that it lets us in, and that we may make vhosts there.
+/// Connects to the broker, and checks that our user may create vhosts there.
 pub(super) async fn broker(url: &str) -> Result<Broker, NoBroker> {
     let address = address(url)?;
     let management = std::env::var("MANAGEMENT_URL")
         .unwrap_or_else(|_| format!("http://{}:15672", bracketed(&address.host)));
-    reached(address, management).await
+    check(address, management).await
 }
 
 /// Checks the broker at `address`, with its management API at `management`.
-pub(super) async fn reached(address: Address, management: String) -> Result<Broker, NoBroker> {
+pub(super) async fn check(address: Address, management: String) -> Result<Broker, NoBroker> {
     let Address {
         host, port, user, ..
     } = &address;
@@ -63,13 +63,13 @@ pub(super) async fn reached(address: Address, management: String) -> Result<Brok
         Ok(tags) if tags.contains("administrator") => {}
         Ok(_) => {
             return Err(NoBroker {
-                why: format!("user {user} at {host}:{port} may not make a vhost for each check"),
+                why: format!("user {user} at {host}:{port} may not create a vhost for each check"),
                 mend: format!("rabbitmqctl set_user_tags {user} administrator"),
             });
         }
         Err(_) => {
             return Err(NoBroker {
-                why: format!("what answers at {management} ({status}) is no management API"),
+                why: format!("{management} answers {status}, but it is not a management API"),
                 mend: "export MANAGEMENT_URL=http://host:15672".into(),
             });
         }
@@ -85,7 +85,7 @@ pub(super) async fn reached(address: Address, management: String) -> Result<Brok
     ))
 }
 
-/// A host as it stands in a URL.
+/// A host as written in a URL: an IPv6 address in brackets.
 pub(super) fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]")

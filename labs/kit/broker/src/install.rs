@@ -1,10 +1,10 @@
-//! Finding an installed RabbitMQ.
+//! Finds an installed RabbitMQ.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Where packages put the real server script. Debian's `/usr/sbin/rabbitmq-server` is a
-/// wrapper that changes user or refuses, so PATH is asked last.
+/// Where packages put the real server script. Debian's `/usr/sbin/rabbitmq-server` is a wrapper that
+/// changes user or refuses, so PATH comes last.
 const PLACES: [&str; 6] = [
     "/usr/lib/rabbitmq/bin",
     "/opt/homebrew/opt/rabbitmq/sbin",
@@ -18,11 +18,11 @@ const PLACES: [&str; 6] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Install {
     pub script: PathBuf,
-    /// Empty when the folders do not tell.
+    /// Empty when no folder's name shows it.
     pub version: String,
 }
 
-/// The RabbitMQ that would be run, or why there is none.
+/// The RabbitMQ that the lab would run, or why there is none.
 pub(super) fn find() -> Result<Install, String> {
     let homes = env::var_os("RABBITMQ_HOME").map(|home| PathBuf::from(home).join("sbin"));
     let path = env::var_os("PATH").unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn find() -> Result<Install, String> {
         .ok_or("rabbitmq-server is not installed")?;
     if !env::split_paths(&path).any(|dir| dir.join("erl").is_file()) {
         return Err(format!(
-            "{} is there, but Erlang's `erl` is not on PATH",
+            "{} exists, but Erlang's `erl` is not on PATH",
             script.display()
         ));
     }
@@ -43,7 +43,7 @@ pub(super) fn find() -> Result<Install, String> {
     Ok(Install { script, version })
 }
 
-/// The version as the name of a folder tells it: starting the server to ask takes seconds.
+/// The version in the name of a folder. Starting the server to ask it takes seconds.
 fn version(script: &Path) -> Option<String> {
     let bin = script.canonicalize().ok()?.parent()?.to_owned();
     let home = bin.parent()?;

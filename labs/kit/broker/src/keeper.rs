@@ -1,8 +1,8 @@
-//! The keeper: a process of its own that holds one node for all the commands of a clone.
+//! The keeper: a background process that runs one node for all commands of a clone.
 //!
-//! It starts the node, tells where it is, brings it back when it dies, and stops it on
-//! SIGTERM, after half an hour without use, or when its folder is removed. When the
-//! keeper itself dies, the node goes with it.
+//! It starts the node, writes its address to a file, and restarts it when it dies. It stops the node
+//! on SIGTERM, after half an hour without use, or when its folder is removed. When the keeper itself
+//! dies, the node ends, too.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,9 +26,9 @@ use super::stop_cause::StopCauses;
 /// The hidden first argument of the keeper's process.
 pub(super) const ARGUMENT: &str = "__broker-keeper";
 
-/// A node that dies this often before it was ever up is given up.
+/// How many times in a row a node may die before it is up.
 const QUICK_DEATHS: u32 = 3;
-/// How often a node that boots is asked whether it is up.
+/// How long to wait before the next look whether a booting node is up.
 const POLL: Duration = Duration::from_millis(10);
 
 /// The arguments of a keeper, as [`arguments`] makes them and [`main`] reads them.
@@ -47,8 +47,8 @@ macro_rules! note {
     };
 }
 
-/// Becomes the keeper. Why it failed goes to stdout, a pipe to whoever started it (a
-/// second line, where there is one, says what mends it); all else to its log.
+/// Becomes the keeper. If it fails, it prints why to stdout, a pipe to the command that started it; a
+/// second line may say what to do. Everything else goes to its log.
 pub(super) fn main(args: &[OsString]) -> ! {
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -61,7 +61,7 @@ pub(super) fn main(args: &[OsString]) -> ! {
             Some(NoBroker { why, mend }) => format!("{why}\n{mend}"),
             None => format!("{e:#}"),
         };
-        // Nobody may be left to read it.
+        // The command that started it may have ended.
         let _ = io::stdout().write_all(report.as_bytes());
     }
     std::process::exit(i32::from(result.is_err()))
@@ -69,35 +69,35 @@ pub(super) fn main(args: &[OsString]) -> ! {
 
 async fn keep(args: &[OsString]) -> Result<()> {
     let [source, dir, file] = args else {
-        bail!("the keeper is started by the lab itself, not by hand");
+        bail!("only the lab itself may start the keeper");
     };
-    let node = NodeDir::at(PathBuf::from(dir)).context("not the folder of a node")?;
+    let node = NodeDir::at(PathBuf::from(dir)).context("this is not the folder of a node")?;
     let source = match source.to_str() {
         Some("compose") => Source::Compose,
         _ => Source::Private,
     };
-    // Away from the terminal: its Ctrl-C and its hang-up are for the command, not for us.
-    // An error means that we lead a session of our own already.
+    // Leave the terminal: its Ctrl-C and its hang-up are for the command, not for the keeper. An error
+    // means that the keeper already leads a session.
     let _ = nix::unistd::setsid();
-    let mut orders = StopCauses::listen()?;
+    let mut stop_causes = StopCauses::listen()?;
     if source == Source::Private {
         claim::check_disk(&node.dir).await?;
     }
     let Some(_lock) = claim::lock(&node, source).await? else {
-        return Ok(()); // Another keeper was quicker; whoever started us waits for it.
+        return Ok(()); // Another keeper was quicker; our command waits for its node.
     };
     claim::clean_up(&node).await?;
     let mut keeper = Keeper::new(node, source, PathBuf::from(file))?;
-    let result = keeper.run(&mut orders).await;
+    let result = keeper.run(&mut stop_causes).await;
     if source == Source::Compose {
-        // A private node ends with its keeper, a container does not.
+        // A private node ends with its keeper; a container does not.
         Project::of(&keeper.node).down().await;
     }
     let cleaned = keeper.node.clean();
     result.and(cleaned.context("cannot remove the node's files"))
 }
 
-/// How a try to run the node ended.
+/// How one run of the node ended.
 enum End {
     Died { status: ExitStatus, was_up: bool },
     Stopped(String),
@@ -128,11 +128,11 @@ impl Keeper {
         })
     }
 
-    async fn run(&mut self, orders: &mut StopCauses) -> Result<()> {
+    async fn run(&mut self, stop_causes: &mut StopCauses) -> Result<()> {
         let mut quick = 0;
         loop {
             let started = Instant::now();
-            match self.once(orders).await? {
+            match self.once(stop_causes).await? {
                 End::Stopped(why) => {
                     note!("stopped: {why}");
                     return Ok(());
@@ -145,52 +145,52 @@ impl Keeper {
             }
             if quick == QUICK_DEATHS {
                 bail!(
-                    "the node died {QUICK_DEATHS} times while starting; its last words: {}",
+                    "the node died {QUICK_DEATHS} times while starting; it printed last: {}",
                     self.last_words()
                 );
             }
             if self.state.boots == 0 {
-                // Nobody knows the ports yet, and one of them may be the reason.
+                // No command knows the ports yet, and one of them may be the reason.
                 self.ports = Ports::free()?;
                 if self.state.source == Source::Compose {
-                    // With other ports Compose would make another container, and leave
-                    // the volume of this one behind for ever.
+                    // With other ports Compose creates another container, and leaves the volume of
+                    // this one behind for ever.
                     Project::of(&self.node).down().await;
                 }
             }
         }
     }
 
-    /// Starts the node and stays with it until it dies or has to stop.
-    async fn once(&mut self, orders: &mut StopCauses) -> Result<End> {
+    /// Starts the node, and waits until it dies or must stop.
+    async fn once(&mut self, stop_causes: &mut StopCauses) -> Result<End> {
         let started = Instant::now();
         let node = self.node.clone();
-        orders.may_idle = false;
-        // An image may be a while in coming.
+        stop_causes.may_idle = false;
+        // An image may take long to download.
         let mut child = tokio::select! {
             child = self.start() => child?,
-            why = orders.stop(&node) => return Ok(End::Stopped(why)),
+            why = stop_causes.stop(&node) => return Ok(End::Stopped(why)),
         };
-        // Waiting for a child closes its stdin first, unless it was taken out.
+        // Waiting for a child closes its stdin, unless it was taken out before.
         let _lifeline = child.stdin.take();
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let up = tokio::select! {
             up = self.wait_until_up() => up?,
             status = child.wait() => return Ok(End::Died { status: status?, was_up: false }),
-            why = orders.stop(&node) => {
+            why = stop_causes.stop(&node) => {
                 self.stop(child).await?;
                 return Ok(End::Stopped(why));
             }
         };
         self.publish(pid, up)?;
-        // Whoever waited for it uses it from now on. A lost folder shows at the next tick.
+        // The commands that waited use the node from now on. The next tick notices a lost folder.
         let _ = node.touch();
-        orders.may_idle = true;
+        stop_causes.may_idle = true;
         let took = started.elapsed().as_secs_f32();
         note!("up after {took:.2} s on port {}", self.ports.amqp);
         tokio::select! {
             status = child.wait() => Ok(End::Died { status: status?, was_up: true }),
-            why = orders.stop(&node) => {
+            why = stop_causes.stop(&node) => {
                 self.stop(child).await?;
                 Ok(End::Stopped(why))
             }
@@ -245,7 +245,7 @@ impl Keeper {
             sleep(POLL).await;
         }
         bail!(
-            "the node did not answer within {} s; its last words: {}",
+            "the node did not answer within {} s; it printed last: {}",
             patience.as_secs(),
             self.last_words()
         )
@@ -267,14 +267,14 @@ impl Keeper {
     }
 
     async fn stop(&self, mut child: Child) -> Result<()> {
-        // Nobody shall find a node that is going.
+        // No command may find a node that is stopping.
         let removed = self.node.remove_state();
-        // All its data is thrown away, so there is nothing to be gentle for.
+        // All its data will be deleted, so a kill is good enough.
         child.kill().await.context("cannot stop the node")?;
         removed.context("cannot remove state.json")
     }
 
-    /// The last line that the node printed, for people: on one line and not too long.
+    /// The last line that the node printed, shortened for a message.
     fn last_words(&self) -> String {
         let bytes = std::fs::read(self.node.console_log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

@@ -1,5 +1,5 @@
-//! How an installed RabbitMQ is started beside any other: its settings, its environment,
-//! and what makes it start fast.
+//! Starts an installed RabbitMQ beside any other: its ports, its settings, its environment, and what
+//! makes it start fast.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,16 +13,16 @@ use tokio::process::{Child, Command};
 
 use super::node_dir::{NodeDir, open_private, write_private};
 
-/// Erlang that loads the modules of RabbitMQ while RabbitMQ boots. Booting is one thread
-/// that loads them one by one on demand; this is a second one, and halves the time.
+/// Erlang code that loads the modules of RabbitMQ while RabbitMQ boots. The boot loads them one by one
+/// in one thread; a second thread halves the time.
 const PRELOAD: &str = include_str!("preload.erl");
 
-/// Below the ports that systems give to outgoing connections (32768 and up on Linux,
-/// 49152 on macOS), so that a node which restarts finds its port free.
+/// Below the ports of outgoing connections (from 32768 on Linux, from 49152 on macOS), so that a
+/// restarted node finds its port free.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// The names and secrets of one node. Fresh for each keeper, so that no node on this
-/// machine can be taken for another.
+/// The names and secrets of one node. Each keeper generates new ones, so that no node of this machine
+/// is mistaken for another.
 pub(super) struct Identity {
     pub node_name: String,
     pub cluster_name: String,
@@ -43,21 +43,21 @@ impl Identity {
         }
     }
 
-    /// Whether a broker that calls itself so is this node. In a container the name comes
-    /// from the host name, as `rabbit@<name>`.
+    /// Whether a broker with this cluster name is this node. In a container RabbitMQ takes the name
+    /// from the host name: `rabbit@<name>`.
     pub fn is_of(&self, cluster_name: &str) -> bool {
         cluster_name.strip_prefix("rabbit@").unwrap_or(cluster_name) == self.cluster_name
     }
 }
 
-/// Eight digits that tell one clone of the lab from another on the same machine.
+/// Eight hexadecimal digits that distinguish the clones of the lab on one machine.
 pub(super) fn clone_hash(node: &NodeDir) -> String {
     let mut hasher = DefaultHasher::new();
     node.dir.parent().hash(&mut hasher);
     format!("{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
-/// 128 random bits from the system's generator, in hexadecimal.
+/// 128 random bits, in hexadecimal.
 fn secret() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
@@ -65,7 +65,7 @@ fn secret() -> String {
 /// The three ports of a node.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {
-    /// Where AMQP is spoken; all else is on loopback.
+    /// The address for AMQP; the other two ports are on loopback.
     pub interface: Ipv4Addr,
     pub amqp: u16,
     pub management: u16,
@@ -73,8 +73,8 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Three ports that are free now. Another program may take one before the node does;
-    /// the node then dies at once and the keeper tries again with others.
+    /// Three ports that are free now. If another program takes one before the node does, the node
+    /// dies at once, and the keeper tries other ports.
     pub fn free() -> io::Result<Self> {
         let mut held = Vec::new();
         let mut rng = rand::rng();
@@ -99,7 +99,7 @@ impl Ports {
     }
 }
 
-/// The paths of a node's files, all in the folder that is removed with it.
+/// The paths of a node's files, all in the folder that is removed when it stops.
 struct Layout {
     home: PathBuf,
     data: PathBuf,
@@ -121,7 +121,7 @@ impl Layout {
     }
 }
 
-/// Writes settings, cookie and credentials, for ports that may have changed.
+/// Writes settings, cookie and credentials; the ports may have changed since the last time.
 pub(super) fn write_files(node: &NodeDir, identity: &Identity, ports: Ports) -> io::Result<()> {
     let layout = Layout::of(node);
     for dir in [&layout.run, &layout.home, &layout.data] {
@@ -148,8 +148,8 @@ fn conf(identity: &Identity, ports: Ports) -> String {
         management,
         ..
     } = ports;
-    // The disk limit: RabbitMQ's own 50 MB would block every publisher on a laptop whose
-    // disk is nearly full; the keeper refuses to start below its own limit instead.
+    // The disk limit: RabbitMQ's default of 50 MB blocks every publisher on a laptop with a nearly full
+    // disk. Instead, the keeper refuses to start below its own limit.
     format!(
         "listeners.tcp.1 = {interface}:{amqp}
 management.tcp.ip = 127.0.0.1
@@ -165,9 +165,9 @@ log.file.rotation.count = 1
     )
 }
 
-/// Starts the node. Its stdin is a lifeline: when the other end closes, which a keeper's
-/// death does whatever killed it, the node ends within milliseconds. `command` is the
-/// server's script, alone or after what runs it elsewhere.
+/// Starts the node. Its stdin is a lifeline: when the keeper ends, for whatever reason, the pipe
+/// closes, and the node ends within milliseconds. `command` is the server's script, perhaps behind a
+/// command that runs it on another host.
 pub(super) fn start(
     node: &NodeDir,
     mut command: Command,
@@ -190,7 +190,7 @@ pub(super) fn start(
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LANG", "C.UTF-8")
         .env("HOME", &layout.home)
-        // Absent files: /etc/rabbitmq is not read.
+        // Files that do not exist, so that RabbitMQ does not read /etc/rabbitmq.
         .env("RABBITMQ_CONF_ENV_FILE", layout.run.join("none"))
         .env("RABBITMQ_CONFIG_FILES", layout.run.join("none.d"))
         .env(
@@ -206,15 +206,15 @@ pub(super) fn start(
         .env("RABBITMQ_MNESIA_BASE", &layout.data)
         .env("RABBITMQ_LOG_BASE", node.log())
         .env("RABBITMQ_PID_FILE", layout.run.join("pid"))
-        // The script then execs the VM, so that the child's pid is the node's.
+        // With this the script execs the VM: the child's pid is the node's.
         .env("RABBITMQ_ALLOW_INPUT", "1")
         .env("ERL_CRASH_DUMP_SECONDS", "0")
-        // No epmd, neither for the node nor for the helper VM it starts each minute.
+        // No epmd, for the node or for the helper VM that it starts each minute.
         .env(
             "ERL_FLAGS",
             format!("-start_epmd false -erl_epmd_port {distribution}"),
         )
-        // A dead port: with the node's own, looking for epmd costs ten seconds.
+        // A closed port: with the node's own port, the search for epmd takes ten seconds.
         .env("ERL_EPMD_PORT", "1")
         .env("ERL_AFLAGS", format!("-eval '{preload}'"))
         .env(

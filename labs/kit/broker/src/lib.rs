@@ -1,9 +1,9 @@
-//! A real RabbitMQ for the checks, wherever one can be had: the one named by `AMQP_URL`,
-//! a node that the lab started earlier, Docker Compose, or an installed
-//! `rabbitmq-server` run as a private node under `target/`.
+//! A real RabbitMQ for the checks, from the first source that has one: `AMQP_URL`, a node that the
+//! lab started earlier, Docker Compose, or an installed `rabbitmq-server`, run as a private node
+//! under `target/`.
 //!
-//! It knows no chapter and no check. All of it runs on actix's runtime (`actix_web::rt::System`), as the management API is
-//! called with `awc`.
+//! This crate knows no chapter and no check. Start reading at [`Broker::acquire`]. Everything here
+//! runs on actix's runtime (`actix_web::rt::System`), because `awc` calls the management API.
 
 pub mod access;
 mod acquire;
@@ -43,17 +43,17 @@ pub use own_node::OwnNode;
 pub use remote_node::RemoteNode;
 pub use series::{NEWEST, OLDEST, out_of_support};
 
-/// How often a queue that the broker has is looked for in its listing: for 10 s.
+/// How often to look for a queue in the listing of a broker that has it: for 10 s.
 const LISTINGS: usize = 500;
 const LIST_AGAIN: Duration = Duration::from_millis(20);
 
-/// Why there is no broker: what was looked for and found, and what to do. The verdict is *unknown*.
+/// Why there is no broker, and what to do. The verdict is *unknown*.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{why} (to mend it: {mend})")]
+#[error("{why} (what to do: {mend})")]
 pub struct NoBroker {
-    /// What was looked for and what was found, in one line, without any password.
+    /// What the lab looked for and found, in one line, without any password.
     pub why: String,
-    /// The one command (or the like) that mends it.
+    /// What to do: one command, or the like.
     pub mend: String,
 }
 
@@ -86,7 +86,7 @@ impl Address {
 }
 
 impl Address {
-    /// The same broker and credentials behind another door: a relay's.
+    /// The same broker and credentials, reached through a relay at `host` and `port`.
     #[must_use]
     pub fn at(&self, host: &str, port: u16) -> Self {
         Self {
@@ -109,9 +109,9 @@ impl fmt::Debug for Address {
 /// Where a broker came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Named by `AMQP_URL`: not ours to stop.
+    /// From `AMQP_URL`: the lab never stops it.
     Given,
-    /// An installed RabbitMQ, run by the lab. Slot 0 is shared, the others are not.
+    /// An installed RabbitMQ, run by the lab. All commands share slot 0.
     Private {
         /// Which of the clone's nodes it is.
         slot: usize,
@@ -123,25 +123,25 @@ pub enum Origin {
     },
 }
 
-/// What a queue holds at the moment of asking.
+/// The state of a queue at the moment of the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
     /// Messages waiting for a consumer.
     pub ready: u64,
-    /// Messages delivered and not yet acknowledged. Of a quorum queue the broker tells them up
-    /// to 5 s late; the checks count them on the wire.
+    /// Messages delivered and not yet acked. The broker reports those of a quorum queue up to 5 s
+    /// late, so the checks count them on the wire.
     pub unacked: u64,
-    /// Consumers; none where the broker does not tell, as for a queue that is exclusive
-    /// to another connection.
+    /// Consumers. `None` if the broker does not say: for a queue that is exclusive to another
+    /// connection.
     pub consumers: Option<u64>,
     /// Whether it survives a restart of the broker.
     pub durable: bool,
-    /// Whether it goes with its last consumer.
+    /// Whether it is deleted with its last consumer.
     pub auto_delete: bool,
     /// Whether it belongs to one connection.
     pub exclusive: bool,
-    /// The arguments it was declared with, an object. Without `x-queue-type: classic`:
-    /// RabbitMQ 4 writes that into a declaration that has no arguments.
+    /// The arguments it was declared with, as an object. `x-queue-type: classic` is left out, since
+    /// RabbitMQ 4 adds it to a declaration without arguments.
     pub arguments: Value,
 }
 
@@ -182,9 +182,9 @@ impl Queue {
 pub struct Broker {
     /// Where it listens, with the credentials.
     pub address: Address,
-    /// How it was come by.
+    /// Where it came from.
     pub origin: Origin,
-    /// What it calls itself, as `RabbitMQ 3.10.8`.
+    /// Its product and version, as `RabbitMQ 3.10.8`.
     pub version: String,
     /// The address of its management API and web page, as `http://127.0.0.1:15672`.
     pub management: String,
@@ -200,15 +200,15 @@ impl fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// A running broker, from the first source that has one. `progress` gets a line when
-    /// something slow begins.
+    /// A running broker, from the first source that has one. Calls `progress` with a line before
+    /// something slow.
     ///
     /// # Errors
-    /// When no source has one, `AMQP_URL` is set and cannot be used, or `LAB_RABBITMQ_SERIES` is
-    /// set and the broker is of another series.
+    /// When no source has one, when `AMQP_URL` is set and cannot be used, or when the broker is of
+    /// another series than `LAB_RABBITMQ_SERIES`.
     pub async fn acquire(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Self, NoBroker> {
         match nodes::given_url() {
-            Some(url) => series::insist(from_url::broker(&url).await?),
+            Some(url) => series::require(from_url::broker(&url).await?),
             None => Self::of_slot(NodeDir::new(paths, 0), paths, progress).await,
         }
     }
@@ -217,9 +217,9 @@ impl Broker {
     /// `http://127.0.0.1:15672`. Its user must be an administrator.
     ///
     /// # Errors
-    /// When either does not answer, or the user may not do what the lab does.
+    /// When either does not answer, or the user is no administrator.
     pub async fn at(address: Address, management: &str) -> Result<Self, NoBroker> {
-        from_url::reached(address, management.to_owned()).await
+        from_url::check(address, management.to_owned()).await
     }
 
     async fn of_slot(
@@ -228,7 +228,7 @@ impl Broker {
         progress: &dyn Fn(&str),
     ) -> Result<Self, NoBroker> {
         let state = acquire::node(&node, paths, progress).await?;
-        series::insist(Self::of_state(&state, node))
+        series::require(Self::of_state(&state, node))
     }
 
     fn of_state(state: &State, node: NodeDir) -> Self {
@@ -279,7 +279,7 @@ impl Broker {
         format!("{}, {origin}", self.version)
     }
 
-    /// Makes a vhost in which our user may do everything.
+    /// Creates a vhost in which our user has all rights.
     ///
     /// # Errors
     /// When the management API does not answer or refuses.
@@ -288,8 +288,8 @@ impl Broker {
         self.api.create_vhost(name).await
     }
 
-    /// Deletes a vhost with all in it, and closes its connections. None of that name is
-    /// no error.
+    /// Deletes a vhost with everything in it, and closes its connections. A missing vhost is not an
+    /// error.
     ///
     /// # Errors
     /// When the management API does not answer or refuses.
@@ -299,7 +299,7 @@ impl Broker {
         self.api.delete_vhost(name).await
     }
 
-    /// The bindings of a queue, but for the one to the default exchange.
+    /// The bindings of a queue, except the one to the default exchange.
     ///
     /// # Errors
     /// When the management API does not answer, or there is no such queue.
@@ -309,9 +309,8 @@ impl Broker {
         Ok(bindings)
     }
 
-    /// Makes in a vhost what `definitions` describe, in RabbitMQ's own format: exchanges,
-    /// queues, bindings, policies. What is there already stays. A vhost that their entries
-    /// name is not looked at.
+    /// Imports `definitions` into a vhost, in RabbitMQ's own format: exchanges, queues, bindings,
+    /// policies. Existing ones stay. The import ignores a vhost that an entry names.
     ///
     /// # Errors
     /// When the management API does not answer or refuses.
@@ -319,7 +318,7 @@ impl Broker {
         self.api.import(vhost, definitions).await
     }
 
-    /// Makes a user who may log in and do nothing yet.
+    /// Creates a user without any rights.
     ///
     /// # Errors
     /// When the management API does not answer or refuses.
@@ -327,7 +326,8 @@ impl Broker {
         self.api.create_user(name, password).await
     }
 
-    /// Lets a user configure, write and read in a vhost what these regular expressions match.
+    /// Gives a user rights in a vhost: `rights` are the regular expressions for configure, write and
+    /// read.
     ///
     /// # Errors
     /// When the management API does not answer or refuses.
@@ -335,8 +335,8 @@ impl Broker {
         self.api.permit(user, vhost, rights).await
     }
 
-    /// Limits how many connections a vhost takes; `None`: no limit. One too many is told 530,
-    /// NOT_ALLOWED.
+    /// Limits the number of connections to a vhost; `None` is no limit. The broker refuses one too
+    /// many with 530, NOT_ALLOWED.
     ///
     /// # Errors
     /// When the management API does not answer or refuses.
@@ -344,8 +344,8 @@ impl Broker {
         self.api.limit_connections(vhost, most).await
     }
 
-    /// Closes the connections to a vhost that are listed, which new ones are a moment after
-    /// they were opened, and gives how many. Each is told 320, CONNECTION_FORCED.
+    /// Closes the connections to a vhost with 320, CONNECTION_FORCED, and returns how many. The broker
+    /// lists a new connection only a moment after it was opened; this call misses it before.
     ///
     /// # Errors
     /// When the management API does not answer.
@@ -361,8 +361,8 @@ impl Broker {
         self.api.delete_user(name).await
     }
 
-    /// Deletes the vhosts and users that begin with `prefix` and that `abandoned` says nobody
-    /// uses: what runs that were killed have left behind. What cannot be deleted stays.
+    /// Deletes the vhosts and users whose names begin with `prefix` and that are `abandoned`: killed
+    /// runs leave them behind. One that cannot be deleted stays.
     pub async fn sweep(&self, prefix: &str, abandoned: impl Fn(&str) -> bool) {
         for name in self.api.vhosts().await.unwrap_or_default() {
             if name.starts_with(prefix) && abandoned(&name) {
@@ -376,15 +376,14 @@ impl Broker {
         }
     }
 
-    /// A queue as it is now: ready and unacknowledged messages are read from the queue
-    /// itself, consumers and what is ready in a quorum queue by a passive declare. None when
-    /// there is no such queue.
+    /// The state of a queue now; `None` when it does not exist. A passive declare counts consumers
+    /// and the ready messages of a quorum queue; the listing counts the rest.
     ///
     /// # Errors
     /// When the broker does not answer.
     pub async fn queue(&self, vhost: &str, name: &str) -> Result<Option<Queue>> {
-        // Small frames: lapin makes its buffers 32 of them long, byte by byte in a debug
-        // build, and the usual 4 MB would take 50 ms a connection.
+        // Small frames: lapin fills buffers of 32 frames byte by byte in a debug build. The usual
+        // 4 MB take 50 ms a connection (lapin 4.12.3).
         let url = format!("{}?frame_max=8192", self.address.url(vhost));
         for _ in 0..LISTINGS {
             let listed = self.api.queues(vhost).await?;
@@ -396,16 +395,16 @@ impl Broker {
             match (listed, counts) {
                 (Some(listed), counts) => return Ok(Some(Queue::new(listed, counts))),
                 (None, None) => return Ok(None),
-                // RabbitMQ 4.0.5 and 4.3.6 serve a queue some moments before they list it, when
-                // they have just started.
+                // Just after their start, RabbitMQ 4.0.5 and 4.3.6 serve a queue some moments before
+                // they list it.
                 (None, Some(_)) => sleep(LIST_AGAIN).await,
             }
         }
         bail!("the management API does not list queue {name}, which the broker has")
     }
 
-    /// The processes of a node that the lab runs by itself, its keeper and the node; none for
-    /// one in a container, or elsewhere.
+    /// The process ids of the keeper and of the node, for a private node of the lab; `None` for every
+    /// other broker.
     #[must_use]
     pub fn processes(&self) -> Option<[i32; 2]> {
         match self.node.as_ref()?.keeping().ok()? {
@@ -414,17 +413,17 @@ impl Broker {
         }
     }
 
-    /// Marks a node of ours as used now; it stops after half an hour without use.
+    /// Marks a node of the lab as used now. It stops after half an hour without use.
     pub fn touch(&self) {
         if let Some(node) = &self.node {
-            // A folder that is gone takes its node with it: the next call tells.
+            // If the folder is gone, so is the node, and the next call reports it.
             let _ = node.touch();
         }
     }
 }
 
-/// Becomes the keeper of a node, or a guard, and never returns when this process was started
-/// as one; else returns at once. Call it first thing in `main`.
+/// Becomes the keeper of a node, or a guard, if this process was started as one, and never returns.
+/// Otherwise returns at once. Call it first in `main`.
 pub fn dispatch() {
     process::dispatch();
     let mut args = std::env::args_os().skip(1);

@@ -20,9 +20,8 @@ pub(super) struct Api {
     base: String,
 }
 
-/// A queue as the listing shows it with `disable_stats` and `enable_queue_totals`: read
-/// from the queue at the time of the call, unlike every other count of this API. A quorum
-/// queue's messages are the exception: they are as of its last tick, up to 5 s ago.
+/// A queue in the listing with `disable_stats` and `enable_queue_totals`. These counts are exact at
+/// the time of the call, unlike all others of this API. Those of a quorum queue are up to 5 s old.
 #[derive(Deserialize)]
 pub(super) struct Listed {
     pub name: String,
@@ -32,13 +31,13 @@ pub(super) struct Listed {
     pub messages_unacknowledged: u64,
     pub durable: bool,
     pub auto_delete: bool,
-    /// RabbitMQ 3.10.8 lists a quorum queue with `null`: it cannot be exclusive.
+    /// RabbitMQ 3.10.8 lists `null` for a quorum queue, which cannot be exclusive.
     pub exclusive: Option<bool>,
     #[serde(default)]
     pub arguments: Value,
 }
 
-/// A binding of a queue, as the broker lists it.
+/// A binding of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Binding {
     /// The exchange that it is bound to.
@@ -52,7 +51,7 @@ struct Named {
     name: String,
 }
 
-/// Who the broker takes us for.
+/// The user as whom the broker knows us.
 #[derive(Deserialize)]
 pub(super) struct WhoAmI {
     /// A list, or one string with commas on older brokers.
@@ -71,7 +70,7 @@ impl Api {
     }
 
     pub async fn create_vhost(&self, name: &str) -> Result<()> {
-        // The broker gives whoever creates a vhost full permissions on it.
+        // The broker gives the creator of a vhost all rights in it.
         self.call(Method::PUT, &format!("vhosts/{}", encode(name)))
             .await
             .map(drop)
@@ -104,7 +103,7 @@ impl Api {
             .call(Method::GET, &path)
             .await
             .with_context(|| format!("cannot list the queues of vhost {vhost}"))?;
-        serde_json::from_slice(&body).context("the listing of queues is not what was expected")
+        serde_json::from_slice(&body).context("the listing of queues is not in the expected format")
     }
 
     pub async fn bindings(&self, vhost: &str, queue: &str) -> Result<Vec<Binding>> {
@@ -113,7 +112,8 @@ impl Api {
             .call(Method::GET, &path)
             .await
             .with_context(|| format!("cannot list the bindings of queue {queue}"))?;
-        serde_json::from_slice(&body).context("the listing of bindings is not what was expected")
+        serde_json::from_slice(&body)
+            .context("the listing of bindings is not in the expected format")
     }
 
     pub async fn create_user(&self, name: &str, password: &str) -> Result<()> {
@@ -144,13 +144,12 @@ impl Api {
 
     pub async fn import(&self, vhost: &str, definitions: &Value) -> Result<()> {
         let path = format!("definitions/{}", encode(vhost));
-        self.give(Method::POST, &path, definitions)
+        self.send_json(Method::POST, &path, definitions)
             .await
             .with_context(|| format!("cannot import definitions into vhost {vhost}"))
     }
 
-    /// Closes the connections to `vhost` that are listed, which new ones are a moment after
-    /// they were opened, and gives how many.
+    /// Closes the listed connections to `vhost`, and returns how many.
     pub async fn close_connections(&self, vhost: &str) -> Result<usize> {
         let path = format!("vhosts/{}/connections?columns=name", encode(vhost));
         let body = self.call(Method::GET, &path).await;
@@ -158,7 +157,7 @@ impl Api {
         let listed: Vec<Named> = serde_json::from_slice(&body)?;
         let mut closed = 0;
         for Named { name } in listed {
-            // One that has ended by itself is none of ours.
+            // A connection that has ended by itself does not count.
             let path = format!("connections/{}", encode(&name));
             closed += usize::from(self.call(Method::DELETE, &path).await.is_ok());
         }
@@ -179,10 +178,10 @@ impl Api {
     }
 
     async fn put(&self, path: &str, body: &Value) -> Result<()> {
-        self.give(Method::PUT, path, body).await
+        self.send_json(Method::PUT, path, body).await
     }
 
-    async fn give(&self, method: Method, path: &str, body: &Value) -> Result<()> {
+    async fn send_json(&self, method: Method, path: &str, body: &Value) -> Result<()> {
         let url = format!("{}/api/{path}", self.base);
         let sent = self.client.request(method, url).send_json(body).await;
         let mut answer = match sent {
@@ -215,8 +214,8 @@ impl Api {
         path: &str,
     ) -> Result<(StatusCode, Vec<u8>), SendRequestError> {
         match self.send_once(&method, path).await {
-            // The broker may close an idle connection at the moment we use it. All our
-            // calls can be repeated, and the second one gets a new connection.
+            // The broker may close an idle connection just as we use it. Every call can be
+            // repeated; the second one gets a new connection.
             Err(
                 SendRequestError::Connect(_)
                 | SendRequestError::Send(_)
@@ -249,7 +248,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
     }
 }
 
-/// What RFC 3986 does not call unreserved.
+/// Every character except those that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -1,4 +1,4 @@
-//! The folder of one node: what lies where, who holds it, and what is known of the node.
+//! The folder of one node: its files, its locks, and the state that its keeper writes there.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use course::paths::Paths;
 
-/// Raised when a field changes its meaning: a keeper left over from another version of
-/// the lab is then replaced, not misread.
+/// Raise it when a field changes its meaning: then the lab replaces the keeper of another version
+/// instead of misreading its state.
 const SCHEMA: u32 = 1;
 
-/// What the keeper says of its node once that accepts AMQP. Holds the password, so the
-/// file is readable by its owner only.
+/// What the keeper writes about its node once the node accepts AMQP. It has the password, so only
+/// the owner can read the file.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct State {
     schema: u32,
@@ -29,15 +29,14 @@ pub(super) struct State {
     pub cluster_name: String,
     pub version: String,
     pub keeper_pid: i32,
-    /// The node's own process; none where Docker holds it.
+    /// The node's own process; `None` in a container.
     pub vm_pid: Option<i32>,
-    /// How many times the node came up under this keeper: tells a restarted node from
-    /// the one before it.
+    /// How many times the node has booted under this keeper.
     pub boots: u32,
 }
 
 impl State {
-    /// A state with nothing but its schema, to be filled by the keeper.
+    /// An empty state, for the keeper to fill.
     pub fn new(slot: usize, source: Source) -> Self {
         Self {
             schema: SCHEMA,
@@ -67,13 +66,13 @@ pub(super) enum Source {
     Compose,
 }
 
-/// Whether somebody keeps the node of a folder, and what is known of it.
+/// Whether a keeper runs the node of a folder.
 pub(super) enum Keeping {
-    /// No keeper lives.
+    /// No keeper runs.
     Free,
-    /// A keeper lives and its node is not up yet (or is just being stopped).
+    /// A keeper runs, but its node is starting or stopping.
     Busy,
-    /// A keeper lives and has once seen its node up.
+    /// A keeper runs, and its node has been up.
     Up(Box<State>),
 }
 
@@ -87,23 +86,23 @@ pub(super) struct NodeDir {
 impl NodeDir {
     pub fn new(paths: &Paths, slot: usize) -> Self {
         let dir = root(paths).join(format!("node-{slot}"));
-        // The keeper and its node work elsewhere. An error means an empty path.
+        // The keeper and its node have another working directory. An error means an empty path.
         let dir = std::path::absolute(&dir).unwrap_or(dir);
         Self { dir, slot }
     }
 
-    /// The folder as the keeper is told it: by path alone.
+    /// The folder at this path, as the keeper gets it.
     pub fn at(dir: PathBuf) -> Option<Self> {
         let slot = slot_of(&dir)?;
         Some(Self { dir, slot })
     }
 
-    /// Everything that is thrown away when the node stops.
+    /// The folder that is removed when the node stops.
     pub fn run(&self) -> PathBuf {
         self.dir.join("run")
     }
 
-    /// What outlives the node, for a look afterwards.
+    /// The folder that stays after the node, for debugging.
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
@@ -116,19 +115,19 @@ impl NodeDir {
         self.log().join("console.log")
     }
 
-    /// Held by the keeper as long as it lives. Never removed: a lock on a removed file
-    /// keeps nobody out.
+    /// The keeper holds this lock as long as it runs. The file is never removed: a lock on a removed
+    /// file excludes nobody.
     pub fn keeper_lock(&self) -> PathBuf {
         self.dir.join("keeper.lock")
     }
 
-    /// Held by the check that has the node to itself.
+    /// The check that owns the node holds this lock.
     pub fn own_lock(&self) -> PathBuf {
         self.dir.join("own.lock")
     }
 
-    /// There while a Compose project of this node may be: from before its container is
-    /// made until it is seen removed, however many keepers were killed meanwhile.
+    /// This file exists while a Compose project of this node may exist: from before its container is
+    /// created until it is removed, even if keepers are killed meanwhile.
     pub fn compose_mark(&self) -> PathBuf {
         self.dir.join("compose")
     }
@@ -145,7 +144,7 @@ impl NodeDir {
         self.dir.join("state.json")
     }
 
-    /// Makes the folders, closed to other users since credentials lie in them.
+    /// Creates the folders, closed to other users because they hold credentials.
     pub fn create(&self) -> io::Result<()> {
         fs::create_dir_all(self.dir.parent().unwrap_or(&self.dir))?;
         for dir in [&self.dir, &self.log()] {
@@ -157,18 +156,18 @@ impl NodeDir {
         Ok(())
     }
 
-    /// Marks the node as used now, which puts off its stop for want of use.
+    /// Marks the node as used now, so that it does not stop for lack of use.
     pub fn touch(&self) -> io::Result<()> {
         open_private(&self.used(), false)?.set_modified(SystemTime::now())
     }
 
-    /// Time since the node was last used; none when the mark (or the whole folder) is gone.
+    /// Time since the node was last used; `None` when the mark or the whole folder is gone.
     pub fn unused_for(&self) -> Option<Duration> {
         let at = fs::metadata(self.used()).and_then(|m| m.modified()).ok()?;
         Some(SystemTime::now().duration_since(at).unwrap_or_default())
     }
 
-    /// The state as last written, whether or not its keeper still lives.
+    /// The state as last written, whether or not its keeper still runs.
     pub fn state(&self) -> Option<State> {
         let text = fs::read(self.state_file()).ok()?;
         let state: State = serde_json::from_slice(&text).ok()?;
@@ -186,7 +185,7 @@ impl NodeDir {
         gone_is_fine(fs::remove_file(self.state_file()))
     }
 
-    /// Who keeps this node. The lock decides, since a pid may belong to anyone by now.
+    /// Whether a keeper runs this node. The lock decides: another process may have the pid by now.
     pub fn keeping(&self) -> io::Result<Keeping> {
         let state = self.state();
         let file = match File::open(self.keeper_lock()) {
@@ -197,8 +196,8 @@ impl NodeDir {
         match file.try_lock_shared() {
             Ok(()) => Ok(Keeping::Free),
             Err(TryLockError::WouldBlock) => Ok(match (state, self.keeper()) {
-                // Not one that a killed keeper left to the next: a container may even
-                // answer to it, until it is removed in a moment.
+                // The state must be of this keeper, not of a killed one, whose container may still
+                // answer until it is removed.
                 (Some(state), Some((pid, _))) if pid == state.keeper_pid => {
                     Keeping::Up(Box::new(state))
                 }
@@ -208,8 +207,8 @@ impl NodeDir {
         }
     }
 
-    /// The keeper's pid and source as it wrote them into the file it has locked; means
-    /// something only while [`Self::keeping`] is not `Free`.
+    /// The pid and the source that the keeper wrote into its lock file. Valid only while
+    /// [`Self::keeping`] is not `Free`.
     pub fn keeper(&self) -> Option<(i32, Source)> {
         let text = fs::read_to_string(self.keeper_lock()).ok()?;
         let (pid, source) = text.trim().split_once(' ')?;
@@ -220,19 +219,19 @@ impl NodeDir {
         Some((pid.parse().ok()?, source))
     }
 
-    /// Removes all but the log and the lock files.
+    /// Removes everything except the log and the lock files.
     pub fn clean(&self) -> io::Result<()> {
         self.remove_state()?;
         gone_is_fine(fs::remove_dir_all(self.run()))
     }
 }
 
-/// Where the nodes of a clone lie.
+/// The folder of all nodes of a clone.
 pub(super) fn root(paths: &Paths) -> PathBuf {
     paths.data().join("broker")
 }
 
-/// The folders of the nodes that this clone ever had, by slot.
+/// The folders of all nodes that this clone has had, by slot.
 pub(super) fn all(paths: &Paths) -> Vec<NodeDir> {
     let Ok(entries) = fs::read_dir(root(paths)) else {
         return Vec::new();
@@ -249,7 +248,7 @@ fn slot_of(dir: &Path) -> Option<usize> {
     name.strip_prefix("node-")?.parse().ok()
 }
 
-/// Opens a file of mode 0600, made when missing; `truncate` empties it.
+/// Opens a file of mode 0600, and creates it if missing; `truncate` empties it.
 pub(super) fn open_private(path: &Path, truncate: bool) -> io::Result<File> {
     fs::OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! For people: what runs, what could run, and stopping it.
+//! The nodes of this clone and the sources of a broker, for the commands that list and stop them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,12 +12,11 @@ use super::node_dir::{self, Keeping, NodeDir, Source, open_private};
 use super::{Address, Broker, acquire, claim, compose, from_url, install, out_of_support};
 use course::paths::Paths;
 
-/// A keeper kills a private node at once; Docker takes its time.
+/// How long a keeper may take to end: it kills a private node at once, but Docker is slow.
 const STOP: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(5);
 
-/// Stops every node of this clone and removes its files except the logs. Returns how
-/// many were running.
+/// Stops every node of this clone, and removes its files except the logs. Returns how many ran.
 ///
 /// # Errors
 /// When a keeper does not end or files cannot be removed.
@@ -32,7 +31,7 @@ pub async fn down(paths: &Paths) -> Result<usize> {
     }
     for node in &running {
         if !ended(node, STOP).await? {
-            // Its lifeline takes the node along.
+            // The node ends with its keeper, by its lifeline.
             tell_keeper(node, Signal::SIGKILL).await?;
             if !ended(node, STOP).await? {
                 bail!("the keeper of {} does not end", node.dir.display());
@@ -40,7 +39,7 @@ pub async fn down(paths: &Paths) -> Result<usize> {
         }
     }
     for node in &nodes {
-        // Not under the feet of a keeper that another command has started just now.
+        // Another command may just have started a new keeper: its folder stays.
         let lock = open_private(&node.keeper_lock(), false)?;
         if lock.try_lock().is_ok() {
             claim::clean_up(node).await?;
@@ -50,7 +49,7 @@ pub async fn down(paths: &Paths) -> Result<usize> {
 }
 
 async fn tell_keeper(node: &NodeDir, signal: Signal) -> Result<()> {
-    // A keeper has the lock an instant before it has written its pid.
+    // A keeper takes the lock an instant before it writes its pid.
     let deadline = Instant::now() + Duration::from_secs(2);
     while !matches!(node.keeping()?, Keeping::Free) {
         if let Some((pid, _)) = node.keeper() {
@@ -79,7 +78,7 @@ async fn ended(node: &NodeDir, patience: Duration) -> Result<bool> {
 /// One node of this clone that runs or is about to.
 #[derive(Debug, Clone)]
 pub struct NodeStatus {
-    /// 0 is the shared node; the others are for checks that kill theirs.
+    /// 0 is the shared node; the others are for checks that kill their node.
     pub slot: usize,
     /// The node as a broker; none while it boots or does not answer.
     pub broker: Option<Broker>,
@@ -87,7 +86,7 @@ pub struct NodeStatus {
     pub keeper_pid: Option<i32>,
     /// The node's own process; none in a container.
     pub node_pid: Option<i32>,
-    /// Since some command used it last.
+    /// Time since a command last used it.
     pub unused_for: Duration,
     /// The folder with its logs.
     pub log: PathBuf,
@@ -120,7 +119,7 @@ pub async fn status(paths: &Paths) -> Vec<NodeStatus> {
     nodes
 }
 
-/// One of the places that a broker may come from.
+/// One source of a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// `AMQP_URL`, `a node started earlier`, `Docker Compose`, `installed RabbitMQ`.
@@ -129,15 +128,15 @@ pub struct Candidate {
     pub available: bool,
     /// What was found, in a few words, without any password.
     pub detail: String,
-    /// What [`out_of_support`] tells of it, where its version is known.
+    /// What [`out_of_support`] says about its version, if the version is known.
     pub support: Option<String>,
-    /// Whether it is the one that would be used.
+    /// Whether the lab would use this one.
     pub chosen: bool,
 }
 
-/// What [`Broker::acquire`] would find, in its order. Starts nothing.
+/// The sources of [`Broker::acquire`], in its order. Starts nothing.
 pub async fn survey(paths: &Paths) -> Vec<Candidate> {
-    let mut found = vec![given().await, earlier(paths).await];
+    let mut found = vec![from_amqp_url().await, earlier(paths).await];
     found.push(match compose::engine(&acquire::compose_file(paths)).await {
         Ok(version) => candidate("Docker Compose", true, format!("Docker engine {version}")),
         Err(why) => candidate("Docker Compose", false, why),
@@ -150,7 +149,7 @@ pub async fn survey(paths: &Paths) -> Vec<Candidate> {
         }
         Err(why) => candidate("installed RabbitMQ", false, why),
     });
-    // A set AMQP_URL is used or fails: nothing is put in its place behind one's back.
+    // If AMQP_URL is set, the lab uses that broker or fails. It never silently takes another.
     let chosen = if given_url().is_some() {
         found.first_mut().filter(|candidate| candidate.available)
     } else {
@@ -179,12 +178,12 @@ fn candidate(name: &'static str, available: bool, detail: String) -> Candidate {
     }
 }
 
-/// `AMQP_URL` where it is set to anything.
+/// `AMQP_URL`, if it is set and not empty.
 pub(super) fn given_url() -> Option<String> {
     std::env::var("AMQP_URL").ok().filter(|url| !url.is_empty())
 }
 
-async fn given() -> Candidate {
+async fn from_amqp_url() -> Candidate {
     let name = "AMQP_URL";
     let Some(url) = given_url() else {
         return candidate(name, false, "not set".into());
@@ -213,7 +212,7 @@ async fn earlier(paths: &Paths) -> Candidate {
             candidate(name, true, detail).of_version(version)
         }
         Ok(Keeping::Up(_) | Keeping::Busy) => candidate(name, true, "starting".into()),
-        Ok(Keeping::Free) => candidate(name, false, "none runs".into()),
+        Ok(Keeping::Free) => candidate(name, false, "no node runs".into()),
         Err(e) => candidate(name, false, e.to_string()),
     }
 }

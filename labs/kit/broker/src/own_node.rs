@@ -1,4 +1,4 @@
-//! A node that one check has to itself, and may kill, freeze and thaw.
+//! A node for one check alone, which may kill, freeze and thaw it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,28 +16,27 @@ use super::node_dir::{Keeping, NodeDir, State, open_private};
 use super::{Broker, NoBroker, acquire};
 use course::paths::Paths;
 
-/// Slots 1 to this one; a node takes 160 MB, so more at once would not fit a laptop.
+/// The last slot. A node takes 160 MB, so a laptop has no room for more.
 const SLOTS: usize = 8;
 const POLL: Duration = Duration::from_millis(2);
-/// A vhost that lives for a moment, see [`OwnNode::settle`].
+/// A vhost that exists for a moment: see [`OwnNode::settle`].
 const SETTLE: &str = "lab.settle";
-/// For a killed node to be back, or to be gone.
+/// How long a killed node may take to be gone, or to be up again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A second node, for this check alone. The slot is locked while this value lives; the
-/// node stays for the next command. `AMQP_URL` does not matter here, since the broker
-/// named there is not ours to kill.
+/// A node for one check alone. This value keeps its slot locked; the node stays for the next
+/// command. `AMQP_URL` does not matter here: the lab must not kill that broker.
 pub struct OwnNode {
     broker: Broker,
     node: NodeDir,
     compose: Project,
-    /// The boot that was killed last: only a later one counts as up.
+    /// The number of the boot that was killed last: only a later one counts as up.
     killed: Cell<u32>,
     _lock: File,
 }
 
 impl OwnNode {
-    /// Takes the first free slot, one with a running node before others.
+    /// Takes the first free slot, those with a running node first.
     ///
     /// # Errors
     /// When no node can be started, or all slots are taken.
@@ -53,9 +52,9 @@ impl OwnNode {
             killed: Cell::new(0),
             _lock: lock,
         };
-        own.forget_last_user().await.map_err(|e| NoBroker {
+        own.clean_up().await.map_err(|e| NoBroker {
             why: format!(
-                "the node in slot {} is in no good state: {e:#}",
+                "the node in slot {} cannot be cleaned: {e:#}",
                 own.node.slot
             ),
             mend: "just broker down".into(),
@@ -69,11 +68,11 @@ impl OwnNode {
         &self.broker
     }
 
-    /// Kills the node as `kill -9` would, and waits until its port refuses. Its keeper
-    /// starts it again at once.
+    /// Kills the node as `kill -9` does, and waits until its port refuses connections. Its keeper
+    /// restarts it at once.
     ///
     /// # Errors
-    /// When it is not up, or still there after 30 s.
+    /// When it is not up, or still answers after 30 s.
     pub async fn kill(&self) -> Result<()> {
         let state = self.state()?;
         self.killed.set(state.boots);
@@ -86,7 +85,7 @@ impl OwnNode {
         }
         let gone = async {
             while TcpStream::connect(("127.0.0.1", state.port)).await.is_ok() {
-                // A keeper so quick that we never saw the port closed has proved the death.
+                // The keeper may restart the node before we see its port closed.
                 if self.state().is_ok_and(|now| now.boots > state.boots) {
                     break;
                 }
@@ -98,10 +97,10 @@ impl OwnNode {
             .context("the killed node still answers")
     }
 
-    /// Waits until the node accepts AMQP, again if it was killed.
+    /// Waits until the node accepts AMQP: a later boot, if it was killed.
     ///
     /// # Errors
-    /// When its keeper gave up, or 30 s have passed.
+    /// When its keeper has given up, or after 30 s.
     pub async fn up(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -119,21 +118,20 @@ impl OwnNode {
         bail!("the node did not come back within 30 s; see {}", self.log())
     }
 
-    /// Stops the node's process without ending it: it still accepts TCP and says nothing.
-    /// Not possible for a node in a container.
+    /// Freezes the node (SIGSTOP): it still accepts TCP connections and never answers. Returns
+    /// whether it did: a node in a container cannot be frozen.
     pub fn freeze(&self) -> bool {
         signal(&self.node, Signal::SIGSTOP)
     }
 
-    /// Lets a frozen node go on. Done on drop, too.
+    /// Continues a frozen node. Dropping this value does it, too.
     pub fn thaw(&self) -> bool {
         signal(&self.node, Signal::SIGCONT)
     }
 
-    /// Has the node write its metadata to disk. Seen on 4.0.5, in one kill of eight: a
-    /// durable queue declared milliseconds before does not come back, and its confirmed
-    /// messages with it. What is declared after it, as all that a vhost is made of, takes
-    /// it to the disk.
+    /// Makes the node write its metadata to disk, by declaring something later. Otherwise a durable
+    /// queue that was declared milliseconds before the kill is lost, with its confirmed messages:
+    /// seen on 4.0.5, in one kill of eight.
     async fn settle(&self) -> Result<()> {
         self.broker.api.create_vhost(SETTLE).await?;
         self.broker.api.delete_vhost(SETTLE).await
@@ -150,8 +148,8 @@ impl OwnNode {
         self.node.keeper_log().display().to_string()
     }
 
-    /// Removes the vhosts of a check that was killed before it could.
-    async fn forget_last_user(&self) -> Result<()> {
+    /// Deletes the vhosts that a killed check has left behind.
+    async fn clean_up(&self) -> Result<()> {
         for vhost in self.broker.api.vhosts().await? {
             if vhost != "/" {
                 self.broker.delete_vhost(&vhost).await?;
@@ -167,8 +165,8 @@ impl Drop for OwnNode {
     }
 }
 
-/// Signals the node's process, if it is one that its keeper still holds: any other pid
-/// may be somebody else's by now.
+/// Signals the node's process, if its keeper still runs it. Otherwise another process may have its
+/// pid by now.
 fn signal(node: &NodeDir, signal: Signal) -> bool {
     match node.keeping() {
         Ok(Keeping::Up(state)) => state
@@ -180,7 +178,7 @@ fn signal(node: &NodeDir, signal: Signal) -> bool {
 
 fn free_slot(paths: &Paths) -> Result<(NodeDir, File), NoBroker> {
     let mut nodes: Vec<NodeDir> = (1..=SLOTS).map(|slot| NodeDir::new(paths, slot)).collect();
-    // Stable: running nodes first, then by slot.
+    // A stable sort: running nodes first, then by slot.
     nodes.sort_by_key(|node| !matches!(node.keeping(), Ok(Keeping::Up(_))));
     for node in nodes {
         let unusable = |e| acquire::unusable(&paths.short(&node.dir), &e);
@@ -193,7 +191,7 @@ fn free_slot(paths: &Paths) -> Result<(NodeDir, File), NoBroker> {
         }
     }
     Err(NoBroker {
-        why: format!("all {SLOTS} nodes that checks may kill are in use by other checks"),
+        why: format!("other checks use all {SLOTS} nodes that a check may kill"),
         mend: "wait for the other runs to end, then try again".into(),
     })
 }

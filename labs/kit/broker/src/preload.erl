@@ -1,7 +1,7 @@
-% Loads the modules of RabbitMQ in a process of its own while RabbitMQ boots. Apps in the
-% order in which the boot needs them; those that this version has not are passed over.
-% This travels in ERL_AFLAGS as one line in single quotes: no quotes in here.
-% RabbitMQ starts helper VMs, and those must not do the same.
+% Loads the modules of RabbitMQ in a separate process while RabbitMQ boots. The apps are in
+% the order of the boot; apps that this version does not have are skipped.
+% ERL_AFLAGS carries this as one line in single quotes, so it must not contain quotes.
+% RabbitMQ starts helper VMs, which must not do the same.
 os:unsetenv([$E,$R,$L,$_,$A,$F,$L,$A,$G,$S]),
 Apps = [rabbitmq_prelaunch, rabbit_common, rabbit, cuttlefish, syslog, sasl, os_mon,
     osiris, ra, aten, seshat, gen_batch_server, enough, sysmon_handler,

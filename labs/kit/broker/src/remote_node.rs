@@ -1,4 +1,5 @@
-//! An installed RabbitMQ on another host of this machine: on the usual ports, without a keeper.
+//! An installed RabbitMQ on another host (a network namespace of this machine): on the usual ports,
+//! without a keeper.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -12,7 +13,7 @@ use super::launch::{self, Identity, Ports};
 use super::node_dir::{NodeDir, write_private};
 use super::{NoBroker, install};
 
-/// The ports of a RabbitMQ that has a machine to itself.
+/// The default ports of RabbitMQ: no other broker runs on that host.
 const PORTS: Ports = Ports {
     interface: Ipv4Addr::UNSPECIFIED,
     amqp: 5672,
@@ -20,7 +21,7 @@ const PORTS: Ports = Ports {
     distribution: 25672,
 };
 
-/// A node that runs elsewhere. Dropped, it is killed.
+/// A node on another host. Dropping it kills it.
 #[derive(Debug)]
 pub struct RemoteNode {
     process: Child,
@@ -28,13 +29,13 @@ pub struct RemoteNode {
 }
 
 impl RemoteNode {
-    /// Starts a node with all its files in `dir`, by way of a command that runs its
-    /// arguments on another host: `["nsenter", "--net=…"]`. AMQP is spoken on all of that
-    /// host's addresses at port 5672, the management API on its loopback at 15672. Its users,
-    /// and what else there is, are those of `definitions`. Does not wait until it is up.
+    /// Starts a node with all its files in `dir`. `through` is a command that runs its arguments on
+    /// the other host: `["nsenter", "--net=…"]`. AMQP listens on port 5672 of all its addresses, the
+    /// management API on port 15672 of its loopback. The node imports `definitions`, with its users.
+    /// Does not wait until the node is up.
     ///
     /// # Errors
-    /// [`NoBroker`] when none is installed; else when it cannot be started.
+    /// [`NoBroker`] when no RabbitMQ is installed; another error when it cannot be started.
     pub fn start(dir: PathBuf, through: &[String], definitions: &Value) -> Result<Self> {
         let found = install::find().map_err(|why| NoBroker {
             why,
@@ -44,9 +45,11 @@ impl RemoteNode {
         node.create().context("cannot make the node's folder")?;
         let identity = Identity::fresh(&node);
         launch::write_files(&node, &identity, PORTS)
-            .and_then(|()| define(&node, definitions))
+            .and_then(|()| load_definitions(&node, definitions))
             .context("cannot write its settings")?;
-        let (program, words) = through.split_first().context("no way to that host")?;
+        let (program, words) = through
+            .split_first()
+            .context("no command that reaches that host")?;
         let mut command = Command::new(program);
         command.args(words).arg(found.script);
         let process = launch::start(&node, command, &identity, PORTS);
@@ -56,7 +59,7 @@ impl RemoteNode {
         })
     }
 
-    /// How it ended, with its last words, if it has.
+    /// How it ended, with the last lines that it printed, if it has ended.
     pub fn ended(&mut self) -> Option<String> {
         let status = self.process.try_wait().ok().flatten()?;
         let words = std::fs::read_to_string(self.node.console_log()).unwrap_or_default();
@@ -65,7 +68,7 @@ impl RemoteNode {
         Some(format!("{status}\n{last}"))
     }
 
-    /// What the node has written into its log.
+    /// The contents of its log.
     pub fn log(&self) -> String {
         let files = std::fs::read_dir(self.node.log())
             .into_iter()
@@ -78,8 +81,8 @@ impl RemoteNode {
     }
 }
 
-/// Has the node begin with these definitions.
-fn define(node: &NodeDir, definitions: &Value) -> std::io::Result<()> {
+/// Makes the node import these definitions at its start.
+fn load_definitions(node: &NodeDir, definitions: &Value) -> std::io::Result<()> {
     let file = node.run().join("definitions.json");
     write_private(&file, definitions.to_string().as_bytes())?;
     let conf = node.run().join("rabbitmq.conf");

@@ -1,22 +1,22 @@
-//! Which series of RabbitMQ the lab is proved on, which of them is still supported, and which
-//! one a run insists on.
+//! The series of RabbitMQ that the lab is tested on, the one that is still supported, and the one that
+//! a run requires.
 
 use super::{Broker, NoBroker};
 
-/// The oldest series that every solution's checks run on; `.ci/rabbitmq-series` has all.
+/// The oldest series that the lab is tested on; `.ci/rabbitmq-series` lists all.
 pub const OLDEST: &str = "3.10";
 
-/// The newest of them, in `compose/broker.yml`, too: what to install where there is a choice.
-/// RabbitMQ supports one series, the newest: community support of 4.2 ended on 2026-07-31 (of
-/// 3.10 in 2023), that of 4.3 is planned to end on 2026-11-30. Source, as of 2026-11-25:
+/// The newest series that the lab is tested on, also in `compose/broker.yml`. Install this one if you
+/// can choose. Community support of 4.2 ended on 2026-07-31 (of 3.10 in 2023), and that of 4.3 is
+/// planned to end on 2026-11-30. Source, as of 2026-11-25:
 /// <https://www.rabbitmq.com/release-information>.
 pub const NEWEST: &str = "4.3";
 
-/// The series that a broker must be of, wherever it comes from: for CI, which says so.
+/// The variable with the series that every broker must be of: CI sets it.
 const WANTED: &str = "LAB_RABBITMQ_SERIES";
 
-/// What to tell of a broker whose series has no community support any more; nothing of others,
-/// and of what is no version. `version` is as `RabbitMQ 3.10.8` or `3.10.8`.
+/// The advice for a series without community support; `None` for other series, and for text that is
+/// not a version. `version` is `RabbitMQ 3.10.8` or `3.10.8`.
 #[must_use]
 pub fn out_of_support(version: &str) -> Option<String> {
     let series = numbers(version)?;
@@ -29,8 +29,8 @@ pub fn out_of_support(version: &str) -> Option<String> {
     ended.then_some(advice)
 }
 
-/// The broker, if it is of the series that this run insists on, or if it insists on none.
-pub(super) fn insist(broker: Broker) -> Result<Broker, NoBroker> {
+/// The broker, unless this run requires another series.
+pub(super) fn require(broker: Broker) -> Result<Broker, NoBroker> {
     let wanted = std::env::var(WANTED).unwrap_or_default();
     if wanted.is_empty() || numbers(&broker.version) == numbers(&wanted) {
         return Ok(broker);

@@ -1,4 +1,4 @@
-//! What makes a keeper stop its node: an order, want of use, or a folder that is gone.
+//! Why a keeper stops its node: SIGTERM, no use, or a removed folder.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio::time::interval;
 
 use super::node_dir::NodeDir;
 
-/// How often the keeper looks whether it is still needed.
+/// How often the keeper checks whether it is still needed.
 const TICK: Duration = Duration::from_millis(500);
 /// Half an hour; `LAB_BROKER_IDLE_SECONDS` changes it.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
-/// What may end a keeper's work.
+/// What may make a keeper stop.
 pub(super) struct StopCauses {
     term: Signal,
     hangup: Signal,
     interrupt: Signal,
     tick: tokio::time::Interval,
     idle: Duration,
-    /// A node that still boots has somebody waiting for it.
+    /// Whether lack of use counts: not while the node boots, because a command waits for it.
     pub may_idle: bool,
 }
 
@@ -38,11 +38,11 @@ impl StopCauses {
         })
     }
 
-    /// Returns why to stop, once there is a reason to.
+    /// Waits for a reason to stop, and returns it.
     pub async fn stop(&mut self, node: &NodeDir) -> String {
         loop {
             tokio::select! {
-                _ = self.term.recv() => return "told to stop".into(),
+                _ = self.term.recv() => return "SIGTERM".into(),
                 _ = self.hangup.recv() => {}
                 _ = self.interrupt.recv() => {}
                 _ = self.tick.tick() => if let Some(why) = self.superfluous(node) {
@@ -61,10 +61,10 @@ impl StopCauses {
             Some(_) => None,
         };
         why(node)?;
-        // A command may be about to use the node: it marks it as used, then reads the
-        // state. So take the state away, then look at the mark once more.
+        // A command that needs the node marks it as used, then reads the state. So remove the state
+        // first, then look at the mark again.
         let state = node.state();
-        // When it cannot be removed, the folder is gone, and so is the state.
+        // If it cannot be removed, the whole folder is gone.
         let _ = node.remove_state();
         let why = why(node);
         if let (None, Some(state)) = (&why, state) {

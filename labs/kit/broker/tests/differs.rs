@@ -1,8 +1,8 @@
-//! Holds the README's table "What differs between 3.10, 4.0 and 4.3" to the broker at hand.
+//! Compares the README's table "What differs between 3.10, 4.0 and 4.3" with the current broker.
 //!
-//! Each row is tried. What was seen, in the table's own words, must be the cell in the column
-//! of the broker's series. A row that nobody tries fails, too, and so does a test without a
-//! row. `.ci/run` runs this on all three series.
+//! A test tries each row. What it sees, in the table's own words, must be the cell in the column of the
+//! broker's series. A row without a test fails, and so does a test without a row. `.ci/run` runs this
+//! on all three series.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -32,19 +32,19 @@ use tokio::net::TcpStream;
 
 const HEADING: &str = "### What differs between 3.10, 4.0 and 4.3";
 
-/// The default delivery limit is 20. A message that is there again this often has none.
+/// More than the default delivery limit of 20: a message redelivered this often has no limit.
 const OFTEN: usize = 30;
 
-/// For one row. Far longer than any takes, so that a busy machine fails none.
+/// How long a row may take: far longer than it does, so that a busy machine fails none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A reply that arrives takes far less.
+/// How long to wait for a reply: far longer than it takes.
 const REPLY: Duration = Duration::from_secs(1);
 
 /// How long a queue with delayed retry keeps a requeued message back.
 const DELAY: Duration = Duration::from_secs(2);
 
-/// The table as the README has it: the series of its columns, and its rows.
+/// The table in the README: the series of its columns, and its rows.
 struct Table {
     series: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -67,7 +67,7 @@ impl Table {
         Ok(Self { series, rows })
     }
 
-    /// The cell of `row` for the broker's series; none where the series has no column.
+    /// The cell of `row` for the broker's series; `None` if the series has no column.
     fn cell(&self, row: &str, version: &str) -> Result<Option<&str>> {
         let row = self.rows.iter().find(|cells| cells[0] == row);
         let row = row.context("README.md's table has no such row")?;
@@ -135,22 +135,22 @@ fn main() {
     conclusion.exit();
 }
 
-/// A folder of its own: a node of the clone may be of another series.
+/// A separate folder, because a node of the clone may be of another series.
 fn paths() -> Paths {
     let mut paths = Paths::find().unwrap();
     paths.target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("differs");
     paths
 }
 
-/// A row by its first cell, and what to try: it gives what was seen, in the table's words.
-fn row<F>(what: &'static str, try_it: fn(Room) -> F) -> Trial
+/// A row by its first cell, and its test, which returns what it saw in the table's words.
+fn row<F>(what: &'static str, try_it: fn(TestVhost) -> F) -> Trial
 where
     F: Future<Output = Result<String>> + 'static,
 {
     let held = async move || {
-        let room = Room::new(what).await?;
-        let broker = room.broker.clone();
-        let seen = tokio::time::timeout(PATIENCE, try_it(room))
+        let test = TestVhost::new(what).await?;
+        let broker = test.broker.clone();
+        let seen = tokio::time::timeout(PATIENCE, try_it(test))
             .await
             .with_context(|| format!("not tried within {PATIENCE:?}"))??;
         broker.delete_vhost(what).await?;
@@ -172,12 +172,12 @@ where
 }
 
 /// A vhost for one row.
-struct Room {
+struct TestVhost {
     broker: Broker,
     vhost: &'static str,
 }
 
-impl Room {
+impl TestVhost {
     async fn new(vhost: &'static str) -> Result<Self> {
         let broker = Broker::acquire(&paths(), &|line| println!("{line}")).await?;
         broker.delete_vhost(vhost).await?;
@@ -185,7 +185,7 @@ impl Room {
         Ok(Self { broker, vhost })
     }
 
-    /// A channel in confirm mode, over a connection of its own.
+    /// A channel in confirm mode, on a new connection.
     async fn channel(&self) -> Result<(Connection, Channel)> {
         let url = self.broker.address.url(self.vhost);
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
@@ -228,7 +228,7 @@ async fn get(channel: &Channel, queue: &str) -> Result<Option<BasicGetMessage>> 
     Ok(channel.basic_get(queue.into(), options).await?)
 }
 
-/// The next message of `queue`, as soon as there is one.
+/// Waits for the next message of `queue`.
 async fn next(channel: &Channel, queue: &str) -> Result<BasicGetMessage> {
     loop {
         if let Some(message) = get(channel, queue).await? {
@@ -237,7 +237,7 @@ async fn next(channel: &Channel, queue: &str) -> Result<BasicGetMessage> {
     }
 }
 
-/// The broker's reply code, where the error is an answer of the broker.
+/// The broker's reply code, if the error is an answer of the broker.
 fn code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
@@ -245,8 +245,8 @@ fn code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-async fn global_prefetch(room: Room) -> Result<String> {
-    let (_connection, channel) = room.channel().await?;
+async fn global_prefetch(test: TestVhost) -> Result<String> {
+    let (_connection, channel) = test.channel().await?;
     declare(&channel, "jobs", &[]).await?;
     for _ in 0..20 {
         publish(&channel, "jobs", b"job").await?;
@@ -260,7 +260,7 @@ async fn global_prefetch(room: Room) -> Result<String> {
             .await
     };
     let _both = (consume("ada").await?, consume("grace").await?);
-    // The queue answers after it has handed out what it may.
+    // The queue answers after it has delivered all that the prefetch allows.
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -273,9 +273,9 @@ async fn global_prefetch(room: Room) -> Result<String> {
     }
 }
 
-async fn mandatory_direct_reply(room: Room) -> Result<String> {
-    let (asking, client) = room.channel().await?;
-    let (_answering, server) = room.channel().await?;
+async fn mandatory_direct_reply(test: TestVhost) -> Result<String> {
+    let (asking, client) = test.channel().await?;
+    let (_answering, server) = test.channel().await?;
     declare(&client, "rpc_queue", &[]).await?;
     let direct = ShortString::from("amq.rabbitmq.reply-to");
     let no_ack = BasicConsumeOptions {
@@ -329,20 +329,20 @@ enum Failure {
     Death,
 }
 
-async fn rejected_again_and_again(room: Room) -> Result<String> {
-    again_and_again(&room, Failure::Reject).await
+async fn rejected_again_and_again(test: TestVhost) -> Result<String> {
+    again_and_again(&test, Failure::Reject).await
 }
 
-async fn died_again_and_again(room: Room) -> Result<String> {
-    again_and_again(&room, Failure::Death).await
+async fn died_again_and_again(test: TestVhost) -> Result<String> {
+    again_and_again(&test, Failure::Death).await
 }
 
-async fn nacked_again_and_again(room: Room) -> Result<String> {
-    again_and_again(&room, Failure::Nack).await
+async fn nacked_again_and_again(test: TestVhost) -> Result<String> {
+    again_and_again(&test, Failure::Nack).await
 }
 
-async fn again_and_again(room: &Room, failure: Failure) -> Result<String> {
-    let (_connection, channel) = room.channel().await?;
+async fn again_and_again(test: &TestVhost, failure: Failure) -> Result<String> {
+    let (_connection, channel) = test.channel().await?;
     declare(&channel, "dead", &[]).await?;
     let arguments = [
         ("x-queue-type", "quorum"),
@@ -352,7 +352,7 @@ async fn again_and_again(room: &Room, failure: Failure) -> Result<String> {
     declare(&channel, "jobs", &arguments).await?;
     publish(&channel, "jobs", b"job").await?;
     for deliveries in 0..OFTEN {
-        let (connection, consumer) = room.channel().await?;
+        let (connection, consumer) = test.channel().await?;
         let delivery = loop {
             if get(&channel, "dead").await?.is_some() {
                 return Ok(format!("dead-lettered after {deliveries} deliveries"));
@@ -380,8 +380,8 @@ async fn again_and_again(room: &Room, failure: Failure) -> Result<String> {
     Ok("no limit".into())
 }
 
-async fn place(room: Room) -> Result<String> {
-    let (_connection, channel) = room.channel().await?;
+async fn place(test: TestVhost) -> Result<String> {
+    let (_connection, channel) = test.channel().await?;
     declare(&channel, "jobs", &[("x-queue-type", "quorum")]).await?;
     for job in [b"1", b"2", b"3"] {
         publish(&channel, "jobs", job).await?;
@@ -403,8 +403,8 @@ async fn place(room: Room) -> Result<String> {
     }
 }
 
-async fn delayed_retry(room: Room) -> Result<String> {
-    let (_connection, channel) = room.channel().await?;
+async fn delayed_retry(test: TestVhost) -> Result<String> {
+    let (_connection, channel) = test.channel().await?;
     let delay = DELAY.as_millis().to_string();
     let arguments = [
         ("x-queue-type", "quorum"),
@@ -430,8 +430,8 @@ async fn delayed_retry(room: Room) -> Result<String> {
     Ok(seen.into())
 }
 
-async fn large_message(room: Room) -> Result<String> {
-    let (_connection, channel) = room.channel().await?;
+async fn large_message(test: TestVhost) -> Result<String> {
+    let (_connection, channel) = test.channel().await?;
     declare(&channel, "films", &[]).await?;
     match publish(&channel, "films", &vec![0; 17 << 20]).await {
         Ok(()) => Ok("taken".into()),
@@ -440,8 +440,8 @@ async fn large_message(room: Room) -> Result<String> {
     }
 }
 
-async fn local_random(room: Room) -> Result<String> {
-    let (_connection, channel) = room.channel().await?;
+async fn local_random(test: TestVhost) -> Result<String> {
+    let (_connection, channel) = test.channel().await?;
     let kind = ExchangeKind::Custom("x-local-random".into());
     let (options, table) = (ExchangeDeclareOptions::default(), FieldTable::default());
     let declared = channel
@@ -454,22 +454,22 @@ async fn local_random(room: Room) -> Result<String> {
     }
 }
 
-async fn mirrored_queues(room: Room) -> Result<String> {
+async fn mirrored_queues(test: TestVhost) -> Result<String> {
     let definitions = serde_json::json!({ "policies": [{
-        "vhost": room.vhost, "name": "ha", "pattern": "^mirrored", "apply-to": "queues",
+        "vhost": test.vhost, "name": "ha", "pattern": "^mirrored", "apply-to": "queues",
         "definition": { "ha-mode": "all" }, "priority": 0,
     }]});
-    match room.broker.import(room.vhost, &definitions).await {
+    match test.broker.import(test.vhost, &definitions).await {
         Ok(()) => Ok("accepted".into()),
         Err(error) if format!("{error:#}").contains("not recognised") => Ok("refused".into()),
         Err(error) => Err(error),
     }
 }
 
-async fn amqp_1_0(room: Room) -> Result<String> {
-    let address = &room.broker.address;
+async fn amqp_1_0(test: TestVhost) -> Result<String> {
+    let address = &test.broker.address;
     let mut stream = TcpStream::connect((&*address.host, address.port)).await?;
-    // The header of AMQP 1.0 with a login. The broker answers with one that it speaks.
+    // The header of AMQP 1.0 with a login. The broker answers with a header that it supports.
     let asked = *b"AMQP\x03\x01\x00\x00";
     stream.write_all(&asked).await?;
     let mut answered = [0; 8];
@@ -481,8 +481,8 @@ async fn amqp_1_0(room: Room) -> Result<String> {
     }
 }
 
-async fn small_frames(room: Room) -> Result<String> {
-    let url = room.broker.address.url(room.vhost);
+async fn small_frames(test: TestVhost) -> Result<String> {
+    let url = test.broker.address.url(test.vhost);
     let connect =
         async |url: String| Connection::connect(&url, ConnectionProperties::default()).await;
     connect(url.clone()).await.context("with frames as usual")?;

@@ -12,7 +12,9 @@ use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::{Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, told};
+use super::{
+    Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, http_fate,
+};
 use broker::{Broker, OwnNode};
 use course::paths::Paths;
 use process::Launch;
@@ -95,7 +97,7 @@ impl Lab {
 
     /// Kills the services that still run, and removes users and vhosts.
     pub(crate) async fn close(&self) {
-        self.journal().note(self.since_start().told());
+        self.journal().note(self.since_start().lost_time());
         for service in self.0.services.take() {
             service.drop_process();
         }
@@ -195,7 +197,11 @@ impl Lab {
     pub fn missing(&self, expected: &str, seen: &str, id: &str) -> Failure {
         if self.broker().is_none() {
             let why = "the sender knows only what it sent and what was answered";
-            return fail(expected, format!("{seen}; {}", told(self.journal(), id))).because(why);
+            return fail(
+                expected,
+                format!("{seen}; {}", http_fate(self.journal(), id)),
+            )
+            .because(why);
         }
         self.found(&fate(self.journal(), id), expected, seen)
     }

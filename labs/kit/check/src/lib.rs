@@ -71,7 +71,7 @@ use std::pin::Pin;
 pub use broker::access::{Grant, Grants, Login};
 pub use broker_actions::Rights;
 pub use database::{Locked, Row, rows};
-pub use explain::{Finding, Topic, fate, fate_at, short, told};
+pub use explain::{Finding, Topic, fate, fate_at, http_fate, short};
 pub(crate) use lab::LabConfig;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use outcome::{Condition, Expectation, Failure, Outcome, Seen, Stop, expect, fail};

@@ -146,14 +146,14 @@ impl Span {
         Stop::Unknown(format!(
             "this machine was too busy: {}. Close other programs, then run this check again.\n\
              Expected: {}. Observed: {}.",
-            self.told(),
+            self.lost_time(),
             failure.expected,
             failure.observed,
         ))
     }
 
     /// How much time was lost, and to what, for a person to read.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn lost_time(&self) -> String {
         let (elapsed, lost) = (self.elapsed(), self.lost());
         let seconds = |time: Duration| time.min(elapsed).as_secs_f64();
         format!(

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// One chapter of the lab.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Chapter {
-    /// Its number as written in the folder's name: `02`.
+    /// Its number, as in the folder's name: `02`.
     pub number: String,
     /// The folder's name: `02-single-queue`.
     pub name: String,
@@ -19,7 +19,7 @@ pub struct Chapter {
     pub solution: PathBuf,
 }
 
-/// Which of a chapter's two trees is meant.
+/// One of a chapter's two trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Variant {
     /// The student's tree, with holes.
@@ -44,9 +44,9 @@ pub enum ChapterError {
     /// The folders cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// The file or folder in question.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The chapter's README does not start with its title.
@@ -66,7 +66,7 @@ fn unknown(wanted: &str, nearest: Option<&str>, known: &[String]) -> String {
         None => text += ".",
     }
     if known.is_empty() {
-        return text + " No folder `labs/NN-name` is here at all.";
+        return text + " There is no folder `labs/NN-name` at all.";
     }
     text += " The chapters are:";
     for name in known {
@@ -105,13 +105,13 @@ impl Chapter {
         Ok(chapters)
     }
 
-    /// The chapter that a person means by `5`, `05` or `05-fanout`.
+    /// The chapter for `5`, `05` or `05-fanout`.
     ///
     /// # Errors
     /// [`ChapterError::Unknown`], which lists the chapters and the nearest name.
     pub fn resolve(root: &Path, wanted: &str) -> Result<Self, ChapterError> {
         let chapters = Self::all(root)?;
-        // A shell completes folders with a slash, and `labs/` in front is easily typed too.
+        // A shell completes folders with a slash, and a person may type `labs/` in front.
         let typed = wanted.trim().trim_end_matches('/');
         let typed = typed.strip_prefix("labs/").unwrap_or(typed);
         let found = chapters.iter().find(|chapter| {
@@ -149,7 +149,7 @@ impl Chapter {
     /// The title, `Single queue`, from the first line of the chapter's README.
     ///
     /// # Errors
-    /// When the README is absent or starts otherwise.
+    /// When the README is missing, or its first line is not the title.
     pub fn title(&self) -> Result<String, ChapterError> {
         let path = self.readme();
         let text = fs::read_to_string(&path).map_err(|source| ChapterError::Unreadable {
@@ -170,7 +170,7 @@ impl Chapter {
         })
     }
 
-    /// `02 · Single queue`; only the number where the README gives no title.
+    /// `02 · Single queue`; only the number if the README has no title.
     #[must_use]
     pub fn heading(&self) -> String {
         match self.title() {
@@ -179,7 +179,7 @@ impl Chapter {
         }
     }
 
-    /// The chapter's text.
+    /// The chapter's README.
     #[must_use]
     pub fn readme(&self) -> PathBuf {
         self.lab.join("README.md")
@@ -212,7 +212,7 @@ impl Chapter {
 
     /// The number as a number: `2`.
     fn ordinal(&self) -> u32 {
-        // `number_of` let only digits in, and at most three of them.
+        // `number_of` accepts only digits, at most three.
         self.number.parse().unwrap_or_default()
     }
 }
@@ -247,7 +247,7 @@ impl Variant {
 }
 
 impl fmt::Display for Variant {
-    /// As a person types it: `lab` or `solution`.
+    /// As in commands: `lab` or `solution`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lab => "lab",
@@ -277,12 +277,12 @@ fn nearest(typed: &str, known: &[String]) -> Option<String> {
         .iter()
         .map(|name| (distance(name), name))
         .min()
-        // A name of three letters is three edits away from anything.
+        // Three edits turn a name of three letters into any other.
         .filter(|(distance, _)| *distance <= 3 && *distance < typed.chars().count())
         .map(|(_, name)| name.clone())
 }
 
-/// Levenshtein's distance: how many letters to insert, delete or replace.
+/// The Levenshtein distance: how many letters to insert, delete or replace.
 fn edits(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_the_list() {
+    fn the_folders_are_the_list() {
         let root = clone_with(&["05-fanout", "01-direct-http", "10-more"]);
         let names: Vec<String> = Chapter::all(root.path())
             .unwrap()
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn three_ways_to_name_one() {
+    fn a_chapter_has_three_names() {
         let root = clone_with(&["01-direct-http", "05-fanout"]);
         for typed in ["5", "05", "05-fanout", "05-fanout/", "labs/05-fanout/"] {
             let chapter = Chapter::resolve(root.path(), typed).unwrap();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_one_lists_the_chapters_and_the_nearest() {
+    fn an_unknown_name_lists_the_chapters_and_suggests_one() {
         let root = clone_with(&["01-direct-http", "05-fanout", "06-rpc"]);
         let error = |typed| {
             Chapter::resolve(root.path(), typed)
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_title_is_the_first_line_of_the_text() {
+    fn the_title_is_the_first_line_of_the_readme() {
         let root = clone_with(&["05-fanout"]);
         let chapter = Chapter::resolve(root.path(), "5").unwrap();
         assert_eq!(chapter.heading(), "05");
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_and_folders() {
+    fn packages_and_folders_have_the_number() {
         let root = clone_with(&["05-fanout"]);
         let folder = Path::new("/x/solutions/05-fanout");
         let (chapter, variant) = Chapter::of_package(root.path(), "solution-05", folder);

@@ -1,4 +1,4 @@
-//! The hints of a chapter, kept at the end of its README and given one at a time.
+//! The hints of a chapter: they stand at the end of its README, and a student sees one at a time.
 //!
 //! ```text
 //! ## Hints
@@ -19,38 +19,38 @@ use thiserror::Error;
 
 use terminal::wrap;
 
-/// The hints of each hole, mildest first.
+/// The hints of each hole, the weakest first.
 pub type Hints = BTreeMap<u32, Vec<String>>;
 
-/// How the section of hints is wrong. Lines are counted from 1.
+/// What is wrong in the section of hints. Line numbers start at 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum HintError {
-    /// A heading below `## Hints` is no `### HOLE n`.
-    #[error("line {line}: `{text}` is no heading of hints: write `### HOLE 3`")]
+    /// A heading below `## Hints` is not `### HOLE n`.
+    #[error("line {line}: `{text}` is not a heading for hints: write `### HOLE 3`")]
     Heading {
-        /// Where.
+        /// The line's number.
         line: usize,
         /// The line's text.
         text: String,
     },
     /// A hole has two sections.
-    #[error("line {line}: the hints of HOLE {hole} are there a second time")]
+    #[error("line {line}: HOLE {hole} has a second section of hints")]
     Duplicate {
-        /// Where it is the second time.
+        /// The line of the second one.
         line: usize,
         /// The hole's number.
         hole: u32,
     },
     /// A hint before the first `### HOLE n`.
-    #[error("line {line}: a hint stands before the first `### HOLE n`")]
+    #[error("line {line}: a hint comes before the first `### HOLE n`")]
     Homeless {
-        /// Where.
+        /// The line's number.
         line: usize,
     },
-    /// A hint out of its turn.
-    #[error("line {line}: `Hint {expected}` is due here")]
+    /// A hint with the wrong number.
+    #[error("line {line}: expected `Hint {expected}` here")]
     Order {
-        /// Where.
+        /// The line's number.
         line: usize,
         /// The number that the summary should have.
         expected: usize,
@@ -58,21 +58,21 @@ pub enum HintError {
     /// `<details>` without `</details>`.
     #[error("line {line}: this hint has no `</details>`")]
     NotEnded {
-        /// Where it begins.
+        /// The line where it begins.
         line: usize,
     },
-    /// A hint without a word.
-    #[error("line {line}: this hint says nothing")]
+    /// A hint without text.
+    #[error("line {line}: this hint is empty")]
     Empty {
-        /// Where it begins.
+        /// The line where it begins.
         line: usize,
     },
 }
 
-/// The hints in the text of a chapter; none when it has no section `## Hints`.
+/// The hints in a chapter's README; none if it has no section `## Hints`.
 ///
 /// # Errors
-/// The first line that does not fit.
+/// The first wrong line.
 pub fn parse(readme: &str) -> Result<Hints, HintError> {
     let mut hints = Hints::new();
     let mut hole = None;
@@ -122,8 +122,8 @@ pub fn parse(readme: &str) -> Result<Hints, HintError> {
     Ok(hints)
 }
 
-/// A hint as a terminal of `width` columns shows it: each paragraph and each list item is
-/// wrapped anew. Code stays as it is.
+/// A hint for a terminal of `width` columns. Wraps each paragraph and each list item; code stays
+/// as it is.
 #[must_use]
 pub fn lay_out(hint: &str, width: usize) -> String {
     let mut shown = Vec::new();
@@ -148,7 +148,7 @@ pub fn lay_out(hint: &str, width: usize) -> String {
     shown.join("\n")
 }
 
-/// Wraps a paragraph or a list item, whose further lines stand under its text.
+/// Wraps a paragraph or a list item. Further lines of an item are indented like its text.
 fn wrap_paragraph(paragraph: &str, width: usize, shown: &mut Vec<String>) {
     let text = paragraph.trim_start();
     if text.is_empty() {
@@ -164,9 +164,9 @@ fn wrap_paragraph(paragraph: &str, width: usize, shown: &mut Vec<String>) {
     }
 }
 
-/// How many hints of each hole were given so far, kept in one small file of a chapter.
+/// How many hints of each hole a student has seen, kept in a file.
 #[derive(Debug)]
-pub struct Given {
+pub struct SeenHints {
     path: PathBuf,
     shown: Shown,
 }
@@ -176,9 +176,9 @@ struct Shown {
     shown: BTreeMap<u32, usize>,
 }
 
-impl Given {
-    /// What was given so far, by the file `path`. An absent or spoilt file counts as nothing
-    /// given: at worst a hint comes twice.
+impl SeenHints {
+    /// Reads the file `path`. A missing or damaged file counts as no hints seen: at worst a hint is
+    /// shown twice.
     #[must_use]
     pub fn load(path: PathBuf) -> Self {
         let shown = fs::read(&path)
@@ -188,15 +188,15 @@ impl Given {
         Self { path, shown }
     }
 
-    /// The number, from 1, of the next hint of `hole` of which there are `of`; past the last
-    /// one, the last again.
+    /// Counts one more hint of `hole`, which has `of` hints, and returns its number, from 1. After the
+    /// last hint, it returns the last again.
     pub fn next(&mut self, hole: u32, of: usize) -> usize {
         let shown = self.shown.shown.entry(hole).or_default();
         *shown = (*shown + 1).min(of);
         *shown
     }
 
-    /// Whether the last of `of` hints of `hole` was given already.
+    /// Whether the student has seen the last of the `of` hints of `hole`.
     #[must_use]
     pub fn all(&self, hole: u32, of: usize) -> bool {
         self.shown
@@ -205,7 +205,7 @@ impl Given {
             .is_some_and(|shown| *shown >= of)
     }
 
-    /// Keeps what was given.
+    /// Writes the file.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_by_hole_in_order() {
+    fn hints_are_read_by_hole_in_order() {
         let readme = format!(
             "# 02 · X\n\n### HOLE 9\n\n## Hints\n\n### HOLE 1\n{}{}\n### HOLE 2\n{}## After\n### Z\n",
             hint(1, "first"),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn disorder_is_named_with_its_line() {
+    fn an_error_names_its_line() {
         let error = |body: &str| parse(&format!("## Hints\n{body}")).unwrap_err();
         assert_eq!(error(&hint(1, "x")), HintError::Homeless { line: 2 });
         assert_eq!(
@@ -276,17 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_and_the_last_again() {
+    fn hints_are_counted_and_the_last_is_shown_again() {
         let scratch = Scratch::new("hints");
         let file = scratch.path().join("02/hints.json");
         for expected in [1, 2, 3, 3] {
-            let mut given = Given::load(file.clone());
-            assert_eq!(given.all(3, 3), expected == 3 && given.shown.shown[&3] == 3);
-            assert_eq!(given.next(3, 3), expected);
-            given.save().unwrap();
+            let mut seen = SeenHints::load(file.clone());
+            assert_eq!(seen.all(3, 3), expected == 3 && seen.shown.shown[&3] == 3);
+            assert_eq!(seen.next(3, 3), expected);
+            seen.save().unwrap();
         }
-        assert_eq!(Given::load(file.clone()).next(1, 2), 1, "another hole");
+        assert_eq!(SeenHints::load(file.clone()).next(1, 2), 1, "another hole");
         scratch.write("02/hints.json", "spoilt");
-        assert_eq!(Given::load(file).next(3, 3), 1);
+        assert_eq!(SeenHints::load(file).next(3, 3), 1);
     }
 }

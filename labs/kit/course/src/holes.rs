@@ -1,7 +1,7 @@
 //! The holes in a lab's sources: what stands between `// HOLE 3: …` and `// END HOLE 3`.
 //!
-//! Outside these blocks a lab and its solution are equal byte for byte; [`blank`] takes the
-//! blocks' insides away, so that two trees can be compared.
+//! Outside these blocks a lab and its solution are equal, byte for byte. [`blank`] empties the blocks,
+//! so that two trees can be compared.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use thiserror::Error;
 pub struct Hole {
     /// Its number, unique in the chapter, from 1.
     pub number: u32,
-    /// What the marker says after the number: `publish and wait for the broker's confirm.`
+    /// The text of the marker after the number: `publish and wait for the broker's confirm.`
     pub task: String,
     /// The line of `// HOLE n`, counted from 1.
     pub first_line: usize,
@@ -21,7 +21,7 @@ pub struct Hole {
     pub last_line: usize,
 }
 
-/// A hole and the file it is in.
+/// A hole, and the file that contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The source file.
@@ -30,13 +30,13 @@ pub struct Place {
     pub hole: Hole,
 }
 
-/// How a file's markers are wrong. Lines are counted from 1.
+/// What is wrong with a file's markers. Line numbers start at 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MarkerError {
-    /// A comment starts like a marker and is none.
-    #[error("line {line}: `{text}` is no marker: write `// HOLE 3: task` or `// END HOLE 3`")]
+    /// A comment starts like a marker, but is not one.
+    #[error("line {line}: `{text}` is not a marker: write `// HOLE 3: task` or `// END HOLE 3`")]
     Malformed {
-        /// Where.
+        /// The line's number.
         line: usize,
         /// The line's text.
         text: String,
@@ -44,7 +44,7 @@ pub enum MarkerError {
     /// A hole begins inside another.
     #[error("line {line}: HOLE {inner} begins before END HOLE {outer}")]
     Nested {
-        /// Where.
+        /// The line's number.
         line: usize,
         /// The hole that begins too early.
         inner: u32,
@@ -54,7 +54,7 @@ pub enum MarkerError {
     /// An end without its beginning.
     #[error("line {line}: END HOLE {number} without a HOLE {number} before it")]
     NotBegun {
-        /// Where.
+        /// The line's number.
         line: usize,
         /// The hole's number.
         number: u32,
@@ -62,22 +62,22 @@ pub enum MarkerError {
     /// A beginning without its end.
     #[error("line {line}: HOLE {number} has no END HOLE {number}")]
     NotEnded {
-        /// Where it begins.
+        /// The line where it begins.
         line: usize,
         /// The hole's number.
         number: u32,
     },
     /// A number used twice.
-    #[error("line {line}: HOLE {number} is there a second time")]
+    #[error("line {line}: HOLE {number} appears a second time")]
     Duplicate {
-        /// Where it is the second time.
+        /// The line of the second one.
         line: usize,
         /// The hole's number.
         number: u32,
     },
 }
 
-/// Why the holes of a tree cannot be told.
+/// Why the holes of a tree cannot be read.
 #[derive(Debug, Error)]
 pub enum TreeError {
     /// A file's markers are wrong.
@@ -85,20 +85,20 @@ pub enum TreeError {
     Marker {
         /// The source file.
         file: PathBuf,
-        /// What is wrong in it.
+        /// Its error.
         error: MarkerError,
     },
     /// A file or folder cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
 }
 
-/// What one line is, to a reader of holes.
+/// The kinds of lines.
 enum Line<'a> {
     Begin(u32, &'a str),
     End(u32),
@@ -126,10 +126,10 @@ fn classify(line: &str) -> Line<'_> {
     }
 }
 
-/// The holes of one source file, in its order.
+/// The holes of one source file, in the order of the file.
 ///
 /// # Errors
-/// The first marker that does not fit.
+/// The first wrong marker.
 pub fn parse(source: &str) -> Result<Vec<Hole>, MarkerError> {
     let mut holes: Vec<Hole> = Vec::new();
     let mut open: Option<Hole> = None;
@@ -172,10 +172,10 @@ pub fn parse(source: &str) -> Result<Vec<Hole>, MarkerError> {
     }
 }
 
-/// `source` without what stands inside its holes. The marker lines stay.
+/// `source` with empty holes. The marker lines stay.
 ///
 /// # Errors
-/// The first marker that does not fit.
+/// The first wrong marker.
 pub fn blank(source: &str) -> Result<String, MarkerError> {
     let holes = parse(source)?;
     let inside = |line: usize| {
@@ -191,8 +191,8 @@ pub fn blank(source: &str) -> Result<String, MarkerError> {
         .collect())
 }
 
-/// Whether `hole` of `source` still holds what a student finds in it: a `todo!` with its number,
-/// or naive code, whose comment says so.
+/// Whether `hole` of `source` is still as the student gets it: with a `todo!` of its number, or with
+/// naive code, marked by a comment `Naive:`.
 #[must_use]
 pub fn is_open(source: &str, hole: &Hole) -> bool {
     let todo = format!("todo!(\"HOLE {}", hole.number);
@@ -201,7 +201,7 @@ pub fn is_open(source: &str, hole: &Hole) -> bool {
     inside.any(|line| line.contains(&todo) || line.contains("Naive:"))
 }
 
-/// The files under `dir`, each relative to it, in order of name.
+/// The files under `dir`, relative to it, sorted by name.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -246,7 +246,7 @@ fn sources(dir: &Path) -> Result<Vec<(PathBuf, String)>, TreeError> {
 /// All holes of the sources under `src`, by number.
 ///
 /// # Errors
-/// A marker that does not fit, also when two files have a hole of the same number.
+/// A wrong marker, or two holes of the same number.
 pub fn in_tree(src: &Path) -> Result<Vec<Place>, TreeError> {
     let mut places: Vec<Place> = Vec::new();
     for (file, text) in sources(src)? {
@@ -273,8 +273,8 @@ pub fn in_tree(src: &Path) -> Result<Vec<Place>, TreeError> {
 
 /// The file and line where hole `number` begins in the sources under `src`.
 ///
-/// Kinder than [`in_tree`]: a student may have deleted an end marker, or left another file
-/// in disorder, and still wants to be sent to the right line.
+/// More tolerant than [`in_tree`]: it finds the line even if the student has deleted an end marker or
+/// broken another file.
 ///
 /// # Errors
 /// When the sources cannot be read.
@@ -298,7 +298,7 @@ mod tests {
                        // HOLE 2\n// END HOLE 2\n";
 
     #[test]
-    fn numbers_tasks_and_lines() {
+    fn a_hole_has_a_number_a_task_and_lines() {
         let holes = parse(TWO).unwrap();
         assert_eq!(holes.len(), 2);
         assert_eq!((holes[0].number, holes[0].task.as_str()), (1, "connect."));
@@ -308,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn blanking_leaves_the_rest_byte_for_byte() {
+    fn blank_changes_nothing_outside_holes() {
         let blanked = blank(TWO).unwrap();
         assert_eq!(blanked, TWO.replace("    todo!()\n", ""));
         assert_eq!(blank("a\r\n\r\nb").unwrap(), "a\r\n\r\nb");
     }
 
     #[test]
-    fn disorder_is_named_with_its_line() {
+    fn an_error_names_its_line() {
         let error = |source| parse(source).unwrap_err().to_string();
         assert_eq!(
             error("// HOLE 1\n// HOLE 2\n"),
@@ -335,12 +335,16 @@ mod tests {
         );
         assert_eq!(
             error("// HOLE 1\n// END HOLE 1\n// HOLE 1\n// END HOLE 1\n"),
-            "line 3: HOLE 1 is there a second time"
+            "line 3: HOLE 1 appears a second time"
         );
         for malformed in ["// HOLE one", "// HOLE 3 is hard", "// END HOLE", "//HOLE "] {
             let found = parse(malformed);
             if malformed == "//HOLE " {
-                assert_eq!(found, Ok(vec![]), "a bare word is prose");
+                assert_eq!(
+                    found,
+                    Ok(vec![]),
+                    "without a number it is an ordinary comment"
+                );
             } else {
                 assert!(
                     matches!(found, Err(MarkerError::Malformed { line: 1, .. })),
@@ -351,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_has_each_number_once() {
+    fn a_hole_number_is_unique_in_a_tree() {
         let tree = Scratch::new("holes");
         tree.write("main.rs", "// HOLE 2\n// END HOLE 2\n");
         tree.write("deep/a.rs", "\n// HOLE 1: x\n// END HOLE 1\n");
@@ -366,13 +370,13 @@ mod tests {
         tree.write("z.rs", "// HOLE 1\n// END HOLE 1\n");
         let error = in_tree(tree.path()).unwrap_err().to_string();
         assert!(
-            error.ends_with("z.rs, line 1: HOLE 1 is there a second time"),
+            error.ends_with("z.rs, line 1: HOLE 1 appears a second time"),
             "{error}"
         );
     }
 
     #[test]
-    fn a_student_without_end_marker_is_still_sent_to_the_line() {
+    fn a_hole_without_end_marker_is_located() {
         let tree = Scratch::new("holes");
         tree.write("main.rs", "fn main() {\n    // HOLE 1: x\n    done();\n}\n");
         let at = locate(tree.path(), 1).unwrap();

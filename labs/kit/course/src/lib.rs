@@ -1,7 +1,6 @@
-//! The course as files: its chapters, their holes and hints, what their manifests say, and
-//! where everything lies.
+//! The course as files: chapters, holes, hints, manifests and paths.
 //!
-//! It reads files and asks cargo for the manifests; it starts no service and knows no broker.
+//! This crate reads files and asks cargo for the manifests. It starts no service and knows no broker.
 //! Start reading at [`chapter`].
 
 pub mod chapter;

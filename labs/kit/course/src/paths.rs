@@ -1,4 +1,4 @@
-//! Where the lab's files are: the workspace root and what lies under `target/`.
+//! Where the lab's files are: the workspace root, and the folders under `target/`.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,11 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// The clone that this program was built from, or the one around the current folder
-    /// when that has moved since.
+    /// The clone that this program was built from, or, if that was moved, the one around the current
+    /// folder.
     ///
     /// # Errors
-    /// When neither place holds a workspace of the lab.
+    /// When neither exists.
     pub fn find() -> Result<Self> {
         let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let here = std::env::current_dir().context("the current folder cannot be read")?;
@@ -36,13 +36,13 @@ impl Paths {
         Ok(Self { root, target })
     }
 
-    /// Where everything lives that the lab makes: brokers, runs, traces.
+    /// The folder for everything that the lab creates: brokers, runs, traces.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.target.join("lab")
     }
 
-    /// `path` as a student would type it: relative to the root where it lies under it.
+    /// `path` as a student types it: relative to the root, if it is inside.
     #[must_use]
     pub fn short(&self, path: &Path) -> String {
         path.strip_prefix(&self.root)

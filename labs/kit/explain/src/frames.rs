@@ -54,10 +54,10 @@ pub(super) fn holders(
         *held.entry(consume.frame.service.as_str()).or_insert(0) += open.count();
     }
     held.retain(|_, count| *count > 0);
-    let told = held
+    let parts = held
         .iter()
         .map(|(service, count)| format!("{count} at {service}"));
-    (!held.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
+    (!held.is_empty()).then(|| parts.collect::<Vec<_>>().join(", "))
 }
 
 /// Why a message waits whose consumers hold others: for a finding.

@@ -5,7 +5,7 @@ use wiretap::{Entry, Event, HttpLine, Journal, Side};
 
 /// Says which requests carried `id` in their body, and how each was answered.
 #[must_use]
-pub fn told(journal: &Journal, id: &str) -> String {
+pub fn http_fate(journal: &Journal, id: &str) -> String {
     journal.read(|entries| {
         let requests: Vec<_> = (0..entries.len())
             .filter_map(|at| Some((at, request(&entries[at])?)))
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn requests_are_listed_with_their_answers() {
-        let scratch = Scratch::new("told");
-        let journal = Journal::create(scratch.path(), "01", "told", 1).expect("a journal");
-        assert_eq!(told(&journal, "a"), "the service sent no request");
+        let scratch = Scratch::new("http-fate");
+        let journal = Journal::create(scratch.path(), "01", "http-fate", 1).expect("a journal");
+        assert_eq!(http_fate(&journal, "a"), "the service sent no request");
         journal.record(request(1, r#"{"viewId":"a"}"#));
         journal.record(request(2, r#"{"viewId":"b"}"#));
-        assert!(told(&journal, "a").ends_with("POST /viewed: no answer yet"));
+        assert!(http_fate(&journal, "a").ends_with("POST /viewed: no answer yet"));
         journal.record(response(2, 200, "OK"));
         journal.record(Event::Connection {
             service: "video-streaming".to_owned(),
@@ -104,10 +104,10 @@ mod tests {
         journal.record(request(3, r#"{"viewId":"a"}"#));
         journal.record(response(3, 409, "Conflict"));
         assert_eq!(
-            told(&journal, "a"),
+            http_fate(&journal, "a"),
             "2 requests carried it: POST /viewed: no answer (lost: cut by the check), \
               POST /viewed: 409 Conflict"
         );
-        assert!(told(&journal, "c").starts_with("none of the 3"));
+        assert!(http_fate(&journal, "c").starts_with("none of the 3"));
     }
 }

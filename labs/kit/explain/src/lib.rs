@@ -2,7 +2,7 @@
 //! its *observed* and *why* from here.
 //!
 //! This crate knows the journal, and nothing of checks, chapters or processes. Start reading at
-//! [`fate`]; [`told`] does the same for a chapter without a broker.
+//! [`fate`]; [`http_fate`] does the same for a chapter without a broker.
 
 mod broker_loss;
 mod delivered;
@@ -16,7 +16,7 @@ use frames::frames;
 use undelivered::undelivered;
 use wiretap::{Journal, Method};
 
-pub use http_calls::told;
+pub use http_calls::http_fate;
 pub use unacked::unacked_of;
 
 const PREFETCH_FULL: &str =

@@ -112,7 +112,7 @@ impl Scenario {
     }
 
     #[track_caller]
-    fn tells(&self, topic: Topic, words: &[&str]) {
+    fn finds(&self, topic: Topic, words: &[&str]) {
         let finding = self.finding();
         assert_eq!(finding.topic, topic, "{finding:?}");
         for words in words {
@@ -125,16 +125,16 @@ impl Scenario {
 #[test]
 fn never_published() {
     let scenario = Scenario::new();
-    scenario.tells(Topic::Publish, &["no basic.publish", "message_id 01234567"]);
+    scenario.finds(Topic::Publish, &["no basic.publish", "message_id 01234567"]);
     scenario.publish("another");
-    scenario.tells(Topic::Publish, &["no basic.publish"]);
+    scenario.finds(Topic::Publish, &["no basic.publish"]);
 }
 
 #[test]
 fn published_without_confirm_mode() {
     let scenario = Scenario::new();
     scenario.publish(ID).confirm_mode();
-    scenario.tells(
+    scenario.finds(
         Topic::Confirm,
         &["01234567 was published to `", "no confirm.select"],
     );
@@ -144,7 +144,7 @@ fn published_without_confirm_mode() {
 fn published_and_never_confirmed() {
     let scenario = Scenario::new();
     scenario.confirm_mode().publish(ID);
-    scenario.tells(Topic::Publish, &["never confirmed", "no basic.ack"]);
+    scenario.finds(Topic::Publish, &["never confirmed", "no basic.ack"]);
 }
 
 /// A confirm of another message does not confirm this one.
@@ -157,9 +157,9 @@ fn confirms_are_counted() {
         .publish(ID)
         .publish("third");
     scenario.confirm(1, false).confirm(3, false);
-    scenario.tells(Topic::Publish, &["never confirmed"]);
+    scenario.finds(Topic::Publish, &["never confirmed"]);
     scenario.confirm(2, false);
-    scenario.tells(
+    scenario.finds(
         Topic::Consume,
         &["confirmed; no consumer got it from the queue"],
     );
@@ -171,9 +171,9 @@ fn confirms_are_counted() {
         .publish("first")
         .publish(ID);
     scenario.confirm(1, true);
-    scenario.tells(Topic::Publish, &["never confirmed"]);
+    scenario.finds(Topic::Publish, &["never confirmed"]);
     scenario.confirm(2, true);
-    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.finds(Topic::Consume, &["no consumer got it from the queue"]);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn returned_as_unroutable() {
         .publish(ID)
         .returned(ID)
         .confirm(1, false);
-    scenario.tells(Topic::Routing, &["returned as unroutable (basic.return)"]);
+    scenario.finds(Topic::Routing, &["returned as unroutable (basic.return)"]);
 }
 
 /// At a named exchange a routing key is not a queue name, and several consumers may get a copy.
@@ -198,7 +198,7 @@ fn through_a_named_exchange() {
         .publish_to("logs", "log.debug");
     scenario.returned(ID).confirm(1, false);
     let words = "published to exchange `logs` with key `log.debug` at";
-    scenario.tells(
+    scenario.finds(
         Topic::Routing,
         &[words, "returned as unroutable (basic.return)"],
     );
@@ -206,12 +206,12 @@ fn through_a_named_exchange() {
 
     scenario.publish_to("logs", "log.debug").confirm(2, false);
     scenario.broker_dies();
-    scenario.tells(Topic::Routing, &[words, "confirmed; no consumer got it"]);
+    scenario.finds(Topic::Routing, &[words, "confirmed; no consumer got it"]);
     scenario
         .consume(false)
         .deliver(1)
         .settle(Method::BasicAck, 1, false);
-    scenario.tells(Topic::Settle, &["history got 01234567"]);
+    scenario.finds(Topic::Settle, &["history got 01234567"]);
     let other = fate_at(&scenario.journal, ID, "archive");
     assert_eq!(other.topic, Topic::Routing);
     assert!(other.observed.ends_with("confirmed; archive never got it"));
@@ -227,7 +227,7 @@ fn returned_and_published_again() {
         .returned(ID)
         .confirm(1, false);
     scenario.publish(ID).confirm(2, false);
-    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.finds(Topic::Consume, &["no consumer got it from the queue"]);
 }
 
 #[test]
@@ -235,9 +235,9 @@ fn transient_when_the_broker_died() {
     let mut scenario = Scenario::new();
     scenario.persistent = false;
     scenario.confirm_mode().publish(ID).confirm(1, false);
-    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.finds(Topic::Consume, &["no consumer got it from the queue"]);
     scenario.broker_dies();
-    scenario.tells(Topic::Publish, &["transient (delivery_mode 1)"]);
+    scenario.finds(Topic::Publish, &["transient (delivery_mode 1)"]);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn in_a_queue_that_was_not_durable_when_the_broker_died() {
     scenario.declare(json!({"queue": "viewed", "durable": false, "passive": true}));
     scenario.confirm_mode().publish(ID).confirm(1, false);
     scenario.broker_dies();
-    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.finds(Topic::Consume, &["no consumer got it from the queue"]);
 
     let scenario = Scenario::new();
     scenario
@@ -259,9 +259,9 @@ fn in_a_queue_that_was_not_durable_when_the_broker_died() {
         .confirm_mode()
         .publish(ID)
         .confirm(1, false);
-    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.finds(Topic::Consume, &["no consumer got it from the queue"]);
     scenario.broker_dies();
-    scenario.tells(Topic::Durability, &["not durable", "the broker died"]);
+    scenario.finds(Topic::Durability, &["not durable", "the broker died"]);
 }
 
 #[test]
@@ -269,14 +269,14 @@ fn delivered_with_no_ack() {
     let scenario = Scenario::new();
     scenario.confirm_mode().publish(ID).confirm(1, false);
     scenario.consume(true).deliver(1);
-    scenario.tells(
+    scenario.finds(
         Topic::NoAck,
         &["history got 01234567", "no_ack (basic.consume #1)"],
     );
 
     let scenario = Scenario::new();
     scenario.consume(false).consume(true).deliver(1);
-    scenario.tells(Topic::NoAck, &["basic.consume #2"]);
+    scenario.finds(Topic::NoAck, &["basic.consume #2"]);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn acked_without_effect() {
         .consume(false)
         .deliver(1)
         .settle(Method::BasicAck, 1, false);
-    scenario.tells(
+    scenario.finds(
         Topic::Settle,
         &["acked it at", "(basic.ack), yet its effect is missing"],
     );
@@ -316,7 +316,7 @@ fn discarded_or_requeued() {
             .consume(false)
             .deliver(1)
             .settle(method, 1, requeue);
-        scenario.tells(Topic::Settle, &[words]);
+        scenario.finds(Topic::Settle, &[words]);
     }
 }
 
@@ -327,10 +327,10 @@ fn kept_unacked() {
         .consume(false)
         .deliver(1)
         .settle(Method::BasicAck, 2, false);
-    scenario.tells(Topic::Settle, &["neither recorded nor acked it"]);
+    scenario.finds(Topic::Settle, &["neither recorded nor acked it"]);
     // Redelivered: the last delivery counts.
     scenario.settle(Method::BasicNack, 1, true).deliver(3);
-    scenario.tells(Topic::Settle, &["neither recorded nor acked it"]);
+    scenario.finds(Topic::Settle, &["neither recorded nor acked it"]);
 }
 
 /// On a reopened channel delivery tags start at 1 again, so this ack is for another delivery.
@@ -340,7 +340,7 @@ fn kept_unacked_when_the_channel_closed() {
     scenario.consume(false).deliver(1);
     scenario.frame(CONSUMER, Side::Client, Method::ChannelOpen, json!({}), None);
     scenario.settle(Method::BasicAck, 1, false);
-    scenario.tells(Topic::Settle, &["neither recorded nor acked it"]);
+    scenario.finds(Topic::Settle, &["neither recorded nor acked it"]);
 }
 
 /// A consumer at its prefetch limit blocks the messages that wait in its queue.
@@ -353,7 +353,7 @@ fn behind_unacked_messages() {
         .publish("first")
         .publish(ID);
     scenario.confirm(2, true);
-    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.finds(Topic::Consume, &["no consumer got it from the queue"]);
     let first = json!({"delivery_tag": 1});
     scenario.frame(
         CONSUMER,
@@ -362,9 +362,9 @@ fn behind_unacked_messages() {
         first,
         Some("first"),
     );
-    scenario.tells(Topic::Settle, &["behind unacked messages: 1 at history"]);
+    scenario.finds(Topic::Settle, &["behind unacked messages: 1 at history"]);
     scenario.settle(Method::BasicAck, 1, false);
-    scenario.tells(Topic::Consume, &["no consumer got it from the queue"]);
+    scenario.finds(Topic::Consume, &["no consumer got it from the queue"]);
 }
 
 /// At a named exchange, messages with the same route show which queue it is.
@@ -378,7 +378,7 @@ fn behind_unacked_messages_of_a_named_exchange() {
         scenario.frame(PRODUCER, Side::Client, publish.0, publish.1, Some(id));
     }
     scenario.confirm(2, true);
-    scenario.tells(Topic::Routing, &["no consumer got it"]);
+    scenario.finds(Topic::Routing, &["no consumer got it"]);
     scenario.frame(
         CONSUMER,
         Side::Server,
@@ -386,9 +386,9 @@ fn behind_unacked_messages_of_a_named_exchange() {
         way,
         Some("first"),
     );
-    scenario.tells(Topic::Settle, &["behind unacked messages: 1 at history"]);
+    scenario.finds(Topic::Settle, &["behind unacked messages: 1 at history"]);
     scenario.settle(Method::BasicAck, 1, false);
-    scenario.tells(Topic::Routing, &["no consumer got it"]);
+    scenario.finds(Topic::Routing, &["no consumer got it"]);
 }
 
 /// It also blocks the messages that a dead consumer left unacked.
@@ -405,7 +405,7 @@ fn left_unacked_behind_unacked_messages() {
         connection: 1,
         what: ConnectionEvent::Closed,
     });
-    scenario.tells(Topic::Consume, &["no consumer got the message again"]);
+    scenario.finds(Topic::Consume, &["no consumer got the message again"]);
     let args = json!({"queue": "viewed", "no_ack": false});
     scenario.frame("grace", Side::Client, Method::BasicConsume, args, None);
     let first = json!({"delivery_tag": 1});
@@ -417,5 +417,5 @@ fn left_unacked_behind_unacked_messages() {
         Some("first"),
     );
     let words = ["left it unacked; it waits in its queue behind unacked messages: 1 at grace"];
-    scenario.tells(Topic::Settle, &words);
+    scenario.finds(Topic::Settle, &words);
 }

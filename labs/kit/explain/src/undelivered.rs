@@ -22,8 +22,8 @@ pub(super) fn undelivered(
         } else {
             "the default exchange routes by queue name: without that queue the message is lost"
         };
-        let told = format!("{sent} and returned as unroutable (basic.return)");
-        return Finding::new(Topic::Routing, told, why);
+        let observed = format!("{sent} and returned as unroutable (basic.return)");
+        return Finding::new(Topic::Routing, observed, why);
     }
     if let Some(finding) = lost_with_broker(entries, frames, publish) {
         return finding;
@@ -49,8 +49,8 @@ pub(super) fn undelivered(
         );
     }
     if let Some(holders) = holders(entries, frames, publish, consumer) {
-        let told = format!("{sent} and confirmed; {}", waits_behind(&holders));
-        return Finding::new(Topic::Settle, told, PREFETCH_FULL);
+        let observed = format!("{sent} and confirmed; {}", waits_behind(&holders));
+        return Finding::new(Topic::Settle, observed, PREFETCH_FULL);
     }
     if named {
         let end = match consumer {

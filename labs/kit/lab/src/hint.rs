@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anstream::println;
 use anyhow::{Context, Result};
 use course::chapter::{Chapter, Variant};
-use course::hints::{self, Given, Hints};
+use course::hints::{self, Hints, SeenHints};
 use course::holes;
 use course::paths::Paths;
 
@@ -45,7 +45,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut given = Given::load(data.join("hints.json"));
+    let mut given = SeenHints::load(data.join("hints.json"));
     let again = given.all(hole, texts.len());
     let number = given.next(hole, texts.len());
     // The hint is printed even if the count cannot be saved.

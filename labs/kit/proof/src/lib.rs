@@ -1,5 +1,5 @@
-//! What the tests of all rooms share: waiting for a state, a temporary folder, a trial on
-//! actix's runtime. The proofs themselves stand in `tests/`.
+//! What the tests of all crates share: waiting for a state, a temporary folder, a trial on actix's
+//! runtime. The proofs themselves are in `tests/`.
 
 use std::fs;
 use std::future::Future;
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 
 /// Far longer than anything here takes, so that a busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Nothing that was to come comes after so long: for what must *not* happen.
+/// How long to wait for something that must *not* happen.
 pub const SILENCE: Duration = Duration::from_millis(150);
 
-/// A test on actix's runtime, as the kit's code expects it.
+/// A test on actix's runtime, which the kit's code needs.
 pub fn trial<F>(name: &str, test: fn() -> F) -> Trial
 where
     F: Future<Output = Result<()>> + 'static,
@@ -33,19 +33,19 @@ where
     })
 }
 
-/// `future`, which is given up after [`PATIENCE`].
+/// Waits for `future`, at most [`PATIENCE`].
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(PATIENCE, future)
         .await
         .with_context(|| format!("not within {PATIENCE:?}: {what}"))
 }
 
-/// Waits until it is so.
+/// Waits until `is_so` returns true, at most [`PATIENCE`].
 pub async fn until(what: &str, is_so: impl FnMut() -> bool) -> Result<()> {
     until_within(PATIENCE, what, is_so).await
 }
 
-/// Waits until it is so, with a deadline of its own.
+/// Waits until `is_so` returns true, at most `patience`.
 pub async fn until_within(
     patience: Duration,
     what: &str,
@@ -59,27 +59,27 @@ pub async fn until_within(
     Ok(())
 }
 
-/// A temporary folder, removed when it goes out of scope.
+/// A temporary folder, removed when this value is dropped.
 pub struct Scratch(TempDir);
 
 impl Scratch {
     /// A new folder with `name` in its name.
     ///
     /// # Panics
-    /// When it cannot be made: no test can go on without it.
+    /// When it cannot be created.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let prefix = format!("lab-{name}-");
         Self(TempDir::with_prefix(prefix).expect("a temporary folder"))
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Writes a file in it, with the folders above.
+    /// Writes a file in it, and creates the folders above.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -94,7 +94,7 @@ impl Scratch {
 /// The lines of a JSONL file; an error when one of them is not JSON.
 pub fn json_lines(path: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(path)?;
-    ensure!(text.ends_with('\n'), "the last line is not whole");
+    ensure!(text.ends_with('\n'), "the last line is incomplete");
     text.lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
         .collect()

@@ -1,6 +1,5 @@
-//! Holds the files in `compose/` to the chapters' manifests: what `just run` starts and what
-//! `just up` starts is the same. It reads the files as the text that they are, so that it
-//! needs no Docker; what Compose makes of them is proved by the test `containers`.
+//! Compares the files in `compose/` with the chapters' manifests: `just up` must start what `just run`
+//! starts. Reads the files as text, without Docker; the test `containers` starts them for real.
 #![allow(clippy::unwrap_used)] // a test that cannot read the files should stop there
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +15,7 @@ fn folder() -> PathBuf {
     Paths::find().unwrap().root.join("compose")
 }
 
-/// The lines of a file without comments and what is empty.
+/// The lines of a file, without comments and empty lines.
 fn lines(name: &str) -> Vec<String> {
     let text = fs::read_to_string(folder().join(name)).unwrap();
     let lines = text.lines().map(str::trim_end);
@@ -24,7 +23,7 @@ fn lines(name: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// What stands under `heading:`, by name: `services` or `volumes`.
+/// The entries under `heading:` (`services` or `volumes`), by name.
 fn section(lines: &[String], heading: &str) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut name = None;
@@ -49,7 +48,7 @@ fn section(lines: &[String], heading: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// The chapters that run on one machine, and so have one file, with what their manifests say.
+/// The compose files of the chapters for one machine, with their manifests.
 fn chapters() -> Vec<(String, ServiceManifest)> {
     let paths = Paths::find().unwrap();
     let chapters = Chapter::all(&paths.root).unwrap();
@@ -61,7 +60,7 @@ fn chapters() -> Vec<(String, ServiceManifest)> {
     chapters.iter().filter(on_one).map(with_scene).collect()
 }
 
-/// What the file has to say of a service, but for its volume.
+/// The expected lines of a service, without its volume.
 fn expected(service: &ServiceEntry, manifest: &ServiceManifest) -> Vec<String> {
     let mut expected = vec![match manifest.broker {
         true => "<<: *client".to_owned(),
@@ -100,7 +99,7 @@ fn among_containers(value: &str, manifest: &ServiceManifest) -> String {
 }
 
 #[test]
-fn each_chapters_services_are_its_manifests() {
+fn compose_files_have_the_services_of_the_manifests() {
     for (file, manifest) in chapters() {
         let lines = lines(&file);
         let mut services = section(&lines, "services");
@@ -144,10 +143,10 @@ fn each_chapters_services_are_its_manifests() {
 }
 
 #[test]
-fn images_stand_in_one_place_and_ports_are_open_on_this_machine_only() {
+fn each_image_is_named_once_and_ports_are_open_on_loopback_only() {
     let files = course::holes::files(&folder()).unwrap();
     let names = files.iter().filter_map(|file| file.to_str());
-    // Chapter 07 is about two machines, and says itself what is open.
+    // Chapter 07 is about two machines; `two_vms.rs` tests its ports.
     let names = names.filter(|name| name.ends_with(".yml") && !name.starts_with("07"));
     let mut images = Vec::new();
     for name in names {
@@ -159,7 +158,7 @@ fn images_stand_in_one_place_and_ports_are_open_on_this_machine_only() {
             if let Some(image) = line.strip_prefix("image: ") {
                 images.push(format!("{name}: {image}"));
             }
-            // A port inside, after its variable or number outside.
+            // The outer port comes first: a variable or a number.
             let publishes = line.starts_with("ports: [") || line.contains("_PORT");
             let value = line.trim_start_matches("ports: [\"");
             let loopback = value.starts_with("127.0.0.1:$");
@@ -169,7 +168,7 @@ fn images_stand_in_one_place_and_ports_are_open_on_this_machine_only() {
             );
             let secret = line.contains("PASS") || line.contains("amqp://");
             let asked = line.contains("${LAB_BROKER_PASSWORD:?");
-            assert!(!secret || asked, "{name}: a password stands in it: {line}");
+            assert!(!secret || asked, "{name} contains a password: {line}");
         }
     }
     assert_eq!(images.len(), 2, "{images:?}");
@@ -177,12 +176,12 @@ fn images_stand_in_one_place_and_ports_are_open_on_this_machine_only() {
     assert_eq!(images[1], format!("broker.yml: {}", broker_image()));
 }
 
-/// The official image of the newest series that the checks are proved on.
+/// The official image of the newest series that the lab is tested on.
 fn broker_image() -> String {
     format!("rabbitmq:{NEWEST}-management")
 }
 
-/// VM A gets its file alone, and so cannot take the image from `broker.yml`.
+/// VM A gets only its own file, so that file must name the image again.
 #[test]
 fn vm_a_runs_the_same_broker() {
     let image = format!("    image: {}", broker_image());

@@ -1,8 +1,8 @@
-//! Proves the chapters: each solution passes every check, each pristine lab (as committed)
-//! fails at its first hole with a verdict, and each mutant fails the check and on the words
-//! that it names. One proof each: `cargo test -p proof --test proofs -- 02`.
+//! Proves the chapters. Each solution passes every check. Each pristine lab (as committed) fails at its
+//! first hole. Each mutant fails the check that it names, on the words that it names. One chapter:
+//! `cargo test -p proof --test proofs -- 02`.
 //!
-//! `plan` says what is proved and what must be built for it; `run` builds and proves.
+//! `plan` lists the proofs and what to build for them; `run` builds and proves.
 
 #[path = "proofs/cargo.rs"]
 mod cargo;
@@ -38,7 +38,7 @@ const AT_ONCE: usize = 3;
 
 fn main() -> ExitCode {
     broker::dispatch();
-    // `just` leaves its process id: what it started ends with it.
+    // `just` passes its process id: this program ends when `just` does.
     std::thread::spawn(|| {
         actix_web::rt::System::new().block_on(parent::parent_gone());
         std::process::exit(143);
@@ -65,8 +65,8 @@ fn prove(arguments: &Arguments) -> Result<ExitCode> {
     Ok(run::run(plan, history, at_once))
 }
 
-/// Whether the command line asks for this proof, in libtest's words. A filter may list several
-/// names with commas between.
+/// Whether the command line selects this proof, as in libtest. A filter may list several names,
+/// separated by commas.
 fn wanted(arguments: &Arguments, name: &str) -> bool {
     let meant = |words: &String| {
         words.split(',').any(|word| match arguments.exact {

@@ -1,4 +1,4 @@
-//! Holds the texts to the commands: what a README tells a person to type exists.
+//! Checks that every command and every link in a text exists.
 #![allow(clippy::unwrap_used)] // a test that cannot read the texts should stop there
 
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ fn recipes_called(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// The recipes of the justfile; those that are only for other recipes start with `_`.
+/// The recipes of the justfile. A name with a leading `_` is for other recipes only.
 fn recipes() -> BTreeSet<String> {
     let justfile = fs::read_to_string(Paths::find().unwrap().root.join("justfile")).unwrap();
     justfile
@@ -50,7 +50,7 @@ fn recipes() -> BTreeSet<String> {
         .collect()
 }
 
-/// Every Markdown file that a person is meant to read.
+/// Every Markdown file for people.
 fn texts() -> Vec<PathBuf> {
     let root = Paths::find().unwrap().root;
     let mut found = ["README.md", ".github/CONTRIBUTING.md"]
@@ -90,7 +90,7 @@ fn each_command_that_a_text_names_exists() {
 }
 
 #[test]
-fn each_link_within_the_repository_leads_somewhere() {
+fn each_link_within_the_repository_has_a_target() {
     let mut dead = Vec::new();
     let mut count = 0;
     for text in texts() {
@@ -115,9 +115,9 @@ fn each_link_within_the_repository_leads_somewhere() {
     assert!(dead.is_empty(), "{dead:#?}");
 }
 
-/// `.ci/run` proves the series of its list; what is promised is from the first to the last.
+/// `.ci/run` tests each series of its list; the README promises the first to the last.
 #[test]
-fn the_promised_series_of_rabbitmq_are_those_that_ci_proves() {
+fn the_readme_promises_the_series_that_ci_tests() {
     let root = Paths::find().unwrap().root;
     let list = fs::read_to_string(root.join(".ci/rabbitmq-series")).unwrap();
     let lines = list.lines().filter(|line| !line.starts_with('#'));
@@ -152,8 +152,8 @@ fn the_readme_names_each_command() {
     assert!(missing.is_empty(), "README.md names no `just {missing:?}`");
 }
 
-/// `just run 03 worker carol` in a line of code, without the lab's own flags and a comment;
-/// nothing for lines that run no single program of the chapter with this number.
+/// `just run 03 worker carol` in a line of code, without the lab's own flags and without a comment.
+/// `None` for a line that does not run one program of chapter `number`.
 fn program_run(line: &str, number: &str) -> Option<String> {
     let line = line.trim_start_matches(['$', ' ']);
     let line = line.split_once(" # ").map_or(line, |(code, _)| code);
@@ -167,12 +167,12 @@ fn program_run(line: &str, number: &str) -> Option<String> {
 }
 
 #[test]
-fn each_line_to_type_of_a_chapter_is_one_that_run_prints() {
+fn each_command_of_a_chapters_readme_is_in_its_manifest() {
     let paths = Paths::find().unwrap();
     let mut strangers = Vec::new();
     for chapter in Chapter::all(&paths.root).unwrap() {
         let Ok(text) = fs::read_to_string(chapter.readme()) else {
-            continue; // a chapter that is only begun
+            continue; // an unfinished chapter
         };
         let manifest = ServiceManifest::of(&paths.root, &chapter).unwrap();
         let ports = manifest.ports();
@@ -197,7 +197,7 @@ fn each_line_to_type_of_a_chapter_is_one_that_run_prints() {
 }
 
 #[test]
-fn a_program_run_alone_is_told_from_all_services() {
+fn running_one_program_differs_from_running_all() {
     let of = |line| program_run(line, "03");
     let carol = Some("just run 03 worker carol".to_owned());
     assert_eq!(of("just run 03 worker carol"), carol);
@@ -233,7 +233,7 @@ fn commands_are_found_in_code_only() {
 }
 
 #[test]
-fn the_page_on_other_languages_shows_the_programs_that_are_run() {
+fn the_page_on_other_languages_shows_the_tested_programs() {
     let root = Paths::find().unwrap().root;
     let page = fs::read_to_string(root.join("labs/JOINING.md")).unwrap();
     for (language, file) in [("js", "join.mjs"), ("python", "join.py")] {
@@ -250,13 +250,16 @@ fn the_page_on_other_languages_shows_the_programs_that_are_run() {
         let needs = fs::read_to_string(needs).unwrap();
         let version = |c: char| !c.is_ascii_digit() && c != '.';
         let version = needs.split(version).find(|word| word.len() > 2).unwrap();
-        assert!(page.contains(version), "labs/JOINING.md tells no {version}");
+        assert!(
+            page.contains(version),
+            "labs/JOINING.md does not name version {version}"
+        );
     }
 }
 
-/// The verdict that the README shows was recorded; what it says must still be said.
+/// The README shows a recorded verdict; its words must still be in the code.
 #[test]
-fn the_readmes_verdict_is_in_the_checks_words() {
+fn the_readmes_verdict_has_the_words_of_the_code() {
     let root = Paths::find().unwrap().root;
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let mut sources = String::new();
@@ -278,6 +281,6 @@ fn the_readmes_verdict_is_in_the_checks_words() {
     for label in ["✘ a killed", "expected ", "why "] {
         let words = said(label);
         let words = words.split("   ").next().unwrap();
-        assert!(sources.contains(words), "nobody says any more: {words}");
+        assert!(sources.contains(words), "no longer in the code: {words}");
     }
 }

@@ -1,4 +1,4 @@
-//! Holds each lab to its solution: equal outside the holes, holes numbered, hints there.
+//! Compares each lab with its solution: equal outside the holes, holes numbered, hints present.
 #![allow(clippy::unwrap_used)] // a test that cannot read the tree should stop there
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ fn paths() -> Paths {
     Paths::find().unwrap()
 }
 
-/// Runs `look` on each chapter and fails with all that it complains of.
+/// Runs `look` on each chapter, and fails with all complaints.
 fn each_chapter(look: impl Fn(&Paths, &Chapter, &mut Vec<String>)) {
     let paths = paths();
     let chapters = Chapter::all(&paths.root).unwrap();
@@ -72,7 +72,7 @@ fn holes_are_numbered_without_gaps_and_open() {
                     if place.hole.number != due {
                         let file = paths.short(&place.file);
                         let number = place.hole.number;
-                        complaints.push(format!("{file}: HOLE {number} where {due} is due"));
+                        complaints.push(format!("{file}: HOLE {number}, but {due} is next"));
                     }
                     let source = fs::read_to_string(&place.file).unwrap();
                     if !holes::is_open(&source, &place.hole) {
@@ -98,7 +98,7 @@ fn each_hole_has_at_least_two_hints() {
         };
         let readme = paths.short(&chapter.readme());
         if !chapter.readme().exists() && numbers.is_empty() {
-            return; // a chapter that is only begun
+            return; // an unfinished chapter
         }
         if let Err(error) = chapter.title() {
             return complaints.push(error.to_string());
@@ -111,13 +111,13 @@ fn each_hole_has_at_least_two_hints() {
             let count = hints.get(hole).map_or(0, Vec::len);
             if count < 2 {
                 complaints.push(format!(
-                    "{readme}: {count} hints for HOLE {hole}, two are due"
+                    "{readme}: {count} hints for HOLE {hole}, expected two"
                 ));
             }
         }
         for hole in hints.keys().filter(|hole| !numbers.contains(hole)) {
             complaints.push(format!(
-                "{readme}: hints for HOLE {hole}, which is not there"
+                "{readme}: hints for HOLE {hole}, which does not exist"
             ));
         }
     });
@@ -142,7 +142,7 @@ fn solutions_leave_nothing_to_do() {
     each_chapter(|paths, chapter, complaints| {
         let src = chapter.solution.join("src");
         for file in holes::files(&src).unwrap() {
-            // What is no text, a film for instance, has no macros either.
+            // A file that is not text, such as a film, contains no macros.
             let text = fs::read_to_string(src.join(&file)).unwrap_or_default();
             for word in ["todo!", "unimplemented!"] {
                 if text.contains(word) {
@@ -173,7 +173,7 @@ fn no_two_packages_build_a_program_of_the_same_name() {
 }
 
 #[test]
-fn what_manifests_say_of_services_is_understood() {
+fn manifests_are_valid() {
     each_chapter(|paths, chapter, complaints| {
         if let Err(error) = manifest::ServiceManifest::of(&paths.root, chapter) {
             complaints.push(format!("{}: {error:#}", chapter.name));
@@ -182,8 +182,8 @@ fn what_manifests_say_of_services_is_understood() {
 }
 
 #[test]
-fn only_the_wiretap_spells_methods() {
-    // `Method::BasicPublish` is checked by the compiler; `"basic.pubish"` by nobody.
+fn only_the_wiretap_names_methods_as_strings() {
+    // The compiler checks `Method::BasicPublish`; nothing checks `"basic.pubish"`.
     let root = paths().root;
     let mut complaints = Vec::new();
     for tree in ["labs", "solutions"].map(|tree| root.join(tree)) {
@@ -204,7 +204,7 @@ fn only_the_wiretap_spells_methods() {
     assert!(complaints.is_empty(), "\n  {}\n", complaints.join("\n  "));
 }
 
-/// The lints of a manifest: what stands under `[lints.rust]`.
+/// The lines under `[lints.rust]` of a manifest.
 fn lints(manifest: &Path) -> String {
     let text = fs::read_to_string(manifest).unwrap();
     let (_, after) = text.split_once("\n[lints.rust]\n").unwrap();
@@ -212,14 +212,14 @@ fn lints(manifest: &Path) -> String {
 }
 
 #[test]
-fn a_forgotten_await_in_a_lab_draws_a_warning() {
+fn a_forgotten_await_in_a_lab_causes_a_warning() {
     let chapters = Chapter::all(&paths().root).unwrap();
     let manifest = |chapter: &Chapter| chapter.lab.join("Cargo.toml");
     let ours = lints(&manifest(&chapters[0]));
     for chapter in &chapters {
         assert_eq!(lints(&manifest(chapter)), ours, "in {}", chapter.name);
     }
-    // A crate of its own under these lints: the labs themselves take seconds to compile.
+    // A separate crate with these lints: the labs themselves take seconds to compile.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("forgotten-await");
     fs::create_dir_all(folder.join("src")).unwrap();
     let package = "[package]\nname = \"forgotten-await\"\nedition = \"2024\"\n[workspace]\n";

@@ -1,5 +1,5 @@
-//! Holds the files for two machines to the rest: the same broker, the same rights, no open
-//! console; and their page to what there is.
+//! Compares the compose files for two machines with the rest: the same broker, the same rights, no open
+//! console. Also checks that their page names existing files.
 #![allow(clippy::unwrap_used)] // a test that cannot read the files should stop there
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The JSON that VM A's broker begins with, with `x` for each password.
+/// The definitions that VM A's broker imports, with `x` for each password.
 fn access() -> Value {
     let file = text("compose/07-vm-a.yml");
     let (_, block) = file.split_once("  access:\n    content: |\n").unwrap();
@@ -47,7 +47,7 @@ fn access() -> Value {
 }
 
 #[test]
-fn vm_a_has_the_broker_that_all_have() {
+fn vm_a_has_the_same_broker_as_all() {
     let [lab, vm] = ["compose/broker.yml", "compose/07-vm-a.yml"].map(text);
     let broker = values(&lab, "image")[0];
     assert!(values(&vm, "image").contains(&broker), "{broker}");
@@ -55,7 +55,7 @@ fn vm_a_has_the_broker_that_all_have() {
 }
 
 #[test]
-fn the_rights_on_vm_a_are_those_that_the_solution_names() {
+fn vm_a_grants_the_rights_that_the_solution_prints() {
     let said = Command::new(env!("CARGO"))
         .args([
             "run",
@@ -87,7 +87,7 @@ fn there_is_no_guest_and_no_password_in_a_file() {
     let access = access();
     for user in access["users"].as_array().unwrap() {
         assert_ne!(user["name"], "guest");
-        assert_eq!(user["password"], "x", "a password that is no variable");
+        assert_eq!(user["password"], "x", "a password that is not a variable");
     }
     let b = text("compose/07-vm-b.yml");
     for secret in ["ADMIN_PASSWORD", "PRODUCER_PASSWORD"] {
@@ -137,7 +137,7 @@ fn each_file_that_the_page_names_exists() {
     for word in words {
         let word = word.trim_end_matches(['.', ':']);
         let inside = ["compose/", "labs/", "solutions/", ".ci/"];
-        // What is written there, by the commands of the page.
+        // The commands of the page create these.
         let made = ["compose/.env", "compose/vm-b.env"];
         if inside.iter().any(|folder| word.starts_with(folder)) && !made.contains(&word) {
             named += 1;
@@ -147,9 +147,9 @@ fn each_file_that_the_page_names_exists() {
     assert!(named > 3, "{named}");
 }
 
-/// What the page copies to a machine is what that machine's file asks for.
+/// The page copies to each machine the files that its compose file needs.
 #[test]
-fn the_page_copies_what_the_files_ask_for() {
+fn the_page_copies_what_each_machine_needs() {
     let page = text(PAGE);
     let copies: Vec<&str> = page
         .lines()

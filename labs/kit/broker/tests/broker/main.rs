@@ -1,9 +1,9 @@
-//! The private node, tried against the installed RabbitMQ, in folders of its own so that
-//! a developer's broker is left alone.
+//! Tests of the private node with the installed RabbitMQ, in separate folders, so that they leave a
+//! developer's broker alone.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod life;
+mod node_lifecycle;
 mod one_node;
 mod sources;
 
@@ -27,8 +27,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// This program's own hidden subcommand: acquires a broker in the folder that follows, as
-/// a command of the lab would, and prints its port.
+/// A hidden subcommand of this program: acquires a broker in the folder that follows, as a command of
+/// the lab does, and prints its port.
 const ACQUIRE: &str = "__acquire";
 
 fn main() {
@@ -40,18 +40,18 @@ fn main() {
         acquire_and_print(Path::new(folder));
     }
     let trials = vec![
-        // The slow ones first: the others wait for one node that they share.
-        trial("own_nodes", life::own_nodes),
-        trial("keeper_killed", life::keeper_killed),
-        trial("idle_stop", life::idle_stop),
+        // The slow ones first: the others share one node.
+        trial("own_nodes", node_lifecycle::own_nodes),
+        trial("keeper_killed", node_lifecycle::keeper_killed),
+        trial("idle_stop", node_lifecycle::idle_stop),
         trial("one_node_for_all", one_node::one_node_for_all),
         trial("secrets_are_private", one_node::secrets_are_private),
         trial("loopback_only", one_node::loopback_only),
         trial("vhosts", one_node::vhosts),
         trial("counts_are_exact", one_node::counts_are_exact),
         trial(
-            "quorum_queues_are_told_as_they_are",
-            one_node::quorum_queues_are_told_as_they_are,
+            "quorum_queues_are_counted_exactly",
+            one_node::quorum_queues_are_counted_exactly,
         ),
         trial(
             "users_have_the_rights_they_are_given",
@@ -61,8 +61,8 @@ fn main() {
             "bindings_are_those_of_a_queue",
             one_node::bindings_are_those_of_a_queue,
         ),
-        trial("given", sources::given),
-        trial("wanted_series", sources::wanted_series),
+        trial("broker_from_url", sources::broker_from_url),
+        trial("required_series", sources::required_series),
         trial("unusable_folder", sources::unusable_folder),
     ];
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
@@ -143,7 +143,7 @@ fn printed(output: Output) -> String {
 }
 
 fn alive(pid: i32) -> bool {
-    // A zombie is dead: its parent just has not looked yet.
+    // A zombie is dead: its parent has not collected it yet.
     let out = Command::new("ps")
         .args(["-o", "stat=", "-p", &pid.to_string()])
         .output();

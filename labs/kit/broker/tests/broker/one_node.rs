@@ -1,4 +1,4 @@
-//! The node that all commands share: one, private, and with counts to be believed.
+//! The node that all commands share: there is one, it is private, and its counts are exact.
 
 use super::*;
 
@@ -66,7 +66,7 @@ pub async fn secrets_are_private() -> Result<()> {
     );
     ensure!(
         !everything.contains(password),
-        "the password is in somebody's arguments"
+        "the password is in the arguments of a process"
     );
     Ok(())
 }
@@ -166,8 +166,8 @@ pub async fn counts_are_exact() -> Result<()> {
     broker.delete_vhost(vhost).await
 }
 
-/// RabbitMQ 3.10 lists them with `"exclusive": null`; every series tells their messages late.
-pub async fn quorum_queues_are_told_as_they_are() -> Result<()> {
+/// RabbitMQ 3.10 lists them with `"exclusive": null`; every series reports their messages late.
+pub async fn quorum_queues_are_counted_exactly() -> Result<()> {
     let broker = acquire(shared()).await?;
     let vhost = "quorum";
     broker.create_vhost(vhost).await?;
@@ -207,7 +207,10 @@ pub async fn users_have_the_rights_they_are_given() -> Result<()> {
     };
     let url = address.url(vhost);
     let connect = || Connection::connect(&url, ConnectionProperties::default());
-    ensure!(connect().await.is_err(), "let in without any rights");
+    ensure!(
+        connect().await.is_err(),
+        "the broker accepted a user without any rights"
+    );
     broker.permit(user, vhost, ["mine", "", ""]).await?;
     let connection = connect().await?;
     for (name, may) in [("mine", true), ("yours", false)] {
@@ -218,11 +221,11 @@ pub async fn users_have_the_rights_they_are_given() -> Result<()> {
             .await;
         ensure!(declared.is_ok() == may, "{name}: {declared:?}");
     }
-    // Users that a killed run has left behind are swept away; others stay.
+    // The sweep deletes users that a killed run has left behind; others stay.
     broker.sweep("swept.", |name| name != user).await;
-    ensure!(connect().await.is_ok(), "one in use was swept away");
+    ensure!(connect().await.is_ok(), "the sweep deleted a user in use");
     broker.sweep("swept.", |_| true).await;
-    ensure!(connect().await.is_err(), "one left behind was not");
+    ensure!(connect().await.is_err(), "the sweep left an abandoned user");
     broker.delete_vhost(vhost).await
 }
 

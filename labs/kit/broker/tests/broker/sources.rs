@@ -1,8 +1,8 @@
-//! Brokers that are named, and folders that are of no use.
+//! Brokers from `AMQP_URL`, required series, and folders that cannot be used.
 
 use super::*;
 
-pub async fn given() -> Result<()> {
+pub async fn broker_from_url() -> Result<()> {
     let broker = acquire(shared()).await?;
     let port = broker.address.port;
     let url = broker.address.url("/");
@@ -57,8 +57,8 @@ pub async fn given() -> Result<()> {
     Ok(())
 }
 
-/// A run that insists on a series takes no other, wherever the broker comes from.
-pub async fn wanted_series() -> Result<()> {
+/// A run that requires a series refuses every other, wherever the broker comes from.
+pub async fn required_series() -> Result<()> {
     let broker = acquire(shared()).await?;
     let line = |series: &str, more: &[(&str, &str)]| {
         let mut command = other_command(shared(), more);

@@ -12,18 +12,18 @@ use rand::RngExt;
 
 /// The role under which this program is the service under check.
 pub const SERVICE: &str = "tiny-service";
-/// Set in the environment, this makes the program a check program; of a chapter with a
-/// broker when it is set to `broker`.
+/// This variable makes the program a check program, of a chapter with a broker if its value is
+/// `broker`.
 pub const AS_CHECKS: &str = "KIT_TEST_AS_CHECKS";
-/// The check of that name waits until this file exists.
+/// The check `waits` waits until this file exists.
 pub const GO_ON: &str = "KIT_TEST_GO_ON";
 
-/// What the service has to compute for `GET /work`, and how long a check waits for it.
+/// How long the service computes for `GET /work`, and how long a check waits for it.
 const WORK: Duration = Duration::from_millis(250);
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// The service: answers `GET /health`, dies of `GET /die`, comes to a hole at `GET /hole`,
-/// says `done` after `GET /work`, and never after `GET /toil` or, on all cores, `GET /spin`.
+/// The service: answers `GET /health`, dies at `GET /die`, and reaches a hole at `GET /hole`. It prints
+/// `done` after `GET /work`, and never after `GET /toil` (one core) or `GET /spin` (all cores).
 pub fn serve() -> ExitCode {
     let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -72,7 +72,7 @@ fn ran() -> Duration {
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// The run: `check::main!` in plain words, as the tests' package has no program of its own.
+/// The run: what `check::main!` does, but this package has no separate program.
 pub fn main() -> ExitCode {
     let checks = Checks {
         broker: std::env::var(AS_CHECKS).is_ok_and(|with| with == "broker"),
@@ -81,16 +81,16 @@ pub fn main() -> ExitCode {
             check!(passes, HOLE 1, "a check that passes"),
             check!(fails_at_length, HOLE 2, "a check that fails and has much to say about it"),
             check!(fails_shortly, HOLE 2, "a check that fails"),
-            check!(unknown, HOLE 1, "a check of which nothing can be said"),
-            check!(open_hole, HOLE 1, "a service that comes to a hole"),
+            check!(unknown, HOLE 1, "a check without a verdict"),
+            check!(open_hole, HOLE 1, "a service that reaches a hole"),
             check!(dies, HOLE 1, "a service that dies"),
             check!(dies_before_a_fault, HOLE 1, "a service that dies before it is frozen"),
-            check!(draws, HOLE 1, "chance from the seed"),
-            check!(waits, HOLE 1, "a check that waits to be told"),
+            check!(draws, HOLE 1, "random values from the seed"),
+            check!(waits, HOLE 1, "a check that waits for a file"),
             check!(panics, HOLE 1, "a check that panics"),
             check!(optional, HOLE 1, "a check of an optional hole").optional(),
             check!(works, HOLE 1, "a service that computes"),
-            check!(never_works, HOLE 1, "a service that computes in vain"),
+            check!(never_works, HOLE 1, "a service that computes for ever"),
             check!(spins, HOLE 1, "a service that keeps itself from working"),
         ],
     };
@@ -130,9 +130,7 @@ async fn fails_shortly(_: Lab) -> Outcome {
 }
 
 async fn optional(_: Lab) -> Outcome {
-    expect(false)
-        .or("more", "less")
-        .because("somebody liked it")
+    expect(false).or("more", "less").because("reasons")
 }
 
 async fn unknown(_: Lab) -> Outcome {
@@ -191,7 +189,7 @@ async fn spins(lab: Lab) -> Outcome {
     asked(&lab, "/spin", "done").await
 }
 
-/// Asks the service, which is to say these words soon.
+/// Sends the service a request, and waits until it has printed `words`.
 async fn asked(lab: &Lab, path: &str, words: &str) -> Outcome {
     let service = service(lab).await?;
     service.get(path).await?;

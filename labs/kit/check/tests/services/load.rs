@@ -1,16 +1,16 @@
-//! Runs of checks on a machine that is busy with something else.
+//! Runs of checks on a machine that is busy with other programs.
 
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::run::Room;
+use super::run::Fixture;
 
-/// Programs that only spin. Dropped, they are killed; and each ends by itself in time.
+/// Programs that only spin. Dropping this value kills them; each also ends after 30 s of processor time.
 struct Load(Vec<Child>);
 
 impl Load {
-    /// So many for each core that nothing else gets much.
+    /// Starts four for each core, so that nothing else gets much time.
     fn start() -> Result<Self> {
         let cores = std::thread::available_parallelism()?.get();
         let mut load = Self(Vec::new());
@@ -32,51 +32,50 @@ impl Drop for Load {
     }
 }
 
-/// What a run of one check comes to, with what it printed.
-async fn verdict(room: &Room, check: &str) -> Result<(String, String)> {
-    let run = room.run(&["--only", check]).await?;
-    let report = room.report()?;
+/// The status of a run of one check, and what the run printed.
+async fn verdict(fixture: &Fixture, check: &str) -> Result<(String, String)> {
+    let run = fixture.run(&["--only", check]).await?;
+    let report = fixture.report()?;
     let status = report["checks"][0]["status"].as_str();
     Ok((status.context("no verdict")?.to_owned(), run.out))
 }
 
-/// Other tests, or people, may be busy on this machine, too: a verdict on an idle machine gets
-/// some tries.
-async fn verdict_when_idle(room: &Room, check: &str) -> Result<(String, String)> {
+/// As `verdict`, on an idle machine. Other tests may load this machine, so try several times.
+async fn verdict_when_idle(fixture: &Fixture, check: &str) -> Result<(String, String)> {
     for _ in 0..20 {
-        let (status, told) = verdict(room, check).await?;
+        let (status, printed) = verdict(fixture, check).await?;
         if status != "unknown" {
-            return Ok((status, told));
+            return Ok((status, printed));
         }
     }
-    verdict(room, check).await
+    verdict(fixture, check).await
 }
 
 pub async fn starved() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     for (check, expected) in [
         ("works", "pass"),
         ("never-works", "fail"),
         ("spins", "fail"),
     ] {
-        let (status, told) = verdict_when_idle(&room, check).await?;
-        ensure!(status == expected, "idle, {check}: {told}");
+        let (status, printed) = verdict_when_idle(&fixture, check).await?;
+        ensure!(status == expected, "idle, {check}: {printed}");
     }
     let load = Load::start()?;
     // It takes several seconds instead of one.
-    let (status, told) = verdict(&room, "works").await?;
-    ensure!(status == "pass", "{told}");
-    let (status, told) = verdict(&room, "never-works").await?;
-    ensure!(status == "unknown", "{told}");
+    let (status, printed) = verdict(&fixture, "works").await?;
+    ensure!(status == "pass", "{printed}");
+    let (status, printed) = verdict(&fixture, "never-works").await?;
+    ensure!(status == "unknown", "{printed}");
     for words in [
         "reason    this machine was too busy: of ",
         " s for a processor and ",
         "Expected: it works. Observed: not a word, after 1 s.",
         "again     just lab 99 --only never-works --seed ",
     ] {
-        let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        let flat = printed.split_whitespace().collect::<Vec<_>>().join(" ");
         let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        ensure!(flat.contains(&words), "no `{words}` in:\n{told}");
+        ensure!(flat.contains(&words), "no `{words}` in:\n{printed}");
     }
     drop(load);
     Ok(())

@@ -1,5 +1,5 @@
-//! Services under check as real processes, and whole runs of checks as a student starts
-//! them. This program plays all parts: the tests, the run, and the tiny service of its checks.
+//! Tests services under check as real processes, and whole runs of checks as a student starts them. This
+//! program is the tests, the run, and the tiny service of its checks.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -15,7 +15,7 @@ use libtest_mimic::Arguments;
 use proof::trial;
 
 fn main() -> ExitCode {
-    // A guard is this very program.
+    // A guard is this same program.
     broker::dispatch();
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     ];
     let arguments = Arguments::from_args();
     let mut others = libtest_mimic::run(&arguments, trials);
-    // By itself: it starves whatever runs beside it.
+    // Alone, because it starves every other test.
     let starved =
         vec![trial("starved", load::starved).with_ignored_flag(!cfg!(target_os = "linux"))];
     let starved = libtest_mimic::run(&arguments, starved);

@@ -1,4 +1,4 @@
-//! Whatever kills a check takes the services with it: guard, service and its own child.
+//! When a check is killed, for whatever reason, its services end: guard, service and its child.
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use process::Process;
 
-use super::process::{Room, alive, pids, state};
+use super::process::{Fixture, alive, pids, state};
 use proof::{Scratch, until, until_within};
 
 /// The hidden first argument of the process that starts the services, in the folder that
 /// follows.
 pub const PARENT: &str = "__parent";
 
-/// Tells its own process id and its guard's, and starts a child that tells its own.
+/// Writes the process ids of its guard and its own, and starts a child that writes its own.
 const SERVICE: &str = "echo $PPID >> \"$PIDS\"; echo $$ >> \"$PIDS\"
     trap '' INT TERM HUP
     sh -c 'echo $$ >> \"$PIDS\"; exec sleep 60' &
@@ -26,10 +26,10 @@ const SERVICE: &str = "echo $PPID >> \"$PIDS\"; echo $$ >> \"$PIDS\"
 pub fn parent(arguments: &[String]) -> ExitCode {
     let folder = Path::new(&arguments[0]);
     let wait = async {
-        let room = Room::open()?;
+        let fixture = Fixture::open()?;
         let mut running = Vec::new();
         for name in ["one", "two"] {
-            let mut launch = room.launch(SERVICE)?;
+            let mut launch = fixture.launch(SERVICE)?;
             let file = folder.join(name);
             launch
                 .environment
@@ -46,7 +46,7 @@ pub fn parent(arguments: &[String]) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The parent, and the six processes that hang on it.
+/// The parent, and the six processes that depend on it.
 struct Family {
     parent: Child,
     others: Vec<i32>,
@@ -55,7 +55,7 @@ struct Family {
 
 impl Drop for Family {
     fn drop(&mut self) {
-        // Also when the test has failed: nothing may outlive it.
+        // Also after a failed test: nothing may outlive it.
         let _ = self.parent.kill();
         let _ = self.parent.wait();
     }
@@ -67,7 +67,7 @@ impl Family {
         let parent = Command::new(std::env::current_exe()?)
             .arg(PARENT)
             .arg(scratch.path())
-            // Its own group, as a shell gives it: what Ctrl-C goes to.
+            // A separate process group, as a shell does: Ctrl-C signals a group.
             .process_group(0)
             .stdin(Stdio::null())
             .spawn()?;

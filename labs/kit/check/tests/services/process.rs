@@ -1,4 +1,4 @@
-//! One process under check: a shell script, so that it does exactly what is written here.
+//! One process under check: a shell script, so that the test decides exactly what it does.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,16 +15,16 @@ use process::{Change, Exit, Launch, Process, read_log};
 
 use proof::{PATIENCE, Scratch, soon, until};
 
-/// Does nothing for longer than any test takes, and leaves nothing behind if it must be killed.
+/// Sleeps for longer than any test takes, and leaves no process when it is killed.
 pub const IDLE: &str = "exec sleep 60";
 
-/// A folder, scripts to run, and what is told of them.
-pub struct Room {
+/// A folder for scripts, and the reported changes of their processes.
+pub struct Fixture {
     pub scratch: Scratch,
     changes: Rc<RefCell<Vec<Change>>>,
 }
 
-impl Room {
+impl Fixture {
     pub fn open() -> Result<Self> {
         Ok(Self {
             scratch: Scratch::new("process"),
@@ -51,13 +51,13 @@ impl Room {
         soon("it starts", Process::start(&launch, tell)).await?
     }
 
-    fn told(&self, wanted: Change) -> bool {
+    fn reported(&self, wanted: Change) -> bool {
         self.changes.borrow().contains(&wanted)
     }
 }
 
-/// What `ps` calls the state of a process; empty when there is none. A zombie is none: its
-/// parent has just not looked yet.
+/// The state of a process in the words of `ps`; empty when it does not exist. A zombie counts as not
+/// existing: its parent has not collected it yet.
 pub fn state(pid: i32) -> String {
     let output = Command::new("ps")
         .args(["-o", "stat=", "-p", &pid.to_string()])
@@ -75,7 +75,7 @@ pub fn alive(pid: i32) -> bool {
     !state(pid).is_empty()
 }
 
-/// The process ids that scripts have written to a file, once there are `count`.
+/// Waits until scripts have written `count` process ids to a file, and returns them.
 pub async fn pids(file: &Path, count: usize) -> Result<Vec<i32>> {
     let read = || -> Vec<i32> {
         let text = fs::read_to_string(file).unwrap_or_default();
@@ -94,21 +94,21 @@ pub async fn exit_codes() -> Result<()> {
         ("exit 101", Exit::Code(101)),
         ("kill -ABRT $$", Exit::Signal(6)),
     ] {
-        let room = Room::open()?;
-        let process = room.start(script).await?;
+        let fixture = Fixture::open()?;
+        let process = fixture.start(script).await?;
         ensure!(process.end(PATIENCE).await? == exit, "{script}");
         ensure!(process.ended() == Some(exit));
-        ensure!(room.told(Change::Started) && room.told(Change::Ended(exit)));
+        ensure!(fixture.reported(Change::Started) && fixture.reported(Change::Ended(exit)));
     }
     ensure!(Exit::Signal(6).to_string() == "SIGABRT");
     Ok(())
 }
 
 pub async fn memory() -> Result<()> {
-    let room = Room::open()?;
-    let process = room.start("sleep 60; exit 0").await?;
+    let fixture = Fixture::open()?;
+    let process = fixture.start("sleep 60; exit 0").await?;
     let bytes = process.memory().await?;
-    // A shell takes more than a page, and less than a database.
+    // A shell uses more than a page, and less than a database.
     ensure!((50_000..200_000_000).contains(&bytes), "{bytes}");
     process.kill().await?;
     ensure!(process.memory().await.is_err());
@@ -116,26 +116,26 @@ pub async fn memory() -> Result<()> {
 }
 
 pub async fn killed() -> Result<()> {
-    let room = Room::open()?;
-    let process = room
+    let fixture = Fixture::open()?;
+    let process = fixture
         .start("trap '' TERM; echo $$; while :; do sleep 60; done")
         .await?;
-    let pid = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+    let pid = pids(&fixture.scratch.path().join("service.log"), 1).await?[0];
     ensure!(process.ended().is_none());
     let still = process.end(Duration::from_millis(20)).await;
     ensure!(still.is_err(), "{still:?}");
     ensure!(process.kill().await? == Exit::Signal(9));
     ensure!(!alive(pid));
-    // A second time there is nothing to do.
+    // A second time does nothing.
     ensure!(process.kill().await? == Exit::Signal(9));
-    ensure!(room.told(Change::Killed) && room.told(Change::Ended(Exit::Signal(9))));
+    ensure!(fixture.reported(Change::Killed) && fixture.reported(Change::Ended(Exit::Signal(9))));
     Ok(())
 }
 
 pub async fn frozen() -> Result<()> {
-    let room = Room::open()?;
-    let process = room.start(&format!("echo $$; {IDLE}")).await?;
-    let pid = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+    let fixture = Fixture::open()?;
+    let process = fixture.start(&format!("echo $$; {IDLE}")).await?;
+    let pid = pids(&fixture.scratch.path().join("service.log"), 1).await?[0];
     process.freeze()?;
     until("it is stopped", || state(pid).starts_with('T')).await?;
     process.thaw()?;
@@ -147,8 +147,8 @@ pub async fn frozen() -> Result<()> {
 }
 
 pub async fn terminated() -> Result<()> {
-    let room = Room::open()?;
-    let process = room
+    let fixture = Fixture::open()?;
+    let process = fixture
         .start("trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.02; done")
         .await?;
     until("it is ready", || process.output().contains("ready")).await?;
@@ -160,8 +160,8 @@ pub async fn terminated() -> Result<()> {
 }
 
 pub async fn output() -> Result<()> {
-    let room = Room::open()?;
-    let mut launch = room.launch("echo out $WORD; echo err >&2; printf '\\377 no newline'")?;
+    let fixture = Fixture::open()?;
+    let mut launch = fixture.launch("echo out $WORD; echo err >&2; printf '\\377 no newline'")?;
     launch.environment = BTreeMap::from([("WORD".into(), "häßlich $HOME".into())]);
     for _ in 0..2 {
         let process = Process::start(&launch, |_| ()).await?;
@@ -175,8 +175,8 @@ pub async fn output() -> Result<()> {
 }
 
 pub async fn cannot_be_started() -> Result<()> {
-    let room = Room::open()?;
-    let text = room.scratch.path().join("text");
+    let fixture = Fixture::open()?;
+    let text = fixture.scratch.path().join("text");
     fs::write(&text, "no program")?;
     for (program, words) in [
         (
@@ -185,7 +185,7 @@ pub async fn cannot_be_started() -> Result<()> {
         ),
         (text.clone(), "Permission denied"),
     ] {
-        let mut launch = room.launch(IDLE)?;
+        let mut launch = fixture.launch(IDLE)?;
         launch.program = program;
         let error = Process::start(&launch, |_| ()).await;
         let error = format!("{:#}", error.err().context("it was started")?);
@@ -194,7 +194,7 @@ pub async fn cannot_be_started() -> Result<()> {
             "{error}"
         );
     }
-    let mut launch = room.launch(IDLE)?;
+    let mut launch = fixture.launch(IDLE)?;
     launch.log = Some("/nowhere/service.log".into());
     let error = Process::start(&launch, |_| ()).await;
     let error = format!("{:#}", error.err().context("it was started")?);
@@ -205,14 +205,17 @@ pub async fn cannot_be_started() -> Result<()> {
     Ok(())
 }
 
-/// A clone may lie in a folder whose name is no UTF-8.
+/// A clone may be in a folder whose name is not UTF-8.
 pub async fn strange_path() -> Result<()> {
-    let room = Room::open()?;
-    let folder = room.scratch.path().join(OsStr::from_bytes(b"sp ace \xff"));
+    let fixture = Fixture::open()?;
+    let folder = fixture
+        .scratch
+        .path()
+        .join(OsStr::from_bytes(b"sp ace \xff"));
     fs::create_dir(&folder)?;
     let program = folder.join("prog\n'ram");
     std::os::unix::fs::symlink("/bin/sh", &program)?;
-    let mut launch = room.launch("exit 5")?;
+    let mut launch = fixture.launch("exit 5")?;
     launch.program = program;
     let process = Process::start(&launch, |_| ()).await?;
     ensure!(process.end(PATIENCE).await? == Exit::Code(5));
@@ -220,21 +223,24 @@ pub async fn strange_path() -> Result<()> {
 }
 
 pub async fn dropped() -> Result<()> {
-    let room = Room::open()?;
-    let process = room.start(&format!("echo $$; {IDLE}")).await?;
-    let pid = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+    let fixture = Fixture::open()?;
+    let process = fixture.start(&format!("echo $$; {IDLE}")).await?;
+    let pid = pids(&fixture.scratch.path().join("service.log"), 1).await?[0];
     drop(process);
     until("it is gone", || !alive(pid)).await?;
-    until("it is told", || room.told(Change::Ended(Exit::Signal(9)))).await
+    until("its end is reported", || {
+        fixture.reported(Change::Ended(Exit::Signal(9)))
+    })
+    .await
 }
 
-/// What a service has started goes with it, however it ends.
+/// The children of a service end with it, however it ends.
 pub async fn takes_its_children() -> Result<()> {
     for ending in ["exit 0", "while :; do sleep 60; done"] {
-        let room = Room::open()?;
+        let fixture = Fixture::open()?;
         let script = format!("sleep 60 >/dev/null 2>&1 & echo $!; {ending}");
-        let process = room.start(&script).await?;
-        let child = pids(&room.scratch.path().join("service.log"), 1).await?[0];
+        let process = fixture.start(&script).await?;
+        let child = pids(&fixture.scratch.path().join("service.log"), 1).await?[0];
         if ending == "exit 0" {
             process.end(PATIENCE).await?;
         } else {
@@ -245,19 +251,19 @@ pub async fn takes_its_children() -> Result<()> {
     Ok(())
 }
 
-/// A fault is no fault of the kit's when the service has just died by itself.
+/// A signal to a service that has just ended by itself is not an error of the kit.
 pub async fn ended_before_told() -> Result<()> {
-    let room = Room::open()?;
-    let process = room.start("exit 4").await?;
+    let fixture = Fixture::open()?;
+    let process = fixture.start("exit 4").await?;
     process.end(PATIENCE).await?;
     ensure!(process.kill().await? == Exit::Code(4));
-    for told in [process.freeze(), process.thaw(), process.terminate()] {
-        let error = format!("{:#}", told.err().context("nobody was told")?);
+    for outcome in [process.freeze(), process.thaw(), process.terminate()] {
+        let error = format!("{:#}", outcome.err().context("no error was reported")?);
         ensure!(error.contains("has ended (exit code 4)"), "{error}");
     }
-    // Dead, and its guard has not said so yet: killing it comes to the same.
+    // It is dead, but its guard has not reported it yet: killing it has the same result.
     for _ in 0..20 {
-        let process = room.start("exit 4").await?;
+        let process = fixture.start("exit 4").await?;
         tokio::task::yield_now().await;
         process.kill().await?;
     }

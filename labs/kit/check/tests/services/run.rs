@@ -13,9 +13,9 @@ use super::process::alive;
 use proof::{Scratch, json_lines, soon, until, until_within};
 
 /// A folder for runs.
-pub struct Room(Scratch);
+pub struct Fixture(Scratch);
 
-impl Room {
+impl Fixture {
     pub fn open() -> Result<Self> {
         Ok(Self(Scratch::new("run")))
     }
@@ -71,25 +71,27 @@ async fn finished(mut command: Command) -> Result<Run> {
 }
 
 pub async fn list() -> Result<()> {
-    let room = Room::open()?;
-    let run = room.run(&["--list"]).await?;
+    let fixture = Fixture::open()?;
+    let run = fixture.run(&["--list"]).await?;
     ensure!(run.code == Some(0), "{run:?}");
     ensure!(run.out.lines().count() == 14, "{run:?}");
     let first = format!("{:<24} a check that passes", "passes");
     ensure!(run.out.starts_with(&first), "{run:?}");
     // As cargo-nextest and editors ask.
-    let run = room.run(&["--list", "--format", "terse", "fails"]).await?;
+    let run = fixture
+        .run(&["--list", "--format", "terse", "fails"])
+        .await?;
     ensure!(
         run.out == "fails-at-length: test\nfails-shortly: test\n",
         "{run:?}"
     );
-    ensure!(!room.dir().exists(), "a list has left files");
+    ensure!(!fixture.dir().exists(), "a list has left files");
     Ok(())
 }
 
 pub async fn only() -> Result<()> {
-    let room = Room::open()?;
-    let run = room.run(&["--only", "wrong"]).await?;
+    let fixture = Fixture::open()?;
+    let run = fixture.run(&["--only", "wrong"]).await?;
     ensure!(run.code == Some(2) && run.out.is_empty(), "{run:?}");
     ensure!(run.err.contains("no check is called `wrong`"), "{run:?}");
     ensure!(
@@ -97,9 +99,11 @@ pub async fn only() -> Result<()> {
         "{run:?}"
     );
     ensure!(!run.err.contains("backtrace"), "{run:?}");
-    let run = room.run(&["--only", "unknown", "--only", "passes"]).await?;
+    let run = fixture
+        .run(&["--only", "unknown", "--only", "passes"])
+        .await?;
     ensure!(run.code == Some(2), "{run:?}");
-    let report = room.report()?;
+    let report = fixture.report()?;
     let names: Vec<_> = report["checks"]
         .as_array()
         .context("no checks")?
@@ -111,15 +115,15 @@ pub async fn only() -> Result<()> {
 }
 
 pub async fn exact() -> Result<()> {
-    let room = Room::open()?;
-    let run = room.run(&["passes", "--exact", "--nocapture"]).await?;
+    let fixture = Fixture::open()?;
+    let run = fixture.run(&["passes", "--exact", "--nocapture"]).await?;
     ensure!(run.code == Some(0), "{run:?}");
     ensure!(run.out.contains("\n  1 of 1 checks pass"), "{run:?}");
-    // Half a name is none; nothing can be said, and nothing is left to guess.
-    let run = room.run(&["pass", "--exact"]).await?;
+    // Part of a name matches nothing: the verdict is unknown.
+    let run = fixture.run(&["pass", "--exact"]).await?;
     ensure!(run.code == Some(2), "{run:?}");
     ensure!(run.out.contains("no check of that name"), "{run:?}");
-    let run = room.run(&["--no-such-flag"]).await?;
+    let run = fixture.run(&["--no-such-flag"]).await?;
     ensure!(
         run.code == Some(2) && run.err.contains("--no-such-flag"),
         "{run:?}"
@@ -128,7 +132,7 @@ pub async fn exact() -> Result<()> {
 }
 
 pub async fn verdicts() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     let names = [
         "passes",
         "unknown",
@@ -137,12 +141,12 @@ pub async fn verdicts() -> Result<()> {
         "dies-before-a-fault",
     ];
     let only = names.map(|name| ["--only", name]).concat();
-    let run = room.run(&only).await?;
+    let run = fixture.run(&only).await?;
     ensure!(run.code == Some(1), "{run:?}");
     let out = &run.out;
     for words in [
         "  ✔ a check that passes  ",
-        "  ? a check of which nothing can be said  ",
+        "  ? a check without a verdict  ",
         "      reason    the moon is in the way\n",
         "      expected  tiny-service does its work\n",
         "      observed  it reached HOLE 3, which is still open\n",
@@ -155,7 +159,7 @@ pub async fn verdicts() -> Result<()> {
         ensure!(out.contains(words), "no {words:?} in\n{out}");
     }
     ensure!(!out.contains("listening"), "{out}");
-    let report = room.report()?;
+    let report = fixture.report()?;
     let status = |at: usize| report["checks"][at]["status"].as_str().unwrap_or("?");
     ensure!(
         [0, 1, 2, 3, 4].map(status) == ["pass", "unknown", "fail", "fail", "fail"],
@@ -165,10 +169,10 @@ pub async fn verdicts() -> Result<()> {
 }
 
 pub async fn optional() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     let only = |names: &[&'static str]| names.iter().flat_map(|&n| ["--only", n]).collect();
     let names: Vec<&str> = only(&["passes", "optional"]);
-    let run = room.run(&names).await?;
+    let run = fixture.run(&names).await?;
     ensure!(run.code == Some(0), "{run:?}");
     for words in [
         "  · a check of an optional hole  ",
@@ -178,32 +182,32 @@ pub async fn optional() -> Result<()> {
     ] {
         ensure!(run.out.contains(words), "no {words:?} in\n{}", run.out);
     }
-    let report = room.report()?;
+    let report = fixture.report()?;
     ensure!(report["status"] == "pass" && report["passed"] == 1);
     let [first, last] = [0, 1].map(|at: usize| &report["checks"][at]);
     ensure!(last["status"] == "fail" && last["optional"] == true);
     ensure!(first["optional"].is_null(), "{report:#}");
     let names: Vec<&str> = only(&["passes", "fails-shortly", "optional"]);
-    let run = room.run(&names).await?;
+    let run = fixture.run(&names).await?;
     ensure!(run.code == Some(1), "{run:?}");
     ensure!(run.out.contains("  1 of 2 checks pass\n"), "{run:?}");
-    let run = room.run(&["--only", "optional"]).await?;
+    let run = fixture.run(&["--only", "optional"]).await?;
     ensure!(run.code == Some(0), "{run:?}");
     ensure!(run.out.contains("  0 of 0 checks pass · "), "{run:?}");
     Ok(())
 }
 
 pub async fn json() -> Result<()> {
-    let room = Room::open()?;
-    let file = room.0.path().join("verdict.json");
+    let fixture = Fixture::open()?;
+    let file = fixture.0.path().join("verdict.json");
     let to = file.display().to_string();
     let names = ["--only", "fails-shortly", "--only", "passes"];
-    let run = room
+    let run = fixture
         .run(&[&["--seed", "1734", "--json", &to], &names[..]].concat())
         .await?;
     ensure!(run.code == Some(1), "{run:?}");
     let written: Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
-    ensure!(written == room.report()?, "{written:#}");
+    ensure!(written == fixture.report()?, "{written:#}");
     let failed = &written["checks"][1];
     ensure!(
         failed["failure"]
@@ -218,17 +222,17 @@ pub async fn json() -> Result<()> {
             .as_str()
             .is_some_and(|t| t.ends_with("fails-shortly/journal.jsonl"))
     );
-    let journal = json_lines(&room.dir().join("passes/journal.jsonl"))?;
+    let journal = json_lines(&fixture.dir().join("passes/journal.jsonl"))?;
     ensure!(journal[0]["check"] == "passes" && journal[0]["seed"] == 1734);
-    let run = room
+    let run = fixture
         .run(&["--json", "/dev/full", "--only", "passes"])
         .await?;
     ensure!(
         run.err.starts_with("cannot write /dev/full: No space left"),
         "{run:?}"
     );
-    // A verdict that cannot be written is not lost without a word.
-    let run = room
+    // A verdict that cannot be written is an error, not lost silently.
+    let run = fixture
         .run(&["--json", "/nowhere/verdict.json", "--only", "passes"])
         .await?;
     ensure!(run.code == Some(2), "{run:?}");
@@ -240,7 +244,7 @@ pub async fn json() -> Result<()> {
 }
 
 pub async fn eighty_columns() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     let seed = u64::MAX.to_string();
     let names = [
         "--only",
@@ -250,10 +254,12 @@ pub async fn eighty_columns() -> Result<()> {
         "--only",
         "unknown",
     ];
-    let run = room.run(&[&["--seed", &seed], &names[..]].concat()).await?;
+    let run = fixture
+        .run(&[&["--seed", &seed], &names[..]].concat())
+        .await?;
     for line in run.out.lines() {
         let wide = line.chars().count();
-        // A path or a command is not broken: it is there to be copied.
+        // A path or a command is not wrapped: a student copies it.
         let whole = line.contains("/journal.jsonl") || line.contains("just lab ");
         ensure!(wide <= 80 || whole, "{wide} columns: {line}");
         ensure!(line.trim_end() == line, "space at the end of {line:?}");
@@ -263,18 +269,18 @@ pub async fn eighty_columns() -> Result<()> {
 }
 
 pub async fn colours() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     let names = ["--only", "fails-shortly", "--only", "dies"];
-    let run = room.run(&names).await?;
+    let run = fixture.run(&names).await?;
     ensure!(
         !run.out.contains('\x1b') && !run.err.contains('\x1b'),
         "{run:?}"
     );
-    let mut forced = room.command(&names)?;
+    let mut forced = fixture.command(&names)?;
     forced.env("CLICOLOR_FORCE", "1");
     let forced = finished(forced).await?;
     ensure!(forced.out.contains("\x1b["), "{forced:?}");
-    let mut never = room.command(&names)?;
+    let mut never = fixture.command(&names)?;
     never.env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1");
     let never = finished(never).await?;
     ensure!(!never.out.contains('\x1b'), "{never:?}");
@@ -282,14 +288,14 @@ pub async fn colours() -> Result<()> {
 }
 
 pub async fn two_at_a_time() -> Result<()> {
-    let room = Room::open()?;
-    let first = room.command(&["--only", "waits"])?.spawn()?;
-    let journal = room.dir().join("waits/journal.jsonl");
+    let fixture = Fixture::open()?;
+    let first = fixture.command(&["--only", "waits"])?.spawn()?;
+    let journal = fixture.dir().join("waits/journal.jsonl");
     until("the first is under way", || {
         fs::read_to_string(&journal).is_ok_and(|text| text.contains("started"))
     })
     .await?;
-    let second = room.run(&["--only", "passes"]).await?;
+    let second = fixture.run(&["--only", "passes"]).await?;
     ensure!(
         second.code == Some(2) && second.out.is_empty(),
         "{second:?}"
@@ -301,37 +307,39 @@ pub async fn two_at_a_time() -> Result<()> {
             && second.err.lines().count() == 1,
         "{second:?}"
     );
-    // It left the first one alone.
-    fs::write(room.0.path().join("go"), "")?;
+    // The second run did not disturb the first one.
+    fs::write(fixture.0.path().join("go"), "")?;
     let ended = tokio::task::spawn_blocking(move || first.wait_with_output());
     let ended = soon("the first ends", ended).await???;
     ensure!(ended.status.code() == Some(0), "{ended:?}");
-    let third = room.run(&["--only", "passes"]).await?;
+    let third = fixture.run(&["--only", "passes"]).await?;
     ensure!(third.code == Some(0), "{third:?}");
     Ok(())
 }
 
 pub async fn unwritable() -> Result<()> {
-    let room = Room::open()?;
-    // Permissions do not stop root: a file in the folder's place does, and so does /proc.
-    fs::write(room.dir(), "no folder")?;
-    let run = room.run(&["--only", "passes"]).await?;
+    let fixture = Fixture::open()?;
+    // Permissions do not stop root, but a file in the folder's place does, and so does /proc.
+    fs::write(fixture.dir(), "no folder")?;
+    let run = fixture.run(&["--only", "passes"]).await?;
     one_clear_line(&run, "cannot write to ")?;
-    let mut command = room.command(&["--only", "passes"])?;
+    let mut command = fixture.command(&["--only", "passes"])?;
     command.env("LAB_RUN_DIR", "/proc/self/fdinfo/99");
     one_clear_line(
         &finished(command).await?,
         "cannot write to /proc/self/fdinfo/99",
     )?;
-    // A folder whose lock cannot be made.
-    fs::remove_file(room.dir())?;
-    fs::create_dir_all(room.dir().join("lock"))?;
-    let run = room.run(&["--only", "passes"]).await?;
+    // A folder whose lock cannot be created.
+    fs::remove_file(fixture.dir())?;
+    fs::create_dir_all(fixture.dir().join("lock"))?;
+    let run = fixture.run(&["--only", "passes"]).await?;
     one_clear_line(&run, "cannot write to ")?;
-    // Only one check's place is taken: that one is unknown, the others run.
-    fs::remove_dir(room.dir().join("lock"))?;
-    fs::write(room.dir().join("unknown"), "no folder")?;
-    let run = room.run(&["--only", "passes", "--only", "unknown"]).await?;
+    // Only one check's folder is blocked: that check is unknown, the others run.
+    fs::remove_dir(fixture.dir().join("lock"))?;
+    fs::write(fixture.dir().join("unknown"), "no folder")?;
+    let run = fixture
+        .run(&["--only", "passes", "--only", "unknown"])
+        .await?;
     ensure!(run.code == Some(2), "{run:?}");
     ensure!(run.out.contains("✔ a check that passes"), "{run:?}");
     ensure!(run.out.contains("reason    cannot clear"), "{run:?}");
@@ -347,16 +355,16 @@ fn one_clear_line(run: &Run, beginning: &str) -> Result<()> {
 }
 
 pub async fn seeded() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     let mut drawn = Vec::new();
-    // The checks beside it do not change what it draws; the seed does.
+    // The seed decides what it draws, whichever checks run beside it.
     for arguments in [
         &["--seed", "5", "--only", "draws"][..],
         &["--seed", "5", "--only", "draws", "--only", "passes"],
         &["--seed", "6", "--only", "draws"],
     ] {
-        room.run(arguments).await?;
-        let report = room.report()?;
+        fixture.run(arguments).await?;
+        let report = fixture.report()?;
         let checks = report["checks"].as_array().context("no checks")?.clone();
         let check = checks.iter().find(|check| check["check"] == "draws");
         let observed = &check.context("not run")?["failure"]["observed"];
@@ -366,11 +374,11 @@ pub async fn seeded() -> Result<()> {
     Ok(())
 }
 
-/// Without a broker nothing can be said; and where nothing is to be run none is looked for.
+/// Without a broker every verdict is unknown. Without a check to run, the lab does not look for a broker.
 pub async fn no_broker() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     let with_broker = |arguments: &[&str]| {
-        let mut command = room.command(arguments)?;
+        let mut command = fixture.command(arguments)?;
         command.env(AS_CHECKS, "broker");
         command.env("AMQP_URL", "amqp://me:s3cret@127.0.0.1:1/");
         Ok::<_, anyhow::Error>(command)
@@ -384,26 +392,28 @@ pub async fn no_broker() -> Result<()> {
         !run.out.contains("s3cret") && !run.err.contains("s3cret"),
         "{run:?}"
     );
-    let report = room.report()?;
+    let report = fixture.report()?;
     ensure!(report["status"] == "unknown" && report["broker"].is_null());
     ensure!(!report.to_string().contains("s3cret"), "{report:#}");
     for line in run.out.lines() {
         ensure!(line.chars().count() <= 80, "{line}");
     }
-    // As an editor asks for the tests that are marked to be ignored.
+    // Editors run ignored tests like this.
     let run = finished(with_broker(&["--ignored"])?).await?;
     ensure!(run.out.contains("no check of that name"), "{run:?}");
     ensure!(
         !run.out.contains("reason"),
-        "a broker was looked for: {run:?}"
+        "the lab looked for a broker: {run:?}"
     );
     Ok(())
 }
 
-/// The lab's own mistake, and still the other checks have their verdict.
+/// A check that panics is the lab's mistake; the other checks still get their verdicts.
 pub async fn panicking_check() -> Result<()> {
-    let room = Room::open()?;
-    let run = room.run(&["--only", "panics", "--only", "passes"]).await?;
+    let fixture = Fixture::open()?;
+    let run = fixture
+        .run(&["--only", "panics", "--only", "passes"])
+        .await?;
     ensure!(run.code == Some(2), "{run:?}");
     ensure!(run.out.contains("✔ a check that passes"), "{run:?}");
     ensure!(run.out.contains("? a check that panics"), "{run:?}");
@@ -411,14 +421,14 @@ pub async fn panicking_check() -> Result<()> {
     Ok(())
 }
 
-/// When the process named by `LAB_PARENT` is gone, so is the run, with its services.
+/// When the process of `LAB_PARENT` ends, the run ends, with its services.
 pub async fn parent_gone() -> Result<()> {
-    let room = Room::open()?;
+    let fixture = Fixture::open()?;
     let mut parent = Command::new("sleep").arg("60").spawn()?;
-    let mut command = room.command(&["--only", "waits"])?;
+    let mut command = fixture.command(&["--only", "waits"])?;
     command.env("LAB_PARENT", parent.id().to_string());
     let mut run = command.spawn()?;
-    let journal = room.dir().join("waits/journal.jsonl");
+    let journal = fixture.dir().join("waits/journal.jsonl");
     until("it is under way", || {
         fs::read_to_string(&journal).is_ok_and(|text| text.contains("started"))
     })

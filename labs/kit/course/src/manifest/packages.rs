@@ -1,4 +1,4 @@
-//! The packages of the workspace, as cargo tells of them.
+//! The packages of the workspace, from `cargo metadata`.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ struct Metadata {
     packages: Vec<Package>,
 }
 
-/// One package of the workspace, as far as the lab asks.
+/// One package of the workspace: the parts that the lab needs.
 #[derive(Debug, Deserialize)]
 pub struct Package {
     /// Its name: `lab-02`.
@@ -23,7 +23,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// The names of the packages that it depends on to be built, not to be tested.
+    /// The names of the packages that it needs to build, without those that only its tests need.
     pub fn needs(&self) -> impl Iterator<Item = &str> {
         let needed = self.dependencies.iter().filter(|on| on.kind.is_none());
         needed.map(|on| on.name.as_str())
@@ -42,14 +42,14 @@ pub struct Target {
 #[derive(Debug, Deserialize)]
 pub(super) struct Dependency {
     pub(super) name: String,
-    /// None for one that it is built with; else `dev` or `build`.
+    /// `None` for a normal dependency, else `dev` or `build`.
     kind: Option<String>,
 }
 
 /// The packages of the workspace at `root`.
 ///
 /// # Errors
-/// When cargo cannot be asked, or a manifest does not parse.
+/// When cargo cannot be started, or cannot read a manifest.
 pub fn packages(root: &Path) -> Result<Vec<Package>> {
     let output = Command::new("cargo")
         .current_dir(root)

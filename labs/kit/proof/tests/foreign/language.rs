@@ -1,4 +1,4 @@
-//! The languages: what each needs, and how its library is installed under `target/`.
+//! The languages: what each needs, and how to install its library under `target/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A language in which a program joins.
+/// A language of a foreign program.
 #[derive(Debug, Clone, Copy)]
 pub enum Language {
     Node,
@@ -22,7 +22,7 @@ impl Language {
         }
     }
 
-    /// What this machine lacks for it, and how to get it.
+    /// What this machine lacks for this language, and how to get it.
     pub fn missing(self) -> Option<String> {
         let (tools, get) = match self {
             Self::Node => (
@@ -41,7 +41,7 @@ impl Language {
 
     /// The program and its first argument, with the library installed in a folder under `data`.
     pub fn program(self, data: &Path) -> Result<(PathBuf, PathBuf)> {
-        // Trials run side by side, and the first one installs.
+        // Trials run in parallel; only one may install.
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock();
         if let Some(what) = self.missing() {
@@ -54,7 +54,7 @@ impl Language {
             Self::Node => ("node".into(), "join.mjs", "package.json"),
             Self::Python => (folder.join("bin/python"), "join.py", "requirements.txt"),
         };
-        // A module is looked for beside the script, so the script goes to its library.
+        // Node.js looks for modules beside the script, so copy the script to its library.
         fs::copy(sources.join(script), folder.join(script))?;
         let wanted = fs::read_to_string(sources.join(needs))?;
         let installed = folder.join("installed");
@@ -71,7 +71,7 @@ impl Language {
             Self::Node => run(
                 Command::new("npm").args(["install", "--no-audit", "--no-fund"]),
                 folder,
-                "is the npm registry reached?",
+                "can this machine reach the npm registry?",
             ),
             Self::Python => {
                 let venv = ["-m", "venv", "."];
@@ -79,7 +79,11 @@ impl Language {
                 run(Command::new("python3").args(venv), folder, get)?;
                 let pip = ["-m", "pip", "install", "--quiet", "-r", "requirements.txt"];
                 let mut pip_of_venv = Command::new(folder.join("bin/python"));
-                run(pip_of_venv.args(pip), folder, "is PyPI reached?")
+                run(
+                    pip_of_venv.args(pip),
+                    folder,
+                    "can this machine reach PyPI?",
+                )
             }
         }
     }

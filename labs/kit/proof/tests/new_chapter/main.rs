@@ -1,5 +1,5 @@
-//! Makes a chapter as `just new-chapter` does, in a copy of the workspace, and holds it to what
-//! every chapter is held to: the lab is red at HOLE 1, the solution green, the mutant caught.
+//! Creates a chapter as `just new-chapter` does, in a copy of the workspace. It must pass what every
+//! chapter passes: the lab is red at HOLE 1, the solution green, the mutant caught.
 #![allow(clippy::unwrap_used)] // a test that cannot make the copy should stop there
 
 use std::fs;
@@ -14,12 +14,12 @@ const MAKE: &str = "labs/kit/proof/tests/new_chapter/make";
 /// No chapter has this number.
 const NAME: &str = "90-trial";
 
-/// What is tracked, and what is new and not ignored. Times are kept, so that cargo compiles the
-/// copy of an unchanged file once only.
+/// Copies tracked files, and new files that are not ignored. Keeps their times, so that cargo compiles
+/// unchanged files only once.
 const COPY: &str = "git ls-files -z --cached --others --exclude-standard \
                     | tar -c --null -T - | tar -x -C \"$1\"";
 
-/// The proofs of a pristine lab take it as committed.
+/// A proof of a pristine lab uses it as committed.
 const COMMIT: &str = "git init -q && git add -A && \
                       git -c user.name=lab -c user.email=lab@localhost -c commit.gpgsign=false \
                       commit -qm copy";
@@ -39,7 +39,7 @@ fn a_new_chapter_is_red_at_hole_1_its_solution_green_and_its_mutant_caught() {
     run(Command::new("sh").args(["-c", COMMIT]), &copy);
 
     let test = format!("test --offline --package {}", env!("CARGO_PKG_NAME"));
-    // A skeleton has one mutant, and no chapter may have fewer than six: that proof is left out.
+    // A skeleton has one mutant, and a chapter must have six: skip that proof.
     for line in [
         "fmt --check --package lab-90 --package solution-90",
         &format!("{test} --test trees --test readme --test compose"),
@@ -49,11 +49,11 @@ fn a_new_chapter_is_red_at_hole_1_its_solution_green_and_its_mutant_caught() {
         cargo.args(line.split(' '));
         run(cargo.env("CARGO_TARGET_DIR", &paths.target), &copy);
     }
-    fs::remove_dir_all(copy).unwrap(); // after a failure it stays, to be looked at
+    fs::remove_dir_all(copy).unwrap(); // a failed test leaves it for debugging
 }
 
-/// Gives the copy's packages a version of their own: cargo then shares what it has compiled of
-/// other crates, and builds nothing over this clone's programs.
+/// Gives the copy's packages another version: cargo then reuses the compiled dependencies, and does not
+/// overwrite this clone's programs.
 fn rename_version(copy: &Path) {
     let manifest = copy.join("Cargo.toml");
     let text = fs::read_to_string(&manifest).unwrap();

@@ -1,5 +1,5 @@
-//! Cargo, in the clone's root and target folder. It gives way to the proofs that run beside
-//! it, and ends when this program ends, however that ends.
+//! Runs cargo in the clone's root and target folder, at low priority, because proofs run beside it.
+//! Cargo ends when this program ends, for whatever reason.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use course::paths::Paths;
 use process::guard;
 
-/// Runs cargo; gives what it writes to standard output.
+/// Runs cargo, and returns its standard output.
 ///
 /// # Errors
-/// When it fails: the error is what cargo says.
+/// When cargo fails, with its messages.
 pub fn cargo(paths: &Paths, arguments: &[&str]) -> Result<String> {
     let mut guard = Command::new(process::this_program()?)
         .args([guard::IN_FRONT, "nice", "-n", "10", env!("CARGO")])
@@ -26,7 +26,7 @@ pub fn cargo(paths: &Paths, arguments: &[&str]) -> Result<String> {
         .stderr(Stdio::piped())
         .spawn()
         .context("cargo cannot be started")?;
-    // `wait_with_output` closes the pipe, so it is held here meanwhile.
+    // `wait_with_output` closes the pipe, so keep it here.
     let lifeline = guard.stdin.take();
     let output = guard.wait_with_output()?;
     drop(lifeline);

@@ -1,4 +1,4 @@
-//! A chapter's checks as a program: the solution's own, which other programs are given to.
+//! A chapter's checks as a program: the one of the solution. It can also check other programs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,15 +21,15 @@ pub struct Checks {
     program: OnceLock<PathBuf>,
 }
 
-/// What a run of checks said.
-struct Said {
+/// The result of a run of checks.
+struct Finished {
     code: Option<i32>,
     report: Value,
     printed: String,
 }
 
 impl Checks {
-    /// Those of `chapter`, not built yet.
+    /// The checks of `chapter`, not built yet.
     pub fn new(paths: &Paths, chapter: &Chapter) -> Self {
         Self {
             paths: paths.clone(),
@@ -53,13 +53,13 @@ impl Checks {
             ))
         });
         let path = path.with_context(|| format!("cargo built no checks of {package}"))?;
-        // Built once only, so it cannot be set already.
+        // The checks are built once, so this is not set yet.
         let _ = self.program.set(path);
         Ok(())
     }
 
-    /// Runs the checks in a folder of their own, against `program` when one is given.
-    fn run(&self, name: &str, program: Option<&Path>, arguments: &[&str]) -> Result<Said> {
+    /// Runs the checks in a separate folder, against `program` if there is one, else the solution.
+    fn run(&self, name: &str, program: Option<&Path>, arguments: &[&str]) -> Result<Finished> {
         let dir = self.paths.data().join("proofs");
         let dir = dir.join(format!("{}-{name}", self.number));
         let checks = self.program.get().context("the checks are not built")?;
@@ -80,7 +80,7 @@ impl Checks {
             + &String::from_utf8_lossy(&output.stderr);
         let report = std::fs::read(dir.join("report.json"))
             .with_context(|| format!("no report.json; the checks printed:\n{printed}"))?;
-        Ok(Said {
+        Ok(Finished {
             code: output.status.code(),
             report: serde_json::from_slice(&report)?,
             printed,
@@ -89,58 +89,64 @@ impl Checks {
 
     /// The solution passes every check.
     pub fn pass(&self) -> Result<Verdict> {
-        let said = self.run("solution", None, &[])?;
-        let all = said.checks().count();
-        Ok(said.judge(&[
-            (said.code == Some(0), "the solution does not pass".into()),
+        let finished = self.run("solution", None, &[])?;
+        let all = finished.checks().count();
+        Ok(finished.judge(&[
             (
-                all > 0 && said.report["passed"] == all,
+                finished.code == Some(0),
+                "the solution does not pass".into(),
+            ),
+            (
+                all > 0 && finished.report["passed"] == all,
                 "not every check passed".into(),
             ),
         ]))
     }
 
-    /// `program`, the pristine lab, fails and is led to HOLE 1.
+    /// `program`, the pristine lab, fails, and its report names HOLE 1 next.
     pub fn fail_at_first_hole(&self, program: &Path) -> Result<Verdict> {
-        let said = self.run("pristine", Some(program), &[])?;
-        Ok(said.judge(&[
+        let finished = self.run("pristine", Some(program), &[])?;
+        Ok(finished.judge(&[
             (
-                said.report["status"] == "fail",
-                "it has no verdict `fail`".into(),
+                finished.report["status"] == "fail",
+                "its verdict is not `fail`".into(),
             ),
             (
-                said.report["next"]["hole"] == 1,
-                "it is not led to HOLE 1".into(),
+                finished.report["next"]["hole"] == 1,
+                "its report does not name HOLE 1 next".into(),
             ),
         ]))
     }
 
-    /// `program` is caught by the check and on the words that the mutant names.
+    /// The check that the mutant names catches `program`, with the words that the mutant names.
     pub fn catch(&self, mutant: &Mutant, program: &Path) -> Result<Verdict> {
-        let said = self.run(&mutant.file, Some(program), &["--only", &mutant.check])?;
-        let check = said.checks().next().context("the report has no check")?;
+        let finished = self.run(&mutant.file, Some(program), &["--only", &mutant.check])?;
+        let check = finished
+            .checks()
+            .next()
+            .context("the report has no check")?;
         let parts = ["expected", "observed", "why"].map(|part| text(check, part));
         let (check_name, words) = (&mutant.check, &mutant.text);
-        Ok(said.judge(&[
+        Ok(finished.judge(&[
             (
                 check["status"] == "fail",
                 format!("`{check_name}` did not catch it"),
             ),
             (
                 parts.join(" ").contains(words.as_str()),
-                format!("it was caught, but not on the words `{words}`"),
+                format!("it was caught, but without the words `{words}`"),
             ),
         ]))
     }
 }
 
-impl Said {
+impl Finished {
     fn checks(&self) -> impl Iterator<Item = &Value> {
         self.report["checks"].as_array().into_iter().flatten()
     }
 
-    /// The first property that does not hold refutes the proof, with all that was printed. A
-    /// check without a verdict proves nothing either way.
+    /// The first property that does not hold refutes the proof, with everything that was printed. A
+    /// check with verdict *unknown* proves nothing.
     fn judge(&self, properties: &[(bool, String)]) -> Verdict {
         let printed = &self.printed;
         if self.checks().any(|check| check["status"] == "unknown") {

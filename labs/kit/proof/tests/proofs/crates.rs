@@ -1,5 +1,5 @@
-//! Crates made for the proofs: a workspace of their own under `target/`, with the lab's
-//! versions, lock file and target folder, so that only their few sources are compiled.
+//! Generates the crates for the proofs: a separate workspace under `target/`. It has the lab's versions,
+//! lock file and target folder, so that cargo compiles only their few sources.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use super::cargo::cargo;
 use super::merged;
 use super::mutant::Mutant;
 
-/// The member that unites the features of all others.
+/// The package that unites the features of all others.
 const FEATURES: &str = "features";
 
 /// The generated workspace.
@@ -26,7 +26,7 @@ pub struct Crates {
 }
 
 impl Crates {
-    /// An empty one.
+    /// An empty workspace.
     pub fn new(paths: &Paths) -> Result<Self> {
         let root = paths.data().join("proofs/crates");
         fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
@@ -39,7 +39,7 @@ impl Crates {
         Ok(crates)
     }
 
-    /// Adds a chapter's lab as committed; its program has the name of the package given back.
+    /// Adds a chapter's lab as committed, and returns the name of its package and program.
     pub fn pristine(&mut self, chapter: &Chapter) -> Result<String> {
         let name = format!("pristine-{}", chapter.number);
         let dir = self.clear(&name)?;
@@ -59,9 +59,9 @@ impl Crates {
         Ok(name)
     }
 
-    /// Adds a program with these mutants of a chapter's solution, `all` of them or some, and
-    /// gives its package. The three kinds have names of their own, so that one mutant is
-    /// proved without the others, and what is built stays built.
+    /// Adds a program with these mutants of a chapter's solution, and returns its package. `all` says
+    /// whether these are all. All, some and one have different names, so that cargo keeps what it
+    /// has built of each.
     pub fn mutants(&mut self, chapter: &Chapter, mutants: &[Mutant], all: bool) -> Result<String> {
         let number = &chapter.number;
         let name = match mutants {
@@ -76,8 +76,8 @@ impl Crates {
         Ok(name)
     }
 
-    /// Writes what was added. What is the same as the last time keeps its time stamp, so that
-    /// cargo compiles it once only.
+    /// Writes the workspace. Unchanged files keep their time stamps, so that cargo does not compile
+    /// them again.
     pub fn write(&self) -> Result<()> {
         for name in &self.members {
             update(&self.root.join("new").join(name), &self.root.join(name))?;
@@ -102,11 +102,11 @@ impl Crates {
         Ok(())
     }
 
-    /// Builds a package. `write` comes first.
+    /// Builds a package, after `write`.
     pub fn build(&self, package: &str) -> Result<()> {
         let manifest = self.root.join("Cargo.toml").display().to_string();
         let mut build = vec!["build", "--offline", "--manifest-path", &manifest];
-        // Debug information and incremental state would be most of what is written to disk.
+        // Debug information and incremental state are most of what cargo writes to disk.
         for setting in [
             "profile.dev.debug=false",
             "profile.dev.strip=true",
@@ -114,18 +114,18 @@ impl Crates {
         ] {
             build.extend(["--config", setting]);
         }
-        // The features are united over what is built at once.
+        // Cargo unites the features of the packages that it builds together.
         build.extend(["--package", FEATURES, "--package", package]);
         cargo(&self.paths, &build)?;
         Ok(())
     }
 
-    /// Where cargo puts the program of a package.
+    /// The path of a package's program.
     pub fn program(&self, package: &str) -> PathBuf {
         self.paths.target.join("debug").join(package)
     }
 
-    /// A link by which the program of `package` becomes one mutant.
+    /// A link to the program of `package`: started through it, the program is this mutant.
     pub fn as_mutant(&self, package: &str, mutant: &Mutant) -> Result<PathBuf> {
         let folder = self.root.join("programs").join(package);
         fs::create_dir_all(&folder)?;
@@ -138,7 +138,7 @@ impl Crates {
         Ok(link)
     }
 
-    /// An empty folder in which a member is made.
+    /// An empty folder for a member.
     fn clear(&mut self, name: &str) -> Result<PathBuf> {
         let dir = self.root.join("new").join(name);
         if dir.exists() {
@@ -160,13 +160,13 @@ impl Crates {
                 text += &format!("{line}\n");
             }
         }
-        // The checks are another program's here.
+        // Here the checks are in another program.
         let text = text.replace(&format!("\"{old}\""), &format!("\"{name}\""));
         write(&dir.join("Cargo.toml"), &text)
     }
 
-    /// A member with all that the checks depend on. Cargo unites the features of all that it
-    /// builds at once; without this one, tokio and its like would be compiled once more.
+    /// A member with all dependencies of the checks. Cargo unites the features of the packages that it
+    /// builds together; without this member it would compile tokio and others twice.
     fn unite_features(&mut self) -> Result<()> {
         let dir = self.clear(FEATURES)?;
         let kit = self.paths.root.join("labs/kit");
@@ -193,7 +193,7 @@ impl Crates {
     }
 }
 
-/// Makes `to` equal to `from` without touching the files that are equal already.
+/// Makes `to` equal to `from`, without touching equal files.
 fn update(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {

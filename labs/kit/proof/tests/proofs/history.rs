@@ -1,4 +1,4 @@
-//! How each proof went the last time: those that failed are tried first, then the slow ones.
+//! How each proof went the last time. A run tries first what failed, then the slow proofs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::plan::Proof;
 
-/// What is proved or built for the first time takes so long, about, on two cores.
+/// The expected time of a first proof or build, on two cores.
 const A_SOLUTION: Duration = Duration::from_secs(30);
 const MUTANTS: Duration = Duration::from_secs(35);
 const ANOTHER: Duration = Duration::from_secs(3);
 
-/// A file that is written after each proof, so that an interrupted run counts too.
+/// A file, written after each proof, so that an interrupted run counts, too.
 pub struct History {
     path: PathBuf,
     past: BTreeMap<String, Past>,
@@ -27,7 +27,7 @@ struct Past {
 }
 
 impl History {
-    /// What `path` holds; nothing where it cannot be read.
+    /// Reads `path`; empty if it cannot be read.
     pub fn read(path: &Path) -> Self {
         let text = fs::read(path).unwrap_or_default();
         let lines: BTreeMap<String, Value> = serde_json::from_slice(&text).unwrap_or_default();
@@ -43,7 +43,7 @@ impl History {
         }
     }
 
-    /// Adds how a proof or a build went.
+    /// Adds the time and the result of a proof or a build.
     pub fn record(&mut self, name: &str, took: Duration, failed: bool) {
         self.past.insert(name.to_owned(), Past { took, failed });
         let lines = self.past.iter().map(|(name, past)| {
@@ -51,11 +51,11 @@ impl History {
             (name.clone(), line)
         });
         let text = Value::Object(lines.collect()).to_string();
-        // Without it the next run has another order and a worse guess of its time.
+        // If this fails, the next run only has another order and a worse estimate.
         let _ = fs::write(&self.path, text);
     }
 
-    /// How long a proof or a build will take, about.
+    /// The expected time of a proof or a build.
     pub fn expected(&self, name: &str) -> Duration {
         let never = match name {
             _ if name.ends_with("solution") => A_SOLUTION,
@@ -65,8 +65,8 @@ impl History {
         self.past.get(name).map_or(never, |past| past.took)
     }
 
-    /// Puts first what failed the last time, then the solutions, which are there first. Within
-    /// a chapter, slow ones begin early, so that none is left at the end.
+    /// Sorts: first what failed the last time, then the solutions, which are built first. Within a
+    /// chapter the slow proofs come first, so that none is left at the end.
     pub fn sort(&self, proofs: &mut [Proof]) {
         let failed = |proof: &Proof| self.past.get(&proof.name).is_some_and(|past| past.failed);
         proofs.sort_by_key(|proof| {

@@ -1,7 +1,6 @@
-//! Many mutants of a chapter in one program, which takes its own file name for the mutant to
-//! be. So one run of the compiler and one link serve for all of them. Each mutant is a module
-//! with the solution's `main.rs` and those of its modules that the patch reaches; the other
-//! modules are the solution's.
+//! Many mutants of a chapter in one program, so that the compiler and the linker run once for all. The
+//! name by which the program is started selects the mutant. Each mutant is a module with its own
+//! `main.rs` and its own copy of the modules that the patch affects; the others are the solution's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,14 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::mutant::Mutant;
 
-/// The module that holds the solution.
+/// The module of the solution.
 const SOLUTION: &str = "solution";
 const MAIN: &str = "main.rs";
 
-/// Files by their name.
+/// Files by name.
 type Sources = BTreeMap<String, Vec<u8>>;
 
-/// Writes the sources of the program with these mutants of the solution to `dir`.
+/// Writes the sources of the program with these mutants to `dir`.
 pub fn write(solution: &Path, mutants: &[Mutant], dir: &Path) -> Result<()> {
     let original = read(solution)?;
     let mut main = String::from("#![allow(warnings)]\n");
@@ -49,18 +48,18 @@ pub fn write(solution: &Path, mutants: &[Mutant], dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A mutant's name as Rust spells a module's.
+/// A mutant's name as a Rust module name.
 fn module(file: &str) -> String {
     file.replace('-', "_")
 }
 
 fn apply(patch: &Path, folder: &Path) -> Result<()> {
     let applied = Command::new("git")
-        // The patch says `a/src/file`, and `src` is this folder.
+        // The patch has `a/src/file`, and `src` is this folder.
         .args(["apply", "--whitespace=nowarn", "-p2"])
         .arg(patch)
         .current_dir(folder)
-        // The folder is ignored by the clone around it, and git would skip it in silence.
+        // The clone around this folder ignores it, and git would silently skip it.
         .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
         .output()?;
     let said = String::from_utf8_lossy(&applied.stderr);
@@ -72,8 +71,8 @@ fn apply(patch: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files that a change reaches: those changed, those that use them, and so on; and always
-/// `main.rs`, which starts it all.
+/// The files that a change affects: the changed files, the files that use them, and so on; always
+/// `main.rs`.
 fn reached(original: &Sources, changed: &Sources) -> BTreeSet<String> {
     let mut reached: BTreeSet<String> = changed
         .keys()
@@ -97,8 +96,8 @@ fn reached(original: &Sources, changed: &Sources) -> BTreeSet<String> {
     }
 }
 
-/// Whether a source uses a file: as `crate::name`, in `crate::{…}`, or by `include_str!`. It
-/// may say yes too often, which only costs time.
+/// Whether a source uses a file: as `crate::name`, in `crate::{…}`, or by `include_str!`. A wrong yes
+/// only costs time.
 fn uses(text: &str, file: &str) -> bool {
     let Some(module) = file.strip_suffix(".rs") else {
         return text.contains(&format!("{file:?}"));
@@ -114,8 +113,8 @@ fn uses(text: &str, file: &str) -> bool {
     })
 }
 
-/// A program's sources as a module of another: with all its own modules, or with those
-/// `own` only, and the solution's in place of the others.
+/// Writes a program's sources as a module of another program: with all modules, or only with the
+/// modules `own` and the solution's for the rest.
 fn as_module(sources: &Sources, module: &str, own: Option<&BTreeSet<String>>) -> Result<Sources> {
     let mut kept = Sources::new();
     for (name, text) in sources {
@@ -139,8 +138,8 @@ fn as_module(sources: &Sources, module: &str, own: Option<&BTreeSet<String>>) ->
     Ok(kept)
 }
 
-/// `main.rs` with a `main` that can be called from outside, modules that can be used from
-/// there, and the solution's modules instead of those that are not its `own`.
+/// `main.rs` with a public `main` and public modules, and with the solution's modules instead of those
+/// that are not its `own`.
 fn open(main: &str, own: Option<&BTreeSet<String>>) -> Result<String> {
     let mut opened = String::new();
     let mut found = false;

@@ -9,11 +9,11 @@ use course::chapter::Chapter;
 pub struct Mutant {
     /// The file's name without `.patch`.
     pub file: String,
-    /// Where it is.
+    /// The path of the patch.
     pub path: PathBuf,
     /// The check that must fail.
     pub check: String,
-    /// What that check must say.
+    /// Words of its failure.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is proved, and what must be built for it.
+//! The plan of a run: the proofs, and what to build for them.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use super::crates::Crates;
 use super::mutant::Mutant;
 use super::run::Verdict;
 
-/// All of it.
+/// The proofs of a run, and what to build for them.
 pub struct Plan {
-    /// What `Proof::needs` counts.
+    /// What to build; `Proof::needs` has their indices.
     pub products: Vec<Product>,
-    /// Those that are wanted.
+    /// The selected proofs.
     pub proofs: Vec<Proof>,
-    /// How many are not.
+    /// How many proofs are not selected.
     pub left_out: usize,
 }
 
 /// Something to build.
 pub struct Product {
-    /// What a person reads while it is built; it holds the chapter's number.
+    /// Its name for the status line, with the chapter's number.
     pub name: String,
     /// Builds it.
     pub build: Box<dyn Fn() -> Result<()> + Send + Sync>,
@@ -31,17 +31,17 @@ pub struct Product {
 
 /// Something to prove.
 pub struct Proof {
-    /// Its name, which holds the chapter's number.
+    /// Its name, with the chapter's number.
     pub name: String,
-    /// The products that must be there, by their place in the plan.
+    /// The products that it needs, as indices into the plan.
     pub needs: Vec<usize>,
-    /// Tries it.
+    /// Runs it.
     pub attempt: Box<dyn Fn() -> Result<Verdict> + Send + Sync>,
 }
 
 impl Plan {
-    /// The proofs of all chapters that are `wanted`, by name. The later chapters come first:
-    /// they have more mutants.
+    /// The proofs of all chapters whose names are `wanted`. The later chapters come first, because they
+    /// have more mutants.
     pub fn new(paths: &Paths, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let mut plan = Self {
             products: Vec::new(),

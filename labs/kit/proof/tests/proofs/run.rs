@@ -1,5 +1,5 @@
-//! A run of proofs: one thread builds, some prove what is built already, and the main thread
-//! shows how far they are.
+//! A run of proofs: one thread builds, some threads prove what is built, and the main thread shows the
+//! progress.
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -16,19 +16,19 @@ use super::screen::Screen;
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 
-/// How often the status is shown anew when nothing happens.
+/// How often to show the status again when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What cargo takes at most where nothing has changed.
+/// How long cargo takes at most when nothing has changed.
 const UNCHANGED: Duration = Duration::from_secs(3);
 
-/// What an attempt at a proof gave.
+/// The result of one attempt at a proof.
 pub enum Verdict {
     /// It holds.
     Proved,
     /// It does not hold, for this reason.
     Refuted(String),
-    /// Nothing can be said, for this reason: the lab's own trouble, or a busy machine.
+    /// No result, for this reason: trouble of the lab itself, or a busy machine.
     Unknown(String),
 }
 
@@ -43,9 +43,9 @@ struct Run {
 
 struct Now {
     waiting: VecDeque<Waiting>,
-    /// Whether each product is there, or why not.
+    /// For each product: not built yet, built, or why it cannot be built.
     built: Vec<Option<Result<(), String>>>,
-    /// The products that are not there yet, by name; the first one is being built since then.
+    /// The names of the products that are not built yet. `since` is when the first one began.
     to_build: VecDeque<String>,
     since: Instant,
     running: Vec<(String, Instant)>,
@@ -57,11 +57,11 @@ struct Now {
 
 struct Waiting {
     proof: Proof,
-    /// Whether an attempt gave no verdict already.
+    /// Whether an earlier attempt had no result.
     again: bool,
 }
 
-/// Builds and proves it all; the exit code is libtest's.
+/// Builds and proves everything; the exit code is as of libtest.
 pub fn run(mut plan: Plan, history: History, at_once: usize) -> ExitCode {
     let begun = Instant::now();
     history.sort(&mut plan.proofs);
@@ -106,7 +106,7 @@ pub fn run(mut plan: Plan, history: History, at_once: usize) -> ExitCode {
     run.now().sum_up(plan.left_out, begun.elapsed())
 }
 
-/// The products that these proofs need, each once, in the order in which they do.
+/// The products that these proofs need, each once, in the order of the proofs.
 fn order(proofs: &[Proof]) -> Vec<usize> {
     let mut order = Vec::new();
     for product in proofs.iter().flat_map(|proof| &proof.needs) {
@@ -119,12 +119,12 @@ fn order(proofs: &[Proof]) -> Vec<usize> {
 
 impl Run {
     fn now(&self) -> MutexGuard<'_, Now> {
-        // No thread leaves it half changed, whatever it dies of.
+        // A thread that panics leaves the data consistent.
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Builds one product after the other: a chapter's mutants are one crate, which keeps one
-    /// core busy, and the proofs have the other.
+    /// Builds one product after the other. A chapter's mutants are one crate, which keeps one core busy;
+    /// the proofs use the other.
     fn build(&self, products: &[Product], order: &[usize]) {
         for &place in order {
             let product = &products[place];
@@ -133,14 +133,17 @@ impl Run {
             let mut now = self.now();
             let built = built.map_err(|error| {
                 now.screen.print(&format!("{error:#}"));
-                format!("{} could not be built; cargo says above why", product.name)
+                format!(
+                    "{} cannot be built; see cargo's messages above",
+                    product.name
+                )
             });
             now.is_built(place, built);
             self.changed.notify_all();
         }
     }
 
-    /// Proves what is ready, until nothing waits.
+    /// Proves what is ready, until no proof waits.
     fn prove(&self) {
         while let Some(waiting) = self.next() {
             let name = &waiting.proof.name;
@@ -155,7 +158,7 @@ impl Run {
             let took = since.elapsed();
             match verdict {
                 Verdict::Proved => now.passed(name, took),
-                // A machine that was too busy for it may be idle at the end.
+                // The machine was too busy; at the end it may be idle.
                 Verdict::Unknown(_) if !waiting.again => now.waiting.push_back(Waiting {
                     again: true,
                     ..waiting
@@ -166,7 +169,7 @@ impl Run {
         }
     }
 
-    /// The first proof that can be tried; waits for one, and gives none when none is left.
+    /// Waits for a proof that is ready, and returns it; `None` when no proof is left.
     fn next(&self) -> Option<Waiting> {
         let mut now = self.now();
         loop {
@@ -186,14 +189,14 @@ impl Run {
         }
     }
 
-    /// Why a proof cannot be tried.
+    /// Why a proof cannot run: a product that it needs was not built.
     fn missing(&self, proof: &Proof) -> Option<String> {
         let now = self.now();
         let failed = |&place: &usize| now.built[place].as_ref()?.as_ref().err().cloned();
         proof.needs.iter().find_map(failed)
     }
 
-    /// Shows the status until all is proved.
+    /// Shows the status until every proof is done.
     fn show(&self) {
         let mut now = self.now();
         while now.done() < self.total {
@@ -208,8 +211,8 @@ impl Run {
 }
 
 impl Now {
-    /// Whether all is built for a proof. One without a verdict is tried again at the very end,
-    /// alone: when this run itself keeps the machine least busy.
+    /// Whether a proof can run: everything that it needs is built. A second attempt runs at the very end
+    /// and alone, when this run loads the machine least.
     fn is_ready(&self, waiting: &Waiting) -> bool {
         match waiting.again {
             true => self.running.is_empty() && self.waiting.iter().all(|other| other.again),
@@ -261,7 +264,7 @@ impl Now {
         status
     }
 
-    /// How long it will take, about: building and proving go on side by side.
+    /// The estimated time left. Building and proving run in parallel.
     fn left(&self, at_once: usize) -> Duration {
         let expected = |name: &String| self.history.expected(name);
         let building: Duration = self.to_build.iter().map(expected).sum();

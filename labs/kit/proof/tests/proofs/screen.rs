@@ -1,14 +1,14 @@
-//! What a person sees of a run: lines that stay, as libtest prints them, and a status that is
-//! replaced at each change. Where no terminal reads it, the status is a line now and then.
+//! The output of a run: lines that stay, as libtest prints them, and a status line that is replaced at
+//! each change. Without a terminal, the status is a line every 15 s.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use anstream::AutoStream;
 
-/// How often the status is printed where it cannot be replaced.
+/// How often to print the status when it cannot be replaced.
 const NOW_AND_THEN: Duration = Duration::from_secs(15);
-/// A longer status would break over two lines, and only the second one could be replaced.
+/// A longer status would wrap into two lines, and only the second one could be replaced.
 const WIDTH: usize = 79;
 
 /// Standard output.
@@ -19,7 +19,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Without a status yet.
+    /// A screen without a status.
     pub fn new() -> Self {
         Self {
             is_terminal: std::io::stdout().is_terminal(),
@@ -68,6 +68,6 @@ impl Screen {
 
 fn write(text: &str) {
     let mut out = AutoStream::auto(std::io::stdout());
-    // Nobody reads it any more; the exit code still tells.
+    // An error means that nobody reads the output; the exit code is enough.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,4 +1,4 @@
-//! Nodes that are killed, forgotten, or lose their keeper.
+//! Nodes that are killed, unused, or lose their keeper.
 
 use super::*;
 
@@ -11,7 +11,7 @@ pub async fn own_nodes() -> Result<()> {
     publish_to_durable(&before, "viewed", 3).await?;
     let start = Instant::now();
     first.kill().await?;
-    // The other one boots while the first comes back.
+    // The second node boots while the first one restarts.
     let second = OwnNode::acquire(&paths, &quiet).await?;
     first.up().await?;
     println!(
@@ -38,11 +38,11 @@ pub async fn own_nodes() -> Result<()> {
     ensure!(broker::down(&paths).await? == 2);
     println!("two nodes down after {:?}", start.elapsed());
     for pid in pids {
-        ensure!(!alive(pid), "process {pid} is left");
+        ensure!(!alive(pid), "process {pid} still runs");
     }
     ensure!(broker::status(&paths).await.is_empty());
     let left = paths.data().join("broker/node-1/run");
-    ensure!(!left.exists(), "{} is left", left.display());
+    ensure!(!left.exists(), "{} still exists", left.display());
     Ok(())
 }
 
@@ -56,7 +56,7 @@ pub async fn keeper_killed() -> Result<()> {
         .args(["-9", &keeper.to_string()])
         .status()?;
     until(
-        "the node goes with its keeper",
+        "the node ends with its keeper",
         Duration::from_secs(3),
         || !alive(vm),
     )
@@ -64,7 +64,7 @@ pub async fn keeper_killed() -> Result<()> {
     let second = acquire(&paths).await?;
     ensure!(
         first.address != second.address,
-        "the old state was believed"
+        "the state of the killed keeper was used"
     );
     ensure!(broker::down(&paths).await? == 1);
     Ok(())

@@ -1,5 +1,5 @@
-//! Where one language joins one chapter: a vhost, a folder, the chapter's services and the
-//! foreign program as real processes, and what they print.
+//! The fixture for one language and one chapter: a vhost, a folder, and the chapter's services and the
+//! foreign program as real processes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use super::CHAPTERS;
 use super::language::Language;
 use proof::{PATIENCE, Scratch, soon, until_within};
 
-pub struct Room {
+pub struct Fixture {
     broker: Broker,
     vhost: String,
     chapter: &'static str,
@@ -35,14 +35,14 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Room {
+impl Fixture {
     pub async fn open(language: Language, chapter: &'static str) -> Result<Self> {
         let paths = Paths::find()?;
         let theirs = language.program(&paths.data())?;
         build(&paths)?;
         let broker = Broker::acquire(&paths, &|slow| eprintln!("{slow}")).await?;
         let name = format!("foreign-{}-{chapter}", language.name());
-        // Named as a check's: what a killed run leaves behind is swept.
+        // Named like a check's vhost, so that the next run deletes what a killed run leaves.
         let vhost = format!("lab.{}.{name}", std::process::id());
         broker.create_vhost(&vhost).await?;
         let scratch = Scratch::new(&name);
@@ -60,8 +60,8 @@ impl Room {
         self.broker.delete_vhost(&self.vhost).await
     }
 
-    /// Starts one of the chapter's own services; gives it with its port, which those that
-    /// listen on none don't use.
+    /// Starts one of the chapter's own services, and returns it with a port. A service without HTTP
+    /// ignores the port.
     pub async fn service(&self, arguments: &[&str]) -> Result<(Process, u16)> {
         let role = arguments[0];
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -106,7 +106,7 @@ impl Room {
         self.scratch.path().join(format!("{name}.log"))
     }
 
-    /// Waits until `name` has printed `words`; gives the rest of that line.
+    /// Waits until `name` has printed `words`, and returns the rest of that line.
     pub async fn says(&self, name: &str, words: &str) -> Result<String> {
         let log = || fs::read_to_string(self.log(name)).unwrap_or_default();
         let rest = |text: &str| {
@@ -122,7 +122,7 @@ impl Room {
         rest(&log()).context(what)
     }
 
-    /// Waits until no message is left in the queue, neither ready nor unacked.
+    /// Waits until the queue has no message, ready or unacked.
     pub async fn emptied(&self, queue: &str) -> Result<()> {
         self.eventually(&format!("`{queue}` is empty"), async || {
             let queue = self.broker.queue(&self.vhost, queue).await?;
@@ -144,7 +144,7 @@ impl Room {
         Ok(())
     }
 
-    /// Asks one of our services, once it listens.
+    /// Sends a GET request to one of our services, once it listens.
     pub async fn get(&self, port: u16, path: &str) -> Result<Answer> {
         let url = format!("http://127.0.0.1:{port}{path}");
         let what = format!("port {port} listens");
@@ -164,7 +164,7 @@ impl Room {
     }
 }
 
-/// Has a service of ours end in order, so that it takes no further message.
+/// Stops one of our services with SIGTERM, so that it consumes no more messages.
 pub async fn stop(service: &Process) -> Result<()> {
     service.terminate()?;
     service.end(PATIENCE).await?;
@@ -178,7 +178,7 @@ fn build(paths: &Paths) -> Result<()> {
     if *built {
         return Ok(());
     }
-    // With `check`, as everywhere: cargo unites the features of all that it builds.
+    // Together with `check`, as everywhere else: cargo unites the features of what it builds.
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "-p", "check"]);
     for chapter in CHAPTERS {

@@ -11,7 +11,7 @@ use crate::credentials;
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 
-use crate::engine::{Project, explain};
+use crate::project::{Project, explain};
 
 use process::{Group, first_line};
 use terminal::DIM;

@@ -5,10 +5,10 @@
 
 mod acquire;
 pub mod cargo;
-pub mod containers;
+pub mod container;
 pub mod credentials;
-pub mod engine;
 pub mod image;
+pub mod project;
 mod which;
 
 pub use acquire::{acquire, describe_login};

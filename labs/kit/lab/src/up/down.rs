@@ -11,7 +11,7 @@ use course::paths::Paths;
 
 use super::ports::AMQP;
 use command::Which;
-use command::engine::{self, Project};
+use command::project::{Project, require_engine};
 use process::stop::{Ended, until_stopped};
 use terminal::user_error;
 use terminal::{GOOD, interactive};
@@ -39,7 +39,7 @@ pub struct LogsArgs {
 pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let ended = until_stopped(async {
-        engine::present(paths, "start Docker; no container runs without it").await?;
+        require_engine(paths, "start Docker; no container runs without it").await?;
         let mut found = false;
         for &variant in variants(args.solution) {
             let project = Project::of(paths, &chapter, variant);
@@ -64,7 +64,7 @@ pub fn down(paths: &Paths, args: &DownArgs) -> Result<ExitCode> {
 pub fn logs(paths: &Paths, args: &LogsArgs) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let running = until_stopped(async {
-        engine::present(paths, super::GET).await?;
+        require_engine(paths, super::GET).await?;
         running(paths, &chapter, args.solution).await
     })?;
     let (project, services) = match running {

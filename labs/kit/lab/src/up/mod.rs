@@ -29,8 +29,8 @@ use process::stop::{Ended, until_stopped};
 use terminal::{BAD, DIM, GOOD, TYPE};
 use terminal::{tell, user_error};
 
-use command::engine::{self, Project, explain};
 use command::image::{Image, QUICK};
+use command::project::{Project, explain, require_engine};
 use ports::Ports;
 
 /// What to do when no engine answers.
@@ -68,7 +68,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     }
     let watch = args.watch.then_some(args.poll);
     let ended = until_stopped(async {
-        engine::present(paths, &containers.natively()).await?;
+        require_engine(paths, &containers.natively()).await?;
         containers.up(watch).await
     })?;
     Ok(match ended {

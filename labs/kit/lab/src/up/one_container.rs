@@ -13,8 +13,8 @@ use tokio::process::Command;
 use super::Containers;
 use command::cargo::does_not_compile;
 use command::credentials;
-use command::engine;
 use command::image::{Image, QUICK};
+use command::project::require_engine;
 use process::port;
 use process::stop::{Ended, until_stopped};
 use terminal::DIM;
@@ -24,7 +24,7 @@ impl Containers<'_> {
     pub fn one_role(&self, role: &str, args: &[OsString]) -> Result<ExitCode> {
         let name = format!("{}-{role}-run-{}", self.project.name, std::process::id());
         let ended = until_stopped(async {
-            engine::present(self.paths, &self.natively()).await?;
+            require_engine(self.paths, &self.natively()).await?;
             credentials::ensure(self.paths, &[credentials::BROKER_PASSWORD])?;
             if self.project.build(QUICK).await? == Image::CompileError {
                 does_not_compile(&self.chapter, self.variant, None);

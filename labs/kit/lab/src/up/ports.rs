@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::Containers;
-use command::containers::Container;
+use command::container::Container;
 use process::port;
 
 /// AMQP and the management page: the names that they have here, and their usual ports.

@@ -10,8 +10,8 @@ use tokio::process::Command;
 
 use command::cargo::does_not_compile;
 use command::credentials;
-use command::engine::{self, Project, gist};
 use command::image::Image;
+use command::project::{Project, last_error, require_engine};
 use process::stop::until_stopped;
 use terminal::user_error;
 use terminal::{GOOD, TYPE};
@@ -37,7 +37,7 @@ pub fn push(paths: &Paths, args: &PushArgs) -> Result<ExitCode> {
     let chapter = Chapter::resolve(&paths.root, &args.chapter)?;
     let variant = Variant::from_flag(args.solution);
     let pushed = until_stopped(async {
-        engine::present(paths, super::GET).await?;
+        require_engine(paths, super::GET).await?;
         credentials::ensure(paths, &[credentials::BROKER_PASSWORD])?;
         push_one(paths, args, &chapter, variant).await
     })?;
@@ -74,7 +74,7 @@ async fn docker(args: &[&str]) -> Result<()> {
     if !out.status.success() {
         let words = String::from_utf8_lossy(&out.stderr).into_owned();
         bail!(user_error(
-            format!("docker {}: {}", args.join(" "), gist(&words)),
+            format!("docker {}: {}", args.join(" "), last_error(&words)),
             "check the registry's name, and log in: docker login REGISTRY",
         ));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
-use crate::engine::{Project, explain, gist};
+use crate::project::{Project, explain, last_error};
 
 /// One service's container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Project {
             .await
             .context("cannot start docker")?;
         let words = String::from_utf8_lossy(&listed.stderr);
-        ensure!(listed.status.success(), "docker ps: {}", gist(&words));
+        ensure!(listed.status.success(), "docker ps: {}", last_error(&words));
         let lines = String::from_utf8_lossy(&listed.stdout).into_owned();
         Ok(lines.lines().filter_map(parsed).collect())
     }

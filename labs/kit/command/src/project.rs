@@ -1,4 +1,4 @@
-//! Finds the container engine, calls its Compose, and explains its errors.
+//! Calls Compose for a chapter, makes sure that it can be called, and explains its errors.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,7 +19,7 @@ const COMPOSE: [u32; 2] = [2, 22];
 ///
 /// # Errors
 /// What is missing, and `mend`, what to do about it.
-pub async fn present(paths: &Paths, mend: &str) -> Result<()> {
+pub async fn require_engine(paths: &Paths, mend: &str) -> Result<()> {
     if let Err(why) = broker::docker_engine(&paths.root.join("compose/broker.yml")).await {
         bail!(user_error(format!("no containers here: {why}"), mend));
     }
@@ -88,7 +88,7 @@ impl Project {
 }
 
 /// The last error in what an engine printed.
-pub fn gist(words: &str) -> &str {
+pub fn last_error(words: &str) -> &str {
     let errors = ["rror response from daemon: ", "failed to solve: ", "rror: "];
     let last = words.lines().map(str::trim).rfind(|line| !line.is_empty());
     let last = last.unwrap_or("it says nothing");
@@ -108,14 +108,14 @@ pub fn explain(what: &str, words: &str) -> anyhow::Error {
         "no such host",
         "manifest unknown",
     ];
-    let mut gist = gist(words);
+    let mut last_error = last_error(words);
     if NO_PULL.iter().any(|sign| words.contains(sign)) {
         // Errors within errors: the last one names the cause.
         if words.contains("dial tcp") {
-            gist = gist.rsplit(": ").next().unwrap_or(gist);
+            last_error = last_error.rsplit(": ").next().unwrap_or(last_error);
         }
         return user_error(
-            format!("{what}: an image cannot be pulled: {gist}"),
+            format!("{what}: an image cannot be pulled: {last_error}"),
             "check the network and try again. If only Debian's packages can be reached, not the \
              registry: sudo .ci/stand-in-images",
         );
@@ -123,12 +123,12 @@ pub fn explain(what: &str, words: &str) -> anyhow::Error {
     for sign in ["port is already allocated", "address already in use"] {
         if words.contains(sign) {
             return user_error(
-                format!("{what}: another program has just taken a port: {gist}"),
+                format!("{what}: another program has just taken a port: {last_error}"),
                 "try again: the next free port is used",
             );
         }
     }
-    user_error(format!("{what}: {gist}"), "docker info")
+    user_error(format!("{what}: {last_error}"), "docker info")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::tool::{command, run};
 const STARTED: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 /// The control group that holds the containers of both hosts.
-pub const CGROUP: &str = "lab-hosts";
+pub(crate) const CGROUP: &str = "lab-hosts";
 
 /// Checks that all programs of an engine are installed.
 ///

@@ -7,7 +7,7 @@ use course::paths::Paths;
 use terminal::user_error;
 
 /// The name of each host's network interface to the other host.
-pub const INTERFACE: &str = "lab0";
+pub(crate) const INTERFACE: &str = "lab0";
 
 /// The longest path of [`HostsDir`]: the kernel takes 108 bytes for a socket's path, and
 /// containerd adds names of its own.
@@ -45,8 +45,7 @@ impl Host {
     }
 
     /// Where `ip netns` keeps its network namespace.
-    #[must_use]
-    pub fn netns(self) -> PathBuf {
+    pub(crate) fn netns(self) -> PathBuf {
         Path::new("/run/netns").join(self.name())
     }
 
@@ -95,14 +94,12 @@ impl HostsDir {
     }
 
     /// The socket of a host's Docker engine.
-    #[must_use]
-    pub fn socket(&self, host: Host) -> PathBuf {
+    pub(crate) fn socket(&self, host: Host) -> PathBuf {
         self.of_host(host).join("docker.sock")
     }
 
     /// The `DOCKER_HOST` for a host's engine.
-    #[must_use]
-    pub fn docker_host(&self, host: Host) -> String {
+    pub(crate) fn docker_host(&self, host: Host) -> String {
         format!("unix://{}", self.socket(host).display())
     }
 }

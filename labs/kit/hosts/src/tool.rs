@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 /// How long a tool may take. Most need far less than a second.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs `command` to its end and returns what it printed.
 ///
@@ -31,7 +31,11 @@ pub async fn run_within(limit: Duration, command: Command) -> Result<String> {
 ///
 /// # Errors
 /// Those of [`run`].
-pub async fn run_with_input(input: Stdio, limit: Duration, mut command: Command) -> Result<String> {
+pub(crate) async fn run_with_input(
+    input: Stdio,
+    limit: Duration,
+    mut command: Command,
+) -> Result<String> {
     command.stdin(input).kill_on_drop(true);
     let typed = as_typed(&command);
     let output = tokio::time::timeout(limit, command.output()).await;

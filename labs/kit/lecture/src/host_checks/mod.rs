@@ -201,7 +201,11 @@ impl<T: HostTestbed> HostChecks<T> {
             Err(trouble) => Stop::from(trouble),
         };
         for last in last_lines(&*self.testbed).await {
-            let text = format!("\nthe {} printed last:\n{}", last.role.name(), last.text);
+            let join = match last.open_hole {
+                Some(_) => " ",
+                None => " printed last:\n",
+            };
+            let text = format!("\nthe {}{join}{}", last.role.name(), last.text);
             match &mut stop {
                 Stop::Failed(failure) => {
                     failure.observed += &text;

@@ -9,7 +9,7 @@ const LINES: usize = 6;
 pub struct LastLines {
     /// The program.
     pub role: Role,
-    /// Its last lines; where it came to an open hole, what the hole says.
+    /// Its last lines; where it came to an open hole, a sentence on the hole.
     pub text: String,
     /// The open hole that it came to.
     pub open_hole: Option<u32>,
@@ -44,8 +44,9 @@ fn cut(log: &str) -> String {
 fn find_open_hole(log: &str) -> Option<(u32, String)> {
     let (_, hole) = log.split_once("not yet implemented: HOLE ")?;
     let hole = hole.lines().next().unwrap_or(hole);
-    let number = hole.split(':').next().unwrap_or(hole).trim().parse().ok()?;
-    Some((number, format!("came to HOLE {hole}\nwhich is still open")))
+    let (number, task) = hole.split_once(':').unwrap_or((hole, " no task"));
+    let sentence = format!("came to HOLE {number}, which is still open:{task}");
+    Some((number.trim().parse().ok()?, sentence))
 }
 
 #[cfg(test)]
@@ -56,7 +57,7 @@ mod tests {
     fn an_open_hole_is_found_in_a_panic() {
         let log =
             "thread main panicked at src/x.rs:1:\nnot yet implemented: HOLE 1: read it\n  0: x";
-        let told = "came to HOLE 1: read it\nwhich is still open";
+        let told = "came to HOLE 1, which is still open: read it";
         assert_eq!(find_open_hole(log), Some((1, told.to_owned())));
         assert_eq!(find_open_hole("all is well"), None);
     }

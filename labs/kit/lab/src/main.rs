@@ -1,7 +1,7 @@
 //! The `lab` command: the justfile's recipes that students type call it.
 //!
-//! One file a command. It uses every crate below it except the lecture and the bench, which
-//! are programs of their own. Start reading at [`start`].
+//! One file a command. It may use every crate below it. The lecture and the bench are
+//! programs of their own. Start reading at [`start`].
 
 mod broker;
 mod check;

@@ -1,5 +1,6 @@
 //! What the tests of all crates share: waiting for a state, a temporary folder, a trial on actix's
-//! runtime. The proofs themselves are in `tests/`.
+//! runtime. The proofs themselves are in `tests/`: start
+//! reading at `tests/proofs.rs`.
 
 use std::fs;
 use std::future::Future;

@@ -53,11 +53,11 @@ fn chapters() -> Vec<(String, ServiceManifest)> {
     let paths = Paths::find().unwrap();
     let chapters = Chapter::all(&paths.root).unwrap();
     let on_one = |chapter: &&Chapter| !chapter.number.starts_with("07");
-    let with_scene = |chapter: &Chapter| {
+    let with_manifest = |chapter: &Chapter| {
         let manifest = ServiceManifest::of(&paths.root, chapter).unwrap();
         (format!("{}.yml", chapter.name), manifest)
     };
-    chapters.iter().filter(on_one).map(with_scene).collect()
+    chapters.iter().filter(on_one).map(with_manifest).collect()
 }
 
 /// The expected lines of a service, without its volume.

@@ -1,7 +1,7 @@
 //! Prints for a person: a few colours, text wrapped at 80 columns, and errors that say what to
 //! do.
 //!
-//! It knows nothing about what is printed.
+//! It knows nothing about what is printed. Start reading at [`user_error`].
 
 mod style;
 mod text;

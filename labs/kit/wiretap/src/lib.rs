@@ -2,7 +2,8 @@
 //! journals every AMQP method, and a check breaks the network there on purpose. It changes no
 //! byte, and passes on those that it cannot decode.
 //!
-//! A check asks a [`Journal`], and matches on the types of [`event`] and on [`Method`]; their
+//! It knows frames and bytes; it knows no check, no chapter and no broker. Start reading at
+//! [`Wiretap`]. A check asks a [`Journal`], and matches on the types of [`event`] and on [`Method`]; their
 //! words are for people and for the journal's file.
 
 mod amqp;

@@ -246,7 +246,7 @@ impl Runs {
     }
 }
 
-/// Runs one check in a room of its own.
+/// Runs one check in a sandbox of its own.
 async fn one(plan: LabConfig, check: Check) -> Verdict {
     let trace = plan.dir.join("journal.jsonl");
     let began = Instant::now();

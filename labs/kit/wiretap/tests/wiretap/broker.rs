@@ -22,7 +22,7 @@ const ROLE: &str = "history";
 const QUEUE: &str = "viewed";
 
 /// A vhost of the lab's broker, and a wiretap before it.
-struct Room {
+struct Fixture {
     broker: Broker,
     vhost: String,
     tap: Wiretap,
@@ -31,7 +31,7 @@ struct Room {
     _scratch: Scratch,
 }
 
-impl Room {
+impl Fixture {
     async fn open(name: &str) -> Result<Self> {
         let broker = Broker::acquire(&Paths::find()?, &|_| ()).await?;
         let vhost = format!("lab.{}.wiretap-{name}", std::process::id());
@@ -122,8 +122,8 @@ async fn consume(channel: &Channel) -> Result<Consumer> {
 }
 
 pub async fn everything_is_journaled() -> Result<()> {
-    let room = Room::open("all").await?;
-    let (connection, channel) = room.channel().await?;
+    let fixture = Fixture::open("all").await?;
+    let (connection, channel) = fixture.channel().await?;
     channel.basic_qos(2, BasicQosOptions::default()).await?;
     declare(&channel).await?;
     let lost = publish(&channel, "nowhere", "lost", b"{}").await?;
@@ -158,17 +158,20 @@ pub async fn everything_is_journaled() -> Result<()> {
     three.reject(BasicRejectOptions { requeue: false }).await?;
     connection.close(200, "done".into()).await?;
     // "closed" or "lost: … reset": who lets go first after close-ok is a matter of chance.
-    until("the connection is gone", || room.journal.disconnected(ROLE)).await?;
+    until("the connection is gone", || {
+        fixture.journal.disconnected(ROLE)
+    })
+    .await?;
 
-    in_order(&room)?;
-    told_in_full(&room)?;
-    settled(&room, last)?;
-    written(&room)?;
-    room.close().await
+    in_order(&fixture)?;
+    told_in_full(&fixture)?;
+    settled(&fixture, last)?;
+    written(&fixture)?;
+    fixture.close().await
 }
 
-fn in_order(room: &Room) -> Result<()> {
-    let frames = room.journal.frames(|_| true);
+fn in_order(fixture: &Fixture) -> Result<()> {
+    let frames = fixture.journal.frames(|_| true);
     let mut seen = frames.iter().map(|frame| (frame.from, frame.method));
     let (client, server) = (Side::Client, Side::Server);
     for wanted in [
@@ -211,8 +214,8 @@ fn in_order(room: &Room) -> Result<()> {
     Ok(())
 }
 
-fn told_in_full(room: &Room) -> Result<()> {
-    let declared = &room.methods(Method::QueueDeclare)[0].args;
+fn told_in_full(fixture: &Fixture) -> Result<()> {
+    let declared = &fixture.methods(Method::QueueDeclare)[0].args;
     ensure!(
         *declared
             == json!({"queue": "viewed", "passive": false, "durable": true, "exclusive": false,
@@ -220,10 +223,10 @@ fn told_in_full(room: &Room) -> Result<()> {
                 "arguments": {"x-dead-letter-exchange": "dead", "x-max-length": 1_000_000}}),
         "{declared}"
     );
-    let returned = &room.methods(Method::BasicReturn)[0];
+    let returned = &fixture.methods(Method::BasicReturn)[0];
     ensure!(returned.message_id() == Some("lost"), "{returned:?}");
     ensure!(returned.args["reply_code"] == 312, "{returned:?}");
-    let published = room.methods(Method::BasicPublish);
+    let published = fixture.methods(Method::BasicPublish);
     let ids: Vec<_> = published.iter().map(Frame::message_id).collect();
     ensure!(ids == [Some("lost"), Some("one"), Some("two"), Some("three")]);
     let one = &published[1];
@@ -231,7 +234,7 @@ fn told_in_full(room: &Room) -> Result<()> {
     let message = one.message.as_ref().context("no message")?;
     ensure!(message.persistent && message.size == 8 && message.body == r#"{"a": 1}"#);
     ensure!(message.content_type.as_deref() == Some("application/json"));
-    let confirms = room.methods(Method::BasicAck);
+    let confirms = fixture.methods(Method::BasicAck);
     let confirmed: Vec<_> = confirms
         .iter()
         .filter(|frame| frame.from == Side::Server)
@@ -244,12 +247,12 @@ fn told_in_full(room: &Room) -> Result<()> {
     Ok(())
 }
 
-fn settled(room: &Room, last: u64) -> Result<()> {
-    let journal = &room.journal;
+fn settled(fixture: &Fixture, last: u64) -> Result<()> {
+    let journal = &fixture.journal;
     ensure!(journal.prefetch(ROLE) == Some(2));
     ensure!(journal.deliveries(ROLE, "one") == 2);
     ensure!(journal.deliveries(ROLE, "lost") == 0);
-    let redelivered = room.methods(Method::BasicDeliver);
+    let redelivered = fixture.methods(Method::BasicDeliver);
     ensure!(!redelivered[0].flag("redelivered"));
     ensure!(
         redelivered
@@ -266,12 +269,12 @@ fn settled(room: &Room, last: u64) -> Result<()> {
     Ok(())
 }
 
-fn written(room: &Room) -> Result<()> {
-    let text = std::fs::read_to_string(room.journal.path())?;
-    for secret in [&room.broker.address.password, "PLAIN"] {
+fn written(fixture: &Fixture) -> Result<()> {
+    let text = std::fs::read_to_string(fixture.journal.path())?;
+    for secret in [&fixture.broker.address.password, "PLAIN"] {
         ensure!(!text.contains(secret), "credentials in the journal");
     }
-    let lines = json_lines(room.journal.path())?;
+    let lines = json_lines(fixture.journal.path())?;
     ensure!(
         lines[0] == json!({"journal": 1, "chapter": "02", "check": "all", "seed": 1734}),
         "{}",
@@ -285,7 +288,7 @@ fn written(room: &Room) -> Result<()> {
         let event = line["event"].as_str().context("no event")?;
         ensure!(matches!(event, "amqp" | "link"), "{event}");
     }
-    ensure!(lines.len() == 1 + room.journal.read(<[_]>::len));
+    ensure!(lines.len() == 1 + fixture.journal.read(<[_]>::len));
     let deliver = lines
         .iter()
         .find(|line| line["method"] == Method::BasicDeliver.name());
@@ -295,51 +298,52 @@ fn written(room: &Room) -> Result<()> {
 }
 
 pub async fn lost_publish() -> Result<()> {
-    let room = Room::open("publish").await?;
-    let (_connection, channel) = room.channel().await?;
+    let fixture = Fixture::open("publish").await?;
+    let (_connection, channel) = fixture.channel().await?;
     declare(&channel).await?;
     publish(&channel, QUEUE, "one", b"1").await?;
-    room.tap.cut_before(Side::Client, Method::BasicPublish);
+    fixture.tap.cut_before(Side::Client, Method::BasicPublish);
     let lost = publish(&channel, QUEUE, "two", &[b'2'; 300_000]).await;
     ensure!(lost.is_err(), "{lost:?}");
-    ensure!(room.tap.sprung());
-    ensure!(room.ready().await? == 1, "the broker has it");
+    ensure!(fixture.tap.sprung());
+    ensure!(fixture.ready().await? == 1, "the broker has it");
     // The wire works again, and what is sent now arrives.
-    let (connection, channel) = room.channel().await?;
+    let (connection, channel) = fixture.channel().await?;
     publish(&channel, QUEUE, "three", b"3").await?;
-    ensure!(room.ready().await? == 2);
+    ensure!(fixture.ready().await? == 2);
     ensure!(
-        room.methods(Method::BasicPublish)
+        fixture
+            .methods(Method::BasicPublish)
             .last()
             .map(|f| f.connection)
             == Some(2)
     );
     connection.close(200, "done".into()).await?;
-    room.close().await
+    fixture.close().await
 }
 
 pub async fn lost_confirm() -> Result<()> {
-    let room = Room::open("confirm").await?;
-    let (_connection, channel) = room.channel().await?;
+    let fixture = Fixture::open("confirm").await?;
+    let (_connection, channel) = fixture.channel().await?;
     declare(&channel).await?;
-    room.tap.cut_before(Side::Server, Method::BasicAck);
+    fixture.tap.cut_before(Side::Server, Method::BasicAck);
     let lost = publish(&channel, QUEUE, "one", b"1").await;
     ensure!(lost.is_err(), "{lost:?}");
-    ensure!(room.tap.sprung());
-    ensure!(room.ready().await? == 1, "the broker does not have it");
-    let told = room.journal.read(|entries| {
+    ensure!(fixture.tap.sprung());
+    ensure!(fixture.ready().await? == 1, "the broker does not have it");
+    let told = fixture.journal.read(|entries| {
         entries.iter().any(|entry| {
             let cut = ConnectionEvent::CutBefore(Method::BasicAck);
             matches!(&entry.event, Event::Connection { what, .. } if *what == cut)
         })
     });
     ensure!(told, "the journal does not tell of the cut");
-    room.close().await
+    fixture.close().await
 }
 
 pub async fn large_message() -> Result<()> {
-    let room = Room::open("large").await?;
-    let (connection, channel) = room.channel().await?;
+    let fixture = Fixture::open("large").await?;
+    let (connection, channel) = fixture.channel().await?;
     declare(&channel).await?;
     // Not a power of two, and a body in which every byte tells its place.
     let body: Vec<u8> = (0..5_000_001_u32).map(|at| (at % 251) as u8).collect();
@@ -352,7 +356,7 @@ pub async fn large_message() -> Result<()> {
     came.ack(BasicAckOptions::default()).await?;
     connection.close(200, "done".into()).await?;
     for method in [Method::BasicPublish, Method::BasicDeliver] {
-        let frames = room.methods(method);
+        let frames = fixture.methods(method);
         let [frame] = frames.as_slice() else {
             anyhow::bail!("{} of {method}", frames.len());
         };
@@ -363,14 +367,14 @@ pub async fn large_message() -> Result<()> {
             "the journal keeps the whole body"
         );
     }
-    room.close().await
+    fixture.close().await
 }
 
 /// Thousands of frames in few reads: the relay must not make a fast client slow.
 pub async fn many_messages() -> Result<()> {
     const MANY: usize = 4000;
-    let room = Room::open("many").await?;
-    let (connection, channel) = room.channel().await?;
+    let fixture = Fixture::open("many").await?;
+    let (connection, channel) = fixture.channel().await?;
     declare(&channel).await?;
     let mut confirms = Vec::new();
     for number in 0..MANY {
@@ -396,7 +400,7 @@ pub async fn many_messages() -> Result<()> {
     };
     let took = tokio::time::timeout(Duration::from_secs(10), all).await;
     took.with_context(|| format!("{} of {MANY} came", count.get()))??;
-    ensure!(room.methods(Method::BasicDeliver).len() == MANY);
+    ensure!(fixture.methods(Method::BasicDeliver).len() == MANY);
     connection.close(200, "done".into()).await?;
-    room.close().await
+    fixture.close().await
 }

@@ -32,7 +32,8 @@ typos := 'command -v typos >/dev/null || { echo "error: typos, which checks the 
 # Without what the compiler keeps for the next change of checks, tests and solutions: a third of
 # the disk that `just test` takes. What it keeps of the labs' programs and of the kit stays.
 tidy := 'find "$CARGO_TARGET_DIR/debug/incremental" -mindepth 1 -maxdepth 1' \
-    + ' ! -name "lab*" ! -name "common-*" ! -name "messaging-*" -exec rm -r {} +'
+    + ' ! -name "lab*" ! -name "common-*" ! -name "messaging-*" ! -name "check-*" ! -name "command-*"' \
+    + ' ! -name "course-*" ! -name "explain-*" ! -name "process-*" ! -name "terminal-*" ! -name "broker-*" -exec rm -r {} +'
 
 _default:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted

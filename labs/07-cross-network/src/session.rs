@@ -17,6 +17,9 @@ use crate::settings::Broker;
 /// How long closing the connection may take.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// How often we look whether the connection has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Connects and runs `session`, which returns `Ok` when it is done: its work is finished, or it
 /// has seen `shutdown`. When connecting or the session fails, or the connection ends, both are
 /// tried again after a pause.
@@ -66,12 +69,13 @@ async fn once(
 /// Waits until the connection has ended, and returns why: a cut, the broker's reply code, or two
 /// heartbeats without a frame from the broker.
 async fn gone(connection: &Connection) -> Error {
-    // First the listener, then the status: no change can pass between the two unnoticed.
     let mut events = connection.events_listener();
+    let mut reason = anyhow!("the connection is gone");
     while connection.status().connected() {
-        if let Some(Event::Error(error)) = events.next().await {
-            return error.into();
+        // An event says why. Not every end is an event, so we look at the status, too.
+        if let Ok(Some(Event::Error(error))) = timeout(LOOK_AGAIN, events.next()).await {
+            reason = error.into();
         }
     }
-    anyhow!("the connection is gone")
+    reason
 }

@@ -1,5 +1,5 @@
-//! Here because chapters 03 to 06 end with the broker's words when a retry cannot help: chapter 02
-//! retries every failure, and chapter 07 writes this distinction itself (its HOLE 3).
+//! Decides whether a retry can help. Chapter 02 retries every failure, and chapter 07 decides this
+//! itself (its HOLE 3); chapters 03 to 06 end with the broker's words where a retry cannot help.
 
 use std::fmt;
 

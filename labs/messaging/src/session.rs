@@ -17,6 +17,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How long we wait for the broker to answer our `connection.close`.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// How often we look whether the connection has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Connects and runs `session`, which returns `Ok` when it is done: because its work is, or
 /// because `shutdown` asked it to stop. When it fails, or its connection ends, `keep` runs it
 /// again on a new connection. The broker has by then requeued what the session had not acked.
@@ -55,11 +58,11 @@ pub async fn keep(
 /// of a busy consumer's connection, 14 left an ack that lapin 4.12.3 had not answered 10 s later
 /// (RabbitMQ 3.10.8, two busy cores, 2026-11-26).
 async fn gone(connection: &Connection) -> Error {
-    // First the listener, then the status: no change can pass between the two unnoticed.
     let mut events = connection.events_listener();
     let mut reason = anyhow!("the connection is gone");
     while connection.status().connected() {
-        if let Some(Event::Error(error)) = events.next().await {
+        // An event says why. Not every end is an event, so we look at the status, too.
+        if let Ok(Some(Event::Error(error))) = timeout(LOOK_AGAIN, events.next()).await {
             reason = error.into();
         }
     }

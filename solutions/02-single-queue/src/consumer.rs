@@ -10,7 +10,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, Consumer, Event};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,6 +22,9 @@ const PREFETCH: u16 = 20;
 
 /// The pause before we consume again: a new connection may meet the same failure.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How often we look whether the connection has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Reads a message, of which it gets the id and the body, as the row to record. An error says that
 /// the message is broken: it cannot be read today, and not tomorrow either.
@@ -124,11 +127,11 @@ pub async fn run(
 /// of a busy consumer's connection, 14 left an ack that lapin 4.12.3 had not answered 10 s later
 /// (RabbitMQ 3.10.8, two busy cores, 2026-11-26).
 async fn gone(connection: &Connection) -> Error {
-    // First the listener, then the status: no change can pass between the two unnoticed.
     let mut events = connection.events_listener();
     let mut reason = anyhow!("the connection is gone");
     while connection.status().connected() {
-        if let Some(Event::Error(error)) = events.next().await {
+        // An event says why. Not every end is an event, so we look at the status, too.
+        if let Ok(Some(Event::Error(error))) = timeout(LOOK_AGAIN, events.next()).await {
             reason = error.into();
         }
     }

@@ -10,11 +10,11 @@ use super::flixtube::{VIEWED, all_recorded, consumes, consuming_history, views, 
 pub async fn consumer_down(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
     let ids = watch_all(&streaming, 10).await?;
-    let depth = lab.depth(VIEWED).await?;
-    expect(depth == 10)
+    let ready = lab.queue(VIEWED).await?.map_or(0, |queue| queue.ready);
+    expect(ready == 10)
         .or(
             "10 messages ready in queue `viewed`",
-            format!("{depth} ready"),
+            format!("{ready} ready"),
         )
         .hole(4)
         .because("10 viewers have their 200: the broker must have confirmed each view by then")?;
@@ -206,6 +206,7 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
     let locked = history.lock_database()?;
     let ids = watch_all(&streaming, 3).await?;
+    // The log line that a message is begun, and the one of `common::shutdown`.
     history.says("is in hand").await?;
     history.terminate()?;
     history.says("SIGTERM").await?;

@@ -89,7 +89,7 @@ impl Pauses {
         // A busy machine makes one pause late, but not most of them by a fifth.
         let apart = |&number: &usize| {
             let shortest = self.shortest(number, Span::elapsed);
-            self.longest(number, Span::elapsed) > shortest.mul_f64(1.2)
+            self.longest(number, Span::took) > shortest.mul_f64(1.2)
         };
         let surely = (0..5).any(surely) || (0..5).filter(apart).count() >= 3;
         span.decide(surely, (0..5).any(possibly), failure)

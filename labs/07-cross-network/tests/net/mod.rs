@@ -133,7 +133,7 @@ pub async fn each_once(lab: &Lab, consumer: &Service, expected: &str, ids: &[Str
         Ok(rows.into_iter().map(|row| row.id).collect())
     };
     lab.each_once(expected, Some(MESSAGES), ids, look).await?;
-    lab.drained(MESSAGES).await
+    lab.settled(MESSAGES).await
 }
 
 /// How many messages have had their effect.

@@ -44,7 +44,7 @@ pub async fn duplicate(lab: Lab) -> Outcome {
     lab.publish(MESSAGES, [message("two")]).await?;
     consumer.launch().await?;
     counts(&lab, &consumer, "received 1, duplicates 1, effects 0").await?;
-    lab.drained(MESSAGES).await
+    lab.settled(MESSAGES).await
 }
 
 /// Waits until these counts are the last line that the consumer logs.

@@ -130,7 +130,10 @@ impl From<Failure> for Stop {
 /// Trouble of the lab itself is never the student's failure.
 impl From<anyhow::Error> for Stop {
     fn from(error: anyhow::Error) -> Self {
-        Self::Unknown(format!("{error:#}"))
+        match error.downcast::<Failure>() {
+            Ok(failure) => failure.into(),
+            Err(error) => Self::Unknown(format!("{error:#}")),
+        }
     }
 }
 

@@ -103,21 +103,36 @@ impl Lab {
     /// Waits until `queue` holds no message, ready or unacked.
     ///
     /// # Errors
-    /// A failure when messages stay.
+    /// A failure when messages stay, or there is no such queue.
     pub async fn drained(&self, queue: &str) -> Outcome {
+        self.empty(queue, None).await
+    }
+
+    /// As [`Lab::drained`]; while messages are unacked the failure points at the hole in which
+    /// they are settled.
+    ///
+    /// # Errors
+    /// As [`Lab::drained`].
+    pub async fn settled(&self, queue: &str) -> Outcome {
+        self.empty(queue, Some((self.0.config.hole_for)(Topic::Settle)))
+            .await
+    }
+
+    async fn empty(&self, queue: &str, hole_if_unacked: Option<u32>) -> Outcome {
         let expected = format!("each message of queue `{queue}` is delivered and acked");
         let why = "the broker redelivers an unacked message";
-        let not_settled = (self.0.config.hole_for)(Topic::Settle);
+        let no_queue = (self.0.config.hole_for)(Topic::Durability);
         self.eventually(&expected, why, async || {
-            let left = self.queue(queue).await?;
-            let (ready, unacked) = left.map_or((0, 0), |queue| (queue.ready, queue.unacked));
+            let Some(left) = self.queue(queue).await? else {
+                return Ok(Seen::NotYetFor(no_queue, format!("no queue `{queue}`")));
+            };
+            let (ready, unacked) = (left.ready, left.unacked);
             let seen = Seen::when(ready + unacked == 0, || {
                 format!("{ready} ready, {unacked} unacked")
             });
-            Ok(if unacked > 0 {
-                seen.hole(not_settled)
-            } else {
-                seen
+            Ok(match hole_if_unacked.filter(|_| unacked > 0) {
+                Some(hole) => seen.hole(hole),
+                None => seen,
             })
         })
         .await
@@ -130,7 +145,9 @@ impl Lab {
             |frame: &Frame| frame.from == Side::Server && frame.method == Method::ChannelClose;
         let refusals = self.journal().frames(refusal);
         refusals.last().map_or_else(String::new, |frame| {
-            let why = frame.args["reply_text"].as_str().unwrap_or("for no reason");
+            let why = frame.args["reply_text"]
+                .as_str()
+                .unwrap_or("without a reason");
             format!(" ({} was refused: {why})", frame.service)
         })
     }

@@ -59,7 +59,7 @@ async fn watch(paths: &Paths, chapter: &Chapter, rest: &[OsString]) -> Result<Ex
                         Ended::Itself
                     }
                 };
-                // Checks that are cancelled end their services first.
+                // The checks end at once; their services' guards see to the rest.
                 if !matches!(ended, Ended::Itself) && checks.terminate(GRACE).await?.is_none() {
                     checks.kill().await?;
                 }

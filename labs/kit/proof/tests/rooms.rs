@@ -96,7 +96,8 @@ fn no_circle_between_files_of_different_folders() {
     }
 }
 
-/// The files of the same room that this one's `use` lines name.
+/// The files of the same room that this one's `use` lines name. The face of a room, `lib.rs`,
+/// only hands names on: what is used through it is not seen here.
 fn used<'a>(file: &Path, text: &str, files: &BTreeSet<&'a Path>) -> BTreeSet<&'a Path> {
     let mut found = BTreeSet::new();
     for line in text.lines().map(str::trim) {

@@ -174,8 +174,14 @@ impl Run<'_> {
                     Some(prepared) => &prepared.launches,
                     None => &prepared.insert(self.prepare(&program).await?).launches,
                 };
-                *services = Some(Supervisor::start(launches).await?);
-                return Ok(None);
+                match Supervisor::start(launches).await {
+                    Ok(started) => {
+                        *services = Some(started);
+                        return Ok(None);
+                    }
+                    Err(error) if !self.watch => return Err(error),
+                    Err(error) => drop(tell(&error)),
+                }
             }
             Ok(Built::CompileError) => does_not_compile(&self.chapter, self.variant, again),
             // A problem of this machine ends the command.

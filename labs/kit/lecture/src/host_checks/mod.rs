@@ -181,8 +181,8 @@ impl<T: HostTestbed> HostChecks<T> {
             Ok(()) => Ok(()),
             Err(error) => Err(self.explain(error, why).await),
         };
-        self.testbed.clear().await?;
-        outcome
+        // What the check found comes first.
+        outcome.and(self.testbed.clear().await.map_err(Stop::from))
     }
 
     /// The broker, started where no check has started it yet.

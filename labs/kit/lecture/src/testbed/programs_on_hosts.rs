@@ -109,6 +109,8 @@ impl Testbed for ProgramsOnHosts {
     async fn start_broker(&self) -> Result<Broker> {
         let dir = self.hosts.dir.of_host(Host::A).join("rabbitmq");
         let definitions = self.definitions().await?;
+        // One that an earlier try has started must not share the folder.
+        self.node.replace(None);
         let node = RemoteNode::start(dir, &Host::A.enter(), &definitions)?;
         self.node.replace(Some(node));
         let Login { user, password } = &self.admin;

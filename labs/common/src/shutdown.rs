@@ -29,7 +29,7 @@ async fn watch(mut terminate: Signal, mut interrupt: Signal, token: Cancellation
             log::warn!("{name} again: stopping at once");
             std::process::exit(130);
         }
-        log::info!("{name}: finishing what is in hand");
+        log::info!("{name}: finishing what is begun");
         token.cancel();
     }
 }

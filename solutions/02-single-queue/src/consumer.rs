@@ -79,7 +79,7 @@ async fn subscribe(connection: &Connection, queue: &str) -> Result<Consumer> {
 /// Does the work, then tells the broker what became of the message.
 async fn settle(delivery: &Delivery, store: &Store, read: ReadRow) -> Result<()> {
     let id = message_id(delivery);
-    log::debug!("message {id} is in hand");
+    log::debug!("message {id} begun");
     // HOLE 6: record, then ack; log a broken message and reject it without requeue.
     match read(&id, &delivery.data) {
         Ok(row) => {

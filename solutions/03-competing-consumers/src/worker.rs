@@ -85,7 +85,7 @@ impl Worker {
         // END HOLE 6
     }
 
-    /// Does these jobs one after the other. At `shutdown` the job in hand is finished; the
+    /// Does these jobs one after the other. At `shutdown` the current job is finished; the
     /// broker requeues the others when our channel closes.
     async fn work_off(&self, batch: Vec<Delivery>) -> Result<()> {
         let unit = Duration::from_millis(self.settings.unit_ms);
@@ -95,7 +95,7 @@ impl Worker {
                 break;
             }
             let job = Job::of(&delivery);
-            log::info!("job {:.8} is in hand: {job}", job.id);
+            log::info!("job {:.8} begun: {job}", job.id);
             match job.work(unit).await {
                 Ok(()) => done.push((job, delivery)),
                 Err(why) => self.put_off(&delivery, &why).await?,

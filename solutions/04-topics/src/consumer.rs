@@ -63,7 +63,7 @@ pub async fn run(settings: Settings) -> Result<()> {
 
 impl Subscriber {
     /// Records one message after the other. `shutdown` is checked between two of them: a message
-    /// in hand is always finished.
+    /// that is begun is always finished.
     async fn consume(&self, connection: &Connection) -> Result<()> {
         let channel = connection.create_channel().await?;
         topics::declare(&channel, self.alternate.as_deref()).await?;

@@ -70,14 +70,14 @@ pub async fn run(settings: Settings) -> Result<()> {
 
 impl Recorder {
     /// Records one message after the other. `shutdown` is checked between two of them: a message
-    /// in hand is always finished.
+    /// that is begun is always finished.
     async fn consume(&mut self, connection: &Connection) -> Result<()> {
         let mut deliveries = self.subscribe(connection).await?;
         log::info!("ready, with prefetch {}", self.settings.prefetch);
         while let Some(next) = self.shutdown.run_until_cancelled(deliveries.next()).await {
             let delivery = next.context("the broker ended the subscription")??;
             let text = String::from_utf8_lossy(&delivery.data);
-            log::debug!("in hand: {text}");
+            log::debug!("begun: {text}");
             sleep(Duration::from_millis(self.settings.work_ms)).await;
             self.settle(&delivery, &text).await?;
             self.received += 1;

@@ -207,7 +207,7 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     let locked = history.lock_database()?;
     let ids = watch_all(&streaming, 3).await?;
     // The log line that a message is begun, and the one of `common::shutdown`.
-    history.says("is in hand").await?;
+    history.says(" begun").await?;
     history.terminate()?;
     history.says("SIGTERM").await?;
     drop(locked);

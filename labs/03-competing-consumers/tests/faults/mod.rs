@@ -252,13 +252,13 @@ async fn rest_of_batch_requeued(lab: &Lab) -> Outcome {
     let ada = worker(lab, "ada", 300, &["--prefetch", "4", "--batch", "4"]).await?;
     consumes(lab, &ada, 1).await?;
     lab.publish(MESSAGES, [job("first", ".")]).await?;
-    ada.says("job first is in hand").await?;
+    ada.says("job first begun").await?;
     // The jobs that arrive while ada works on the first one are her next batch: SIGTERM comes
     // in the middle of it.
     let batch = ["second", "third", "fourth"].map(|id| job(id, ".."));
     lab.publish(MESSAGES, batch).await?;
     lab.delivered("ada", 4).await?;
-    ada.says("job second is in hand").await?;
+    ada.says("job second begun").await?;
     ada.stops_well().await?;
     let by_ada = share(&done(&ada)?, "ada");
     expect(by_ada == 2)

@@ -192,7 +192,7 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     consumes(&lab, &consumer).await?;
     let batch = ["one", "two", "three", "four"].map(message);
     lab.publish(MESSAGES, batch).await?;
-    consumer.says("in hand: text of two").await?;
+    consumer.says("begun: text of two").await?;
     consumer.stops_well().await?;
     let (done, left) = (effects(&consumer)?, lab.depth(MESSAGES).await?);
     expect(done == 2 && left == 2)

@@ -229,7 +229,7 @@ fn chapter_03_does_each_job_once() {
         up.queues()
     );
     let logs = up.logs("ada") + &up.logs("grace");
-    assert_eq!(logs.matches(" is in hand: ").count(), jobs, "{logs}");
+    assert_eq!(logs.matches(" begun: ").count(), jobs, "{logs}");
     up.down();
 }
 

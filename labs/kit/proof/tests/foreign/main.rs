@@ -86,7 +86,7 @@ async fn jobs(fixture: &Fixture) -> Result<()> {
     let worker = ["worker", "ada", "--unit-ms", "1"];
     let (worker, _) = fixture.service(&worker).await?;
     let _theirs = fixture.joins("send").await?;
-    let job = fixture.says("worker", "is in hand: ").await?;
+    let job = fixture.says("worker", " begun: ").await?;
     ensure!(job.starts_with("a job from "), "{job}");
     fixture.emptied("messages").await?;
     fixture::stop(&worker).await?;

@@ -212,7 +212,7 @@ fn in_hand_is_what_one_channel_has_not_settled() {
     assert_eq!(most(&story), 1);
     story.deliver(3, "c").ack(3, true).deliver(4, "d");
     assert_eq!(most(&story), 2);
-    // What the channel held before it was opened anew is not in hand any more.
+    // What the channel held before it was opened anew is not unacked any more.
     story.client(Method::ChannelOpen, json!({}));
     story.deliver(1, "b").deliver(2, "c");
     assert_eq!(most(&story), 2);

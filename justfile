@@ -35,142 +35,155 @@ tidy := 'find "$CARGO_TARGET_DIR/debug/incremental" -mindepth 1 -maxdepth 1' \
     + ' ! -name "lab*" ! -name "common-*" ! -name "messaging-*" ! -name "check-*" ! -name "command-*"' \
     + ' ! -name "course-*" ! -name "explain-*" ! -name "process-*" ! -name "terminal-*" ! -name "broker-*" -exec rm -r {} +'
 
+# Where you are, and how to go on. Before `just setup` there is no program to ask.
 _default:
+    #!/bin/sh
+    if [ -x {{ quote(lab) }} ]; then exec {{ quote(lab) }} here; fi
+    echo "A lab on RabbitMQ microservices. Set it up first; it says what it installs:"
+    echo
+    echo "  just setup lab 02   then checks chapter 02: expect red, and the first hole"
+    echo "  just help           all commands"
+    echo
+    echo "Start reading at labs/README.md."
+
+# All commands
+[group('student: start here')]
+help:
     {{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
 
 # Get a broker and build everything; then: just lab 02
-[group('start here')]
+[group('student: start here')]
 [no-exit-message]
 setup:
     {{ build }}; exec {{ quote(lab) }} setup
 
 # What is installed, which broker is used, what to do
-[group('start here')]
+[group('student: start here')]
 [no-exit-message]
 doctor:
     {{ cargo }} || test -x {{ quote(lab) }} || exit 2; exec {{ quote(lab) }} doctor
 
-# Check your lab; --only CHECK, --seed N, --json FILE
-[group('chapter')]
+# Check your lab, as in: just lab 02; --part a, --only CHECK
+[group('student: a chapter')]
 [no-exit-message]
-lab NN *ARGS:
+lab *ARGS:
     {{ build }}; exec {{ quote(lab) }} lab "$@"
 
 # Check your lab again at each save
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
-watch NN *ARGS:
+watch *ARGS:
     {{ build }}; exec {{ quote(lab) }} watch "$@"
 
 # The next hint for a hole, as in: just hint 02 3
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
-hint NN *HOLE:
+hint *ARGS:
     {{ build }}; exec {{ quote(lab) }} hint "$@"
 
 # Start its services, or one ROLE; --watch, --solution
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
 run NN *ARGS:
     {{ build }}; exec {{ quote(lab) }} run "$@"
 
 # Check the solution, with the same checks
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
 solution NN *ARGS:
     {{ build }}; exec {{ quote(lab) }} solution "$@"
 
 # Your lab beside the solution
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
 diff NN:
     {{ build }}; exec {{ quote(lab) }} diff "$@"
 
 # Put your lab back as handed out; target/ has a copy
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
 reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
 
 # Its services in containers; --watch, --solution
-[group('containers')]
+[group('student: containers')]
 [no-exit-message]
 up NN *ARGS:
     {{ build }}; exec {{ quote(lab) }} up "$@"
 
 # Take its containers away, and all that came with them
-[group('containers')]
+[group('student: containers')]
 [no-exit-message]
 down NN *ARGS:
     {{ build }}; exec {{ quote(lab) }} down "$@"
 
 # What its containers print; also: logs NN SERVICE
-[group('containers')]
+[group('student: containers')]
 [no-exit-message]
 logs NN *ARGS:
     {{ build }}; exec {{ quote(lab) }} logs "$@"
 
 # Chapter 07's image to a registry; --solution
-[group('containers')]
+[group('student: containers')]
 [no-exit-message]
 push REGISTRY *ARGS:
     {{ build }}; exec {{ quote(lab) }} push "$@"
 
 # The private broker: up, down, status; url NN
-[group('broker')]
+[group('student: the broker')]
 [no-exit-message]
 broker *ACTION:
     {{ build }}; exec {{ quote(lab) }} broker "$@"
 
 # Slides as HTML and PDF; --students, --plan, --check
-[group('slides')]
+[group('instructor: slides')]
 [no-exit-message]
 slides *ARGS:
     {{ node }}; exec node slides/tool/slides.mjs "$@"
 
 # A deck in the browser, live, with your notes
-[group('slides')]
+[group('instructor: slides')]
 [no-exit-message]
 present NN:
     {{ node }}; exec node slides/tool/present.mjs "$@"
 # The lecture, narrated; --auto, --local, --lab
-[group('two machines')]
+[group('instructor: two machines')]
 [no-exit-message]
 demo *ARGS:
     {{ build_lecture }}; exec {{ quote(lecture) }} demo "$@"
 
 # Passwords for two real machines, into compose/.env
-[group('two machines')]
+[group('instructor: two machines')]
 [no-exit-message]
 credentials *ARGS:
     {{ build_lecture }}; exec {{ quote(lecture) }} credentials "$@"
 
 # Two hosts on this machine: up, down, status, check
-[group('two machines')]
+[group('instructor: two machines')]
 [no-exit-message]
 hosts *ACTION:
     {{ build_lecture }}; exec {{ quote(lecture) }} hosts "$@"
 
 # Everything that proves the lab right; also: test NAME
-[group('for maintainers')]
+[group('maintainer')]
 [no-exit-message]
 test *NAME:
     code=0; cargo test --no-fail-fast "$@" || code=$?; {{ tidy }}; exit $code
 
 # The skeleton of a chapter, as in: new-chapter 08-name
-[group('for maintainers')]
+[group('maintainer')]
 [no-exit-message]
 new-chapter NAME:
     exec labs/kit/proof/tests/new_chapter/make "$@"
 
 # Measures: bench loop, acks, calls or relay
-[group('for maintainers')]
+[group('maintainer')]
 [no-exit-message]
 bench *WHAT:
     {{ build_bench }}; exec {{ quote(bench) }} "$@"
 
 # Format all sources
-[group('for maintainers')]
+[group('maintainer')]
 [no-exit-message]
 fmt:
     cargo fmt --all
@@ -179,7 +192,7 @@ fmt:
 # `--all-targets` leaves them out: clippy is told of them by name.
 #
 # Formatting, clippy with warnings denied, and spelling
-[group('for maintainers')]
+[group('maintainer')]
 [no-exit-message]
 lint:
     cargo fmt --all --check

@@ -13,29 +13,31 @@ export function minutesOf(name) {
   return { slides: slides.length, minutes: slides.reduce((sum, { minutes }) => sum + minutes, 0) }
 }
 
-/** The minutes that a lab's text gives, by chapter: the first number under `## Minutes`. */
+/** The minutes of each lab's parts A and B, by chapter: `minutes = [50, 70]` in its manifest. */
 export function labs() {
   const chapters = readdirSync(join(root, 'labs')).filter((name) => /^\d\d-/.test(name))
   return Object.fromEntries(
     chapters.map((name) => {
-      const text = readFileSync(join(root, 'labs', name, 'README.md'), 'utf8')
-      return [name.slice(0, 2), Number(text.match(/^## Minutes\n\n[^0-9]*(\d+)/m)?.[1])]
+      const manifest = readFileSync(join(root, 'labs', name, 'Cargo.toml'), 'utf8')
+      const [, a, b] = manifest.match(/^minutes = \[(\d+), (\d+)\]$/m) ?? []
+      return [name.slice(0, 2), { a: Number(a), b: Number(b) }]
     }),
   )
 }
 
-/** A course's parts with the minute at which each begins. */
-export function timed(course, lengths) {
+/** A session's steps with the minute at which each begins. */
+export function timed(steps, decks, labs) {
   let at = 0
-  return course.parts.map((part) => {
-    const minutes = part.minutes ?? lengths[part.deck]
-    if (!minutes) throw new Error(`${course.name}: how long is ${JSON.stringify(part)}?`)
+  return steps.map((step) => {
+    const minutes = step.minutes ?? decks[step.deck] ?? labs[step.lab]?.[step.part]
+    if (!minutes) throw new Error(`how long is ${JSON.stringify(step)}?`)
     const begins = at
     at += minutes
-    return { ...part, begins, minutes, ends: at }
+    return { ...step, begins, minutes, ends: at }
   })
 }
 
+/** Each has sessions of at most `minutes`, and each session steps: a deck, a part of a lab, or something to say. */
 export function courses() {
   return JSON.parse(readFileSync(join(sources, 'courses.json'), 'utf8'))
 }
@@ -44,23 +46,27 @@ export function courses() {
 export function lessonPlan() {
   const all = decks().map((name) => ({ name, ...minutesOf(name) }))
   const inClass = labs()
-  const lines = ['deck                      slides  minutes  lab']
+  const lines = ['deck                      slides  minutes  lab: part A  part B']
+  const line = (name, ...numbers) =>
+    lines.push(name.padEnd(26) + numbers.map((number, i) => String(number).padStart([6, 9, 13, 8][i])).join(''))
   for (const { name, slides, minutes } of all) {
-    const lab = inClass[name.slice(0, 2)] ?? '-'
-    lines.push(`${name.padEnd(26)}${String(slides).padStart(6)}${String(minutes).padStart(9)}${String(lab).padStart(5)}`)
+    const { a, b } = inClass[name.slice(0, 2)] ?? { a: '-', b: '-' }
+    line(name, slides, minutes, a, b)
   }
   const sum = (list) => list.reduce((total, number) => total + number, 0)
-  const totals = [sum(all.map((d) => d.slides)), sum(all.map((d) => d.minutes)), sum(Object.values(inClass))]
-  lines.push(`${'all'.padEnd(26)}${String(totals[0]).padStart(6)}${String(totals[1]).padStart(9)}${String(totals[2]).padStart(5)}`)
+  const ofLabs = Object.values(inClass)
+  line('all', ...[all.map((d) => d.slides), all.map((d) => d.minutes), ofLabs.map(({ a }) => a), ofLabs.map(({ b }) => b)].map(sum))
   const lengths = Object.fromEntries(all.map(({ name, minutes }) => [name.slice(0, 2), minutes]))
   for (const course of courses()) {
-    const parts = timed(course, lengths)
-    lines.push('', `${course.name}: ${parts.at(-1).ends} of ${course.minutes} minutes. ${course.note}`)
-    for (const part of parts) {
-      const name = all.find(({ name }) => name.startsWith(`${part.deck}-`))?.name
-      const what = part.say ?? (part.deck ? `slides ${name}` : `just lab ${part.lab}: ${part.what}`)
-      lines.push(`  ${clock(part.begins)}  ${String(part.minutes).padStart(3)} min  ${what}`)
-    }
+    lines.push('', `${course.name}, ${course.minutes} minutes${course.sessions.length > 1 ? ' each' : ''}. ${course.note}`)
+    course.sessions.forEach((steps, index) => {
+      if (course.sessions.length > 1) lines.push(`  session ${index + 1}`)
+      for (const step of timed(steps, lengths, inClass)) {
+        const name = all.find(({ name }) => name.startsWith(`${step.deck}-`))?.name
+        const what = step.say ?? (step.deck ? `slides ${name}` : `just lab ${step.lab} --part ${step.part}`)
+        lines.push(`  ${clock(step.begins)}  ${String(step.minutes).padStart(4)} min  ${what}`)
+      }
+    })
   }
   return lines.join('\n')
 }

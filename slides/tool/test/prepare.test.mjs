@@ -97,9 +97,17 @@ test('every deck opens with what a student can answer at its end', () => {
 test('courses keep within their time, and name what there is', () => {
   const lengths = Object.fromEntries(decks().map((name) => [name.slice(0, 2), minutesOf(name).minutes]))
   for (const course of courses()) {
-    const parts = timed(course, lengths)
-    assert.ok(parts.at(-1).ends <= course.minutes, `${course.name}: ${parts.at(-1).ends} minutes`)
-    for (const { lab } of parts) assert.ok(!lab || labs()[lab] > 0, `${course.name}: lab ${lab}`)
+    for (const steps of course.sessions) {
+      const ends = timed(steps, lengths, labs()).at(-1).ends
+      assert.ok(ends <= course.minutes, `${course.name}: ${JSON.stringify(steps)} takes ${ends} minutes`)
+    }
+  }
+})
+
+test('part A of a lab takes at most an hour, and part B 75 minutes', () => {
+  for (const [number, { a, b }] of Object.entries(labs())) {
+    assert.ok(a > 0 && a <= 60, `lab ${number}, part A: ${a}`)
+    assert.ok(b > 0 && b <= 75, `lab ${number}, part B: ${b}`)
   }
 })
 

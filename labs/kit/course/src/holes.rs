@@ -271,6 +271,20 @@ pub fn in_tree(src: &Path) -> Result<Vec<Place>, TreeError> {
     Ok(places)
 }
 
+/// The numbers of the holes under `src` that are still open (see [`is_open`]), in their order. A broken
+/// marker elsewhere hides no hole of another file.
+#[must_use]
+pub fn open_in_tree(src: &Path) -> Vec<u32> {
+    let mut open = Vec::new();
+    for (_, text) in sources(src).unwrap_or_default() {
+        let holes = parse(&text).unwrap_or_default();
+        let still = holes.iter().filter(|hole| is_open(&text, hole));
+        open.extend(still.map(|hole| hole.number));
+    }
+    open.sort_unstable();
+    open
+}
+
 /// The file and line where hole `number` begins in the sources under `src`.
 ///
 /// More tolerant than [`in_tree`]: it finds the line even if the student has deleted an end marker or

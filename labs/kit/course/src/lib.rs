@@ -7,4 +7,5 @@ pub mod chapter;
 pub mod hints;
 pub mod holes;
 pub mod manifest;
+pub mod parts;
 pub mod paths;

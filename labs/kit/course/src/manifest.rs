@@ -7,6 +7,8 @@
 //!     "just run 03 producer --burst --count 20",
 //! ]
 //! topology = "compose/07-topology.json"   # made at the broker first
+//! part-a = 4                              # the last hole of part A: see `parts`
+//! minutes = [50, 70]                      # how long a student takes for part A, for part B
 //!
 //! [[package.metadata.lab.services]]
 //! role = "history"                 # the program's first argument
@@ -54,6 +56,11 @@ pub struct ServiceManifest {
     /// The file, from the workspace's root, with the exchanges and queues that an administrator
     /// makes before the services start; they then log in as users of their own.
     pub topology: Option<PathBuf>,
+    /// The last hole of part A.
+    #[serde(rename = "part-a")]
+    pub part_a: Option<u32>,
+    /// How many minutes a student takes for part A and for part B.
+    pub minutes: Option<[u32; 2]>,
     /// What the lecture must know, in the chapter that it shows.
     pub lecture: Option<Lecture>,
     /// Whether the chapter talks to a broker: its package depends on lapin.

@@ -13,7 +13,7 @@ use course::paths::Paths;
 
 use command::Which;
 use terminal::{BOLD, DIM, TYPE};
-use terminal::{WIDTH, user_error};
+use terminal::{WIDTH, labelled, user_error};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -44,6 +44,9 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
             println!("\n{BOLD}hint {}{BOLD:#}\n{text}", index + 1);
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(observed) = observed(&data.join("report.json"), hole) {
+        println!("\n{}", labelled(&format!("{DIM}seen{DIM:#}"), 6, &observed));
     }
     let mut given = SeenHints::load(data.join("hints.json"));
     let again = given.all(hole, texts.len());
@@ -82,6 +85,14 @@ fn read(paths: &Paths, chapter: &Chapter) -> Result<Hints> {
 fn pointed_to(report: &Path) -> Option<u32> {
     let report: serde_json::Value = serde_json::from_slice(&fs::read(report).ok()?).ok()?;
     u32::try_from(report.pointer("/next/hole")?.as_u64()?).ok()
+}
+
+/// What the last check saw of this hole: a hint is about that.
+fn observed(report: &Path, hole: u32) -> Option<String> {
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).ok()?).ok()?;
+    let mut failures = report["checks"].as_array()?.iter().map(|check| &check["failure"]);
+    let of_hole = failures.find(|failure| failure["hole"] == hole)?;
+    of_hole["observed"].as_str().map(str::to_owned)
 }
 
 /// ` · labs/02-single-queue/src/consumer.rs:41`, or nothing where the marker is gone.

@@ -7,6 +7,7 @@ mod broker;
 mod check;
 mod diff;
 mod doctor;
+mod here;
 mod hint;
 mod overview;
 mod reset;
@@ -17,6 +18,7 @@ mod shared_broker;
 mod up;
 mod watch;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -34,6 +36,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say where you are, and how to go on
+    Here,
     /// Check your lab
     Lab(check::Args),
     /// Check the solution, with the same checks
@@ -67,13 +71,31 @@ enum Command {
 fn main() -> ExitCode {
     // This program is also the broker's keeper and a service's guard.
     ::broker::dispatch();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(with_chapter(std::env::args_os().collect()));
     start(cli.command).unwrap_or_else(|error| terminal::tell(&error))
+}
+
+/// `just lab` without a number goes on with the chapter that the student is at.
+fn with_chapter(mut typed: Vec<OsString>) -> Vec<OsString> {
+    let goes_on = ["lab", "watch", "hint"];
+    let is_flag = |word: &OsString| word.to_string_lossy().starts_with('-');
+    let asks_help = typed.iter().any(|word| word == "--help" || word == "-h");
+    let named = typed.get(2).is_some_and(|word| !is_flag(word));
+    let command = typed.get(1).map(|word| word.to_string_lossy());
+    if !named
+        && !asks_help
+        && command.is_some_and(|command| goes_on.contains(&&*command))
+        && let Ok(chapter) = Paths::find().and_then(|paths| here::current(&paths))
+    {
+        typed.insert(2, chapter.number.into());
+    }
+    typed
 }
 
 fn start(command: Command) -> Result<ExitCode> {
     let paths = Paths::find()?;
     match command {
+        Command::Here => here::run(&paths),
         Command::Lab(args) => check::run(&paths, Variant::Lab, &args),
         Command::Solution(args) => check::run(&paths, Variant::Solution, &args),
         Command::Hint(args) => hint::run(&paths, &args),

@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::Check;
+use course::parts::{Part, Parts};
 
 /// What a check program is told.
 #[derive(Debug, Clone, Default, Parser)]
@@ -30,8 +31,32 @@ pub struct Arguments {
     /// List the checks.
     #[arg(long)]
     pub list: bool,
+    /// Run all checks, also those that need a hole which is still open.
+    #[arg(long)]
+    pub all: bool,
+    /// Run the checks of one part of the chapter: a or b.
+    #[arg(long, value_name = "PART", ignore_case = true)]
+    pub part: Option<WhichPart>,
     #[command(flatten)]
     ignored: Ignored,
+}
+
+/// One part of the chapter, as a person types it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum WhichPart {
+    /// The pattern.
+    A,
+    /// When things fail.
+    B,
+}
+
+impl From<WhichPart> for Part {
+    fn from(part: WhichPart) -> Self {
+        match part {
+            WhichPart::A => Self::A,
+            WhichPart::B => Self::B,
+        }
+    }
 }
 
 /// Flags of libtest that an editor may send and that change nothing here.
@@ -98,6 +123,25 @@ impl Arguments {
             .into_iter()
             .filter(|check| self.wants(&check.name))
             .collect())
+    }
+
+    /// Those of `checks` that are of the part asked for.
+    ///
+    /// # Errors
+    /// When a part is asked for in a chapter that has none.
+    pub fn of_part(&self, checks: Vec<Check>, parts: Option<Parts>) -> Result<Vec<Check>> {
+        let Some(part) = self.part.map(Part::from) else {
+            return Ok(checks);
+        };
+        let parts = parts.context("this chapter has no parts: leave --part out")?;
+        let of_part = |check: &Check| parts.part(check.hole) == part;
+        Ok(checks.into_iter().filter(of_part).collect())
+    }
+
+    /// Whether the student picked single checks: then exactly these run.
+    #[must_use]
+    pub fn picks(&self) -> bool {
+        !self.only.is_empty() || !self.filter.is_empty()
     }
 
     fn wants(&self, name: &str) -> bool {

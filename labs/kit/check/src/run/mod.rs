@@ -1,7 +1,9 @@
 //! Runs a chapter's checks: the `main` of every `tests/checks.rs`.
 
 mod arguments;
+mod ladder;
 mod report;
+mod score;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,12 +16,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
+use ladder::Ladder;
 pub use report::{NO_HOLE, Status};
 use report::{Report, Verdict};
 
 use crate::{Check, Checks, Lab, LabConfig, Outcome, Stop};
 use broker::Broker;
 use course::chapter::{Chapter, Variant};
+use course::parts::Parts;
 use course::paths::Paths;
 use process::parent;
 use process::pressure::Pressure;
@@ -84,7 +88,11 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
     let paths = Paths::find()?;
     let folder = Path::new(package.folder);
     let (chapter, variant) = Chapter::of_package(&paths.root, package.name, folder);
-    let wanted = arguments.wanted(checks.all)?;
+    let parts = Parts::of(&chapter.lab);
+    let mut waiting = arguments.of_part(arguments.wanted(checks.all)?, parts)?;
+    // The report tells them by part, and in the order in which a student comes to them.
+    waiting.sort_by_key(|check| check.hole);
+    let mut ladder = Ladder::of(&chapter, variant);
     let dir = match std::env::var_os("LAB_RUN_DIR") {
         Some(dir) => PathBuf::from(dir),
         None => paths.data().join(chapter.run_folder(variant)),
@@ -94,12 +102,13 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         .seed
         .unwrap_or_else(|| rand::random_range(1..10_000));
     let number = chapter.number.clone();
-    let mut report = Report::new(&paths, chapter, variant, seed);
-    let broker = if checks.broker && !wanted.is_empty() {
+    let mut report = Report::new(&paths, chapter, variant, seed)
+        .of_lab(ladder.sources().cloned(), parts.filter(|_| !arguments.picks()));
+    let broker = if checks.broker && !waiting.is_empty() {
         match find_broker(&paths, &mut report).await {
             Ok(broker) => Some(Rc::new(broker)),
             Err(reason) => {
-                report.no_broker(&wanted, &reason);
+                report.no_broker(&waiting, &reason);
                 return report.finish(&dir, arguments.json.as_deref());
             }
         }
@@ -117,7 +126,20 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         broker,
         hole_for: checks.hole_for,
     };
-    runs.all(wanted, &mut report).await?;
+    if arguments.all || arguments.picks() {
+        report.open_hole(ladder.open());
+        runs.all(waiting, &mut report).await?;
+        return report.finish(&dir, arguments.json.as_deref());
+    }
+    loop {
+        report.open_hole(ladder.open());
+        runs.all(ladder.step(&mut waiting), &mut report).await?;
+        match ladder.open() {
+            Some(hole) if !waiting.is_empty() && report.passes(hole) => ladder.climb(),
+            _ => break,
+        }
+    }
+    report.wait_for(waiting);
     report.finish(&dir, arguments.json.as_deref())
 }
 

@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::{Check, Failure, Outcome, Stop};
+use super::score::{Score, learnt};
 use broker::{Broker, NoBroker, out_of_support};
 use course::chapter::{Chapter, Variant};
 use course::holes;
+use course::parts::{Part, Parts};
 use course::paths::Paths;
 use terminal::{WIDTH, labelled, width};
 
@@ -71,6 +73,8 @@ pub struct Verdict {
 struct Line {
     check: String,
     says: String,
+    /// The last hole that it needs.
+    hole: u32,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     optional: bool,
     status: Status,
@@ -98,6 +102,16 @@ struct Detail {
     again: String,
 }
 
+/// A check that was not run, because a hole that it needs is open.
+#[derive(Debug, Serialize)]
+struct Waiting {
+    check: String,
+    says: &'static str,
+    hole: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    optional: bool,
+}
+
 /// Where to go on.
 #[derive(Debug, Clone, Serialize)]
 struct Next {
@@ -116,7 +130,9 @@ struct Written<'a> {
     seed: u64,
     status: Status,
     passed: usize,
+    parts: &'a [Score],
     checks: &'a [Line],
+    waiting: &'a [Waiting],
     next: Option<&'a Next>,
 }
 
@@ -128,12 +144,19 @@ pub struct Report {
     variant: Variant,
     /// Where the student works, also when it is the solution that is checked.
     sources: PathBuf,
+    /// The chapter's parts, where the checks are told by part.
+    parts: Option<Parts>,
+    /// The part whose heading stands above.
+    heading: Option<Part>,
+    /// The first hole that is open: a check that needs it is about it.
+    open: Option<u32>,
     seed: u64,
     /// The command that runs these checks, where it is not `just lab` or `just solution`: then
     /// the check has no wiretap, and its data need no seed.
     command: Option<String>,
     broker: Option<String>,
     lines: Vec<Line>,
+    waiting: Vec<Waiting>,
 }
 
 impl Report {
@@ -145,8 +168,59 @@ impl Report {
             variant,
             seed,
             command: None,
+            parts: None,
+            heading: None,
+            open: None,
             broker: None,
             lines: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The same report about sources with holes, if the program has any, told by part.
+    pub(super) fn of_lab(mut self, sources: Option<PathBuf>, parts: Option<Parts>) -> Self {
+        self.sources = sources.unwrap_or(self.sources);
+        self.parts = parts;
+        self
+    }
+
+    /// From now on this hole is the first that is open.
+    pub(super) fn open_hole(&mut self, hole: Option<u32>) {
+        self.open = hole;
+    }
+
+    /// Whether all checks of this hole pass.
+    pub(super) fn passes(&self, hole: u32) -> bool {
+        let of_hole = |line: &&Line| line.hole == hole && line.counts();
+        let mut lines = self.lines.iter().filter(of_hole);
+        lines.all(|line| line.status == Status::Pass)
+    }
+
+    /// Takes the checks that were not run, and tells how many there are and what they need.
+    pub(super) fn wait_for(&mut self, checks: Vec<Check>) {
+        self.waiting = checks
+            .into_iter()
+            .map(|check| Waiting {
+                check: check.name,
+                says: check.says,
+                hole: check.hole,
+                optional: check.optional,
+            })
+            .collect();
+        let parts = self.parts;
+        let part_of = |waiting: &Waiting| parts.map(|parts| parts.part(waiting.hole));
+        for group in self.waiting.chunk_by(|a, b| part_of(a) == part_of(b)) {
+            let (first, last) = (group[0].hole, group[group.len() - 1].hole);
+            head(&mut self.heading, part_of(&group[0]));
+            let (count, plural) = match group.len() {
+                1 => ("1 more check".to_owned(), "s"),
+                n => (format!("{n} more checks"), ""),
+            };
+            let holes = match first == last {
+                true => format!("HOLE {first}"),
+                false => format!("HOLE {first} to {last}"),
+            };
+            anstream::println!("  {FAINT}· {count} need{plural} {holes}{FAINT:#}");
         }
     }
 
@@ -185,6 +259,7 @@ impl Report {
             self.lines.push(Line {
                 check: check.name.clone(),
                 says: check.says.to_owned(),
+                hole: check.hole,
                 optional: check.optional,
                 status: Status::Unknown,
                 seconds: 0.0,
@@ -210,6 +285,7 @@ impl Report {
         let line = Line {
             check: verdict.name,
             says: verdict.says.to_owned(),
+            hole: verdict.hole,
             optional: verdict.optional,
             status,
             seconds: (verdict.seconds * 100.0).round() / 100.0,
@@ -217,6 +293,7 @@ impl Report {
             reason,
             trace,
         };
+        head(&mut self.heading, self.parts.map(|parts| parts.part(line.hole)));
         self.print(&line);
         self.lines.push(line);
     }
@@ -230,12 +307,17 @@ impl Report {
         format!("just {variant} {number} --only {check} --seed {seed}")
     }
 
-    fn detail(&self, failure: Failure, hole: u32, check: &str) -> Detail {
+    /// A check that needs an open hole is about that hole, whatever else it saw.
+    fn detail(&self, failure: Failure, own: u32, check: &str) -> Detail {
+        let hole = match self.open {
+            Some(open) if own >= open => open,
+            _ => failure.hole.unwrap_or(own),
+        };
         Detail {
             expected: failure.expected,
             observed: failure.observed,
             why: failure.why,
-            hole: failure.hole.unwrap_or(hole),
+            hole,
             again: self.again(check),
         }
     }
@@ -287,21 +369,6 @@ impl Report {
         }
     }
 
-    /// The first hole in the sources that holds nothing but `todo!`. Another program than
-    /// theirs says nothing about them.
-    fn open_hole(&self) -> Option<u32> {
-        if self.variant != Variant::Lab || std::env::var_os("LAB_PROGRAM").is_some() {
-            return None;
-        }
-        let places = holes::in_tree(&self.sources).ok()?;
-        let open = places.into_iter().filter(|place| {
-            let source = std::fs::read_to_string(&place.file).unwrap_or_default();
-            let todo = format!("todo!(\"HOLE {}", place.hole.number);
-            source.contains(&todo)
-        });
-        open.map(|place| place.hole.number).min()
-    }
-
     /// The failure printed before that says the same.
     fn explained_by(&self, detail: &Detail) -> Option<&Detail> {
         let earlier = self.lines.iter().filter_map(|line| line.failure.as_ref());
@@ -314,14 +381,18 @@ impl Report {
         let passed = self.count(Status::Pass);
         let status = self.status();
         let next = self.next();
+        let scores = self.scores();
+        let file = dir.join("report.json");
+        let earlier = Score::earlier(&file);
         let style = match status {
             Status::Pass => GOOD,
             Status::Fail => BAD,
             Status::Unknown => ODD,
         };
-        for line in self.sum(status, passed, next.as_ref()) {
+        for line in self.sum(status, passed, &scores, next.as_ref()) {
             anstream::println!("  {style}{line}{style:#}");
         }
+        self.tell_passed(&scores, &earlier, next.as_ref());
         let written = Written {
             report: 1,
             chapter: &self.chapter.number,
@@ -330,14 +401,13 @@ impl Report {
             seed: self.seed,
             status,
             passed,
+            parts: &scores,
             checks: &self.lines,
+            waiting: &self.waiting,
             next: next.as_ref(),
         };
         let text = serde_json::to_string_pretty(&written)? + "\n";
-        for path in [Some(dir.join("report.json").as_path()), json]
-            .into_iter()
-            .flatten()
-        {
+        for path in [Some(file.as_path()), json].into_iter().flatten() {
             std::fs::write(path, &text)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -345,12 +415,21 @@ impl Report {
     }
 
     /// The count and the way on: on one line where there is room.
-    fn sum(&self, status: Status, passed: usize, next: Option<&Next>) -> Vec<String> {
-        let all = self.counted().count();
+    fn sum(
+        &self,
+        status: Status,
+        passed: usize,
+        scores: &[Score],
+        next: Option<&Next>,
+    ) -> Vec<String> {
+        let all = self.counted().count() + self.waiting.iter().filter(|one| !one.optional).count();
         let mut sum = match self.lines.len() {
             0 => "no check of that name".to_owned(),
             _ => format!("{passed} of {all} checks pass"),
         };
+        if let [a, b] = scores {
+            sum += &format!(" ({a}, {b})");
+        }
         let unknown = self.count(Status::Unknown);
         if unknown > 0 {
             sum += &format!(", {unknown} unknown");
@@ -370,6 +449,40 @@ impl Report {
         }
     }
 
+    /// The score of each part of which a check was looked at.
+    fn scores(&self) -> Vec<Score> {
+        let Some(parts) = self.parts else {
+            return Vec::new();
+        };
+        let ran = self.counted().map(|line| (line.hole, line.status == Status::Pass));
+        let waiting = self.waiting.iter().filter(|one| !one.optional);
+        let all: Vec<_> = ran.chain(waiting.map(|one| (one.hole, false))).collect();
+        let of_part = |part| {
+            let of_part = all.iter().filter(move |(hole, _)| parts.part(*hole) == part);
+            Score::new(part, of_part.map(|(_, passes)| *passes))
+        };
+        let scores = Part::ALL.map(of_part).into_iter();
+        scores.filter(|score| score.all > 0).collect()
+    }
+
+    /// Says that a part is done, and the first time what it has taught.
+    fn tell_passed(&self, scores: &[Score], earlier: &[Score], next: Option<&Next>) {
+        if self.variant != Variant::Lab {
+            return;
+        }
+        for (part, score) in scored(scores) {
+            let known = earlier.iter().any(|one| one.part == score.part && one.is_full());
+            let text = learnt(&self.chapter.readme(), part).filter(|_| !known);
+            if let Some(text) = text.filter(|_| score.is_full()) {
+                anstream::println!("\n  {STRONG}After {part}{STRONG:#}\n{text}");
+            }
+        }
+        let a_is_done = scores.first().is_some_and(|score| score.is_full());
+        if let Some(next) = next.filter(|_| a_is_done) {
+            anstream::println!("  {GOOD}part A is done:{GOOD:#} stop here, or go on with HOLE {}", next.hole);
+        }
+    }
+
     /// The checks that count: all but those of optional holes that fail.
     fn counted(&self) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(|line| line.counts())
@@ -380,20 +493,20 @@ impl Report {
         if self.lines.is_empty() {
             return Status::Unknown;
         }
+        let waits = self.waiting.iter().any(|one| !one.optional);
         let worst = self.counted().map(|line| line.status).max();
-        worst.unwrap_or(Status::Pass)
+        worst.unwrap_or(Status::Pass).max(if waits { Status::Fail } else { Status::Pass })
     }
 
     fn count(&self, status: Status) -> usize {
         self.counted().filter(|line| line.status == status).count()
     }
 
-    /// The first hole that a failure points to or, before that, one that is still open.
+    /// The first hole that a failure points to.
     fn next(&self) -> Option<Next> {
         let failures = self.counted().filter_map(|line| line.failure.as_ref());
         let holes = failures.map(|detail| detail.hole);
-        let blamed = holes.filter(|&hole| hole != NO_HOLE).min()?;
-        let hole = self.open_hole().map_or(blamed, |open| open.min(blamed));
+        let hole = holes.filter(|&hole| hole != NO_HOLE).min()?;
         let (file, line) = holes::locate(&self.sources, hole).ok().flatten()?;
         Some(Next {
             hole,
@@ -401,6 +514,20 @@ impl Report {
             line,
         })
     }
+}
+
+/// The parts with their scores.
+fn scored(scores: &[Score]) -> impl Iterator<Item = (Part, &Score)> {
+    let of = |part: Part| scores.iter().find(move |score| score.part == part.to_string());
+    Part::ALL.into_iter().filter_map(move |part| Some((part, of(part)?)))
+}
+
+/// Prints the heading of `part`, unless it stands above.
+fn head(above: &mut Option<Part>, part: Option<Part>) {
+    if let Some(part) = part.filter(|_| *above != part) {
+        anstream::println!("  {STRONG}{}{STRONG:#}", part.title());
+    }
+    *above = part;
 }
 
 /// Prints one labelled part of a verdict.

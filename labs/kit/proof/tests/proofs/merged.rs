@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::mutant::Mutant;
+use command::crates::apply;
+use course::mutants::Mutant;
 
 /// The module of the solution.
 const SOLUTION: &str = "solution";
@@ -27,7 +27,7 @@ pub fn write(solution: &Path, mutants: &[Mutant], dir: &Path) -> Result<()> {
         let module = module(&mutant.file);
         let folder = dir.join(&module);
         save(&original, &folder)?;
-        apply(&mutant.path, &folder)?;
+        apply(mutant, &folder)?;
         let changed = read(&folder)?;
         let reached = reached(&original, &changed);
         fs::remove_dir_all(&folder)?;
@@ -51,24 +51,6 @@ pub fn write(solution: &Path, mutants: &[Mutant], dir: &Path) -> Result<()> {
 /// A mutant's name as a Rust module name.
 fn module(file: &str) -> String {
     file.replace('-', "_")
-}
-
-fn apply(patch: &Path, folder: &Path) -> Result<()> {
-    let applied = Command::new("git")
-        // The patch has `a/src/file`, and `src` is this folder.
-        .args(["apply", "--whitespace=nowarn", "-p2"])
-        .arg(patch)
-        .current_dir(folder)
-        // The clone around this folder ignores it, and git would silently skip it.
-        .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
-        .output()?;
-    let said = String::from_utf8_lossy(&applied.stderr);
-    ensure!(
-        applied.status.success(),
-        "{} does not apply: {said}",
-        patch.display()
-    );
-    Ok(())
 }
 
 /// The files that a change affects: the changed files, the files that use them, and so on; always

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use command::crates::Crates;
 use course::chapter::Chapter;
+use course::manifest::{Prediction, ServiceManifest};
+use course::mutants::Mutant;
 use course::paths::Paths;
 
 use super::checks::Checks;
-use super::crates::Crates;
-use super::mutant::Mutant;
+use super::crates;
 use super::run::Verdict;
 
 /// The proofs of a run, and what to build for them.
@@ -48,7 +50,7 @@ impl Plan {
             proofs: Vec::new(),
             left_out: 0,
         };
-        let mut crates = Crates::new(paths)?;
+        let mut crates = Crates::new(paths, paths.data().join("proofs/crates"))?;
         for chapter in Chapter::all(&paths.root)?.iter().rev() {
             plan.chapter(paths, chapter, &mut crates, &wanted)?;
         }
@@ -78,7 +80,7 @@ impl Plan {
 
         let name = format!("{number} pristine");
         if self.is_wanted(&name, wanted) {
-            let package = crates.pristine(chapter)?;
+            let package = crates::pristine(paths, crates, chapter)?;
             let program = crates.program(&package);
             let what = format!("{number}'s pristine lab");
             let lab_built = self.packages(what, crates, package);
@@ -100,19 +102,65 @@ impl Plan {
             });
         }
 
-        let of = |mutant: &Mutant| format!("{number} mutant {}", mutant.file);
-        mutants.retain(|mutant| self.is_wanted(&of(mutant), wanted));
-        if mutants.is_empty() {
-            return Ok(());
+        let questions = ServiceManifest::of(&paths.root, chapter)?.predict;
+        let mut asked: Vec<(String, Prediction)> = Vec::new();
+        for (index, question) in questions.into_iter().enumerate() {
+            let name = format!("{number} prediction {}", index + 1);
+            if self.is_wanted(&name, wanted) {
+                asked.push((name, question));
+            }
         }
-        let package = crates.mutants(chapter, &mutants, mutants.len() == count)?;
-        let what = format!("{number}'s mutants");
-        let mutants_built = self.packages(what, crates, package.clone());
-        for mutant in mutants {
-            let program = crates.as_mutant(&package, &mutant)?;
+
+        let of = |mutant: &Mutant| format!("{number} mutant {}", mutant.file);
+        let mut caught = Vec::new();
+        mutants.retain(|mutant| {
+            let is = self.is_wanted(&of(mutant), wanted);
+            caught.extend(is.then(|| mutant.clone()));
+            let name = Some(&mutant.file);
+            is || asked.iter().any(|(_, asked)| asked.mutant.as_ref() == name)
+        });
+        let built = match mutants.is_empty() {
+            true => None,
+            false => {
+                let package = crates::mutants(crates, chapter, &mutants, mutants.len() == count)?;
+                let what = format!("{number}'s mutants");
+                Some((self.packages(what, crates, package.clone()), package))
+            }
+        };
+        let program = |mutant: &Mutant| match &built {
+            Some((product, package)) => {
+                let link = crates::as_mutant(paths, crates, package, mutant)?;
+                Ok((*product, link))
+            }
+            None => anyhow::bail!("no mutant is built"),
+        };
+        for mutant in caught {
+            let (mutants_built, program) = program(&mutant)?;
             let checks = checks.clone();
             self.proof(of(&mutant), &[checks_built, mutants_built], move || {
                 checks.catch(&mutant, &program)
+            });
+        }
+        for (name, question) in asked {
+            let mut needs = vec![checks_built];
+            let mut wrong = None;
+            if let Some(mutant) = &question.mutant {
+                let mutant = match Mutant::named(chapter, mutant) {
+                    Ok(mutant) => mutant,
+                    Err(no) => {
+                        let no = format!("{no:#}");
+                        self.proof(name, &[], move || Ok(Verdict::Refuted(no.clone())));
+                        continue;
+                    }
+                };
+                let (mutants_built, program) = program(&mutant)?;
+                needs.push(mutants_built);
+                wrong = Some(program);
+            }
+            let folder = name.split_once(' ').unwrap_or_default().1.replace(' ', "-");
+            let checks = checks.clone();
+            self.proof(name, &needs, move || {
+                checks.foretell(&question, &folder, wrong.as_deref())
             });
         }
         Ok(())

@@ -33,7 +33,7 @@ typos := 'command -v typos >/dev/null || { echo "error: typos, which checks the 
 # the disk that `just test` takes. What it keeps of the labs' programs and of the kit stays.
 tidy := 'find "$CARGO_TARGET_DIR/debug/incremental" -mindepth 1 -maxdepth 1' \
     + ' ! -name "lab*" ! -name "common-*" ! -name "messaging-*" ! -name "check-*" ! -name "command-*"' \
-    + ' ! -name "course-*" ! -name "explain-*" ! -name "process-*" ! -name "terminal-*" ! -name "broker-*" -exec rm -r {} +'
+    + ' ! -name "course-*" ! -name "explain-*" ! -name "process-*" ! -name "terminal-*" ! -name "broker-*" ! -name "quiz-*" ! -name "rewrite-*" -exec rm -r {} +'
 
 # Where you are, and how to go on. Before `just setup` there is no program to ask.
 _default:
@@ -104,6 +104,24 @@ diff NN:
 [no-exit-message]
 reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
+
+# Fill the holes before HOLE from the solution
+[group('chapter')]
+[no-exit-message]
+catch-up NN HOLE *ARGS:
+    {{ build }}; exec {{ quote(lab) }} catch-up "$@"
+
+# Guess what a run will show, then run it
+[group('chapter')]
+[no-exit-message]
+predict NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} predict "$@"
+
+# Find what is wrong with a wrong answer; --seed N
+[group('chapter')]
+[no-exit-message]
+hunt NN *ARGS:
+    {{ build }}; exec {{ quote(lab) }} hunt "$@"
 
 # Its services in containers; --watch, --solution
 [group('student: containers')]

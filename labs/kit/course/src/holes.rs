@@ -191,6 +191,29 @@ pub fn blank(source: &str) -> Result<String, MarkerError> {
         .collect())
 }
 
+/// `source` with its hole `number` filled as in `filled`. The marker lines stay; so does `source` where
+/// one of the two has no such hole.
+///
+/// # Errors
+/// The first wrong marker of either.
+pub fn fill(source: &str, filled: &str, number: u32) -> Result<String, MarkerError> {
+    let [ours, theirs] = [parse(source)?, parse(filled)?].map(|holes| {
+        let mut holes = holes.into_iter();
+        holes.find(|hole| hole.number == number)
+    });
+    let (Some(ours), Some(theirs)) = (ours, theirs) else {
+        return Ok(source.to_owned());
+    };
+    let lines =
+        |text: &'_ str| -> Vec<String> { text.split_inclusive('\n').map(str::to_owned).collect() };
+    let (source, filled) = (lines(source), lines(filled));
+    // Lines are counted from 1, and the last one is the end marker's.
+    let before = &source[..ours.first_line];
+    let inside = &filled[theirs.first_line..theirs.last_line - 1];
+    let after = &source[ours.last_line - 1..];
+    Ok([before, inside, after].concat().concat())
+}
+
 /// Whether `hole` of `source` is still as the student gets it: with a `todo!` of its number, or with
 /// naive code, marked by a comment `Naive:`.
 #[must_use]
@@ -326,6 +349,26 @@ mod tests {
         let blanked = blank(TWO).unwrap();
         assert_eq!(blanked, TWO.replace("    todo!()\n", ""));
         assert_eq!(blank("a\r\n\r\nb").unwrap(), "a\r\n\r\nb");
+    }
+
+    #[test]
+    fn a_hole_is_filled_between_its_markers() {
+        let filled =
+            "fn a() {\n    // HOLE 1: connect.\n    b()?;\n    c();\n    // END HOLE 1\n}\n";
+        let now = fill(TWO, filled, 1).unwrap();
+        assert_eq!(now, TWO.replace("    todo!()\n", "    b()?;\n    c();\n"));
+        assert_eq!(fill(&now, TWO, 1).unwrap(), TWO);
+        let other = "x\n// HOLE 2\ny\n// END HOLE 2";
+        assert_eq!(
+            fill(TWO, other, 2).unwrap(),
+            TWO.replace("// HOLE 2\n//", "// HOLE 2\ny\n//")
+        );
+        assert_eq!(
+            fill(TWO, other, 1).unwrap(),
+            TWO,
+            "there is none to take it from"
+        );
+        assert!(fill("// HOLE 1\n", TWO, 1).is_err());
     }
 
     #[test]

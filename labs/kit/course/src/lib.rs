@@ -1,4 +1,4 @@
-//! The course as files: chapters, holes, hints, manifests and paths.
+//! The course as files: chapters, their parts, holes, hints, manifests, mutants and paths.
 //!
 //! This crate reads files and asks cargo for the manifests. It starts no service and knows no broker.
 //! Start reading at [`chapter`].
@@ -7,5 +7,6 @@ pub mod chapter;
 pub mod hints;
 pub mod holes;
 pub mod manifest;
+pub mod mutants;
 pub mod parts;
 pub mod paths;

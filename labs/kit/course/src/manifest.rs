@@ -22,6 +22,8 @@
 //! database = "jobs"                # stem of its DATABASE, by default the name
 //! login = "producer"               # a user of its own: BROKER_… instead of AMQP_URL
 //!
+//! [[package.metadata.lab.predict]]  # a question before a run: see `Prediction`
+//!
 //! [package.metadata.lab.lecture]   # in one chapter only: see `Lecture`
 //! ```
 //!
@@ -39,9 +41,11 @@ use crate::chapter::Chapter;
 
 pub use lecture::Lecture;
 pub use packages::{Package, Target, packages};
+pub use predict::Prediction;
 
 mod lecture;
 mod packages;
+mod predict;
 
 /// The services of a chapter, and the lines to try.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -63,6 +67,9 @@ pub struct ServiceManifest {
     pub minutes: Option<[u32; 2]>,
     /// What the lecture must know, in the chapter that it shows.
     pub lecture: Option<Lecture>,
+    /// The questions to answer before a run, in their order.
+    #[serde(default)]
+    pub predict: Vec<Prediction>,
     /// Whether the chapter talks to a broker: its package depends on lapin.
     #[serde(skip)]
     pub broker: bool,
@@ -170,6 +177,10 @@ impl ServiceManifest {
         let args = self.services.iter().flat_map(|service| &service.args);
         for text in env.chain(args).chain(&self.tries) {
             fill(text, &ports)?;
+        }
+        for asked in &self.predict {
+            let ask = &asked.ask;
+            asked.check().with_context(|| format!("predict, `{ask}`"))?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The `lab` command: the justfile's recipes that students type call it.
 //!
-//! One file a command. It may use every crate below it. The lecture and the bench are
-//! programs of their own. Start reading at [`start`].
+//! One file a command. It may use every crate below it. `predict` and `hunt` are in `quiz`, `reset`
+//! and `catch-up` in `rewrite`; the lecture and the bench are programs of their own. Start reading
+//! at [`start`].
 
 mod broker;
 mod check;
@@ -10,7 +11,6 @@ mod doctor;
 mod here;
 mod hint;
 mod overview;
-mod reset;
 mod run;
 mod saves;
 mod setup;
@@ -49,7 +49,13 @@ enum Command {
     /// Check your lab again at each save
     Watch(watch::Args),
     /// Put your lab's files back as handed out
-    Reset(reset::Args),
+    Reset(rewrite::reset::Args),
+    /// Fill the holes before one from the solution, so that a class stays together
+    CatchUp(rewrite::catch_up::Args),
+    /// Ask what a run will show, then run it
+    Predict(quiz::predict::Args),
+    /// Run a wrong answer, and ask which hole is wrong and why
+    Hunt(quiz::hunt::Args),
     /// Start the chapter's services, or one program of it, to try by hand
     Run(run::Args),
     /// Start the chapter's services in containers, or one program of it beside them
@@ -101,7 +107,10 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Hint(args) => hint::run(&paths, &args),
         Command::Diff(args) => diff::run(&paths, &args),
         Command::Watch(args) => watch::run(&paths, &args),
-        Command::Reset(args) => reset::run(&paths, &args),
+        Command::Reset(args) => rewrite::reset::run(&paths, &args),
+        Command::CatchUp(args) => rewrite::catch_up::run(&paths, &args),
+        Command::Predict(args) => quiz::predict::run(&paths, &args),
+        Command::Hunt(args) => quiz::hunt::run(&paths, &args),
         Command::Run(args) => run::run(&paths, &args),
         Command::Up(args) => up::run(&paths, &args),
         Command::Down(args) => up::down(&paths, &args),

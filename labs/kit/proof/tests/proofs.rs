@@ -1,11 +1,10 @@
-//! Proves the chapters. Each solution passes every check. Each pristine lab (as committed) fails at its
-//! first hole. Each mutant fails the check that it names, on the words that it names. One chapter:
-//! `cargo test -p proof --test proofs -- 02`.
+//! Proves the chapters. Each solution passes every check. Each rung of the ladder (the lab as committed,
+//! with its first holes filled) passes the checks of these holes, fails those of the next, and leads
+//! there. Each mutant fails the check that it names, on the words that it names. Each prediction's run
+//! shows its answer. One chapter: `cargo test -p proof --test proofs -- 02`.
 //!
 //! `plan` lists the proofs and what to build for them; `run` builds and proves.
 
-#[path = "proofs/cargo.rs"]
-mod cargo;
 #[path = "proofs/checks.rs"]
 mod checks;
 #[path = "proofs/crates.rs"]
@@ -14,10 +13,10 @@ mod crates;
 mod history;
 #[path = "proofs/merged.rs"]
 mod merged;
-#[path = "proofs/mutant.rs"]
-mod mutant;
 #[path = "proofs/plan.rs"]
 mod plan;
+#[path = "proofs/rungs.rs"]
+mod rungs;
 #[path = "proofs/run.rs"]
 mod run;
 #[path = "proofs/screen.rs"]

@@ -1,6 +1,7 @@
 //! Tests what the `lab` command prints when something is wrong.
 #![allow(clippy::unwrap_used)] // a test that cannot start the command should stop there
 
+mod quiz;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -66,8 +67,10 @@ fn a_wrong_chapter_lists_the_chapters() {
     let lab = Lab::new("chapter");
     for command in [
         "lab", "solution", "hint", "diff", "run", "watch", "reset", "up", "down", "logs",
+        "predict", "hunt", "catch-up",
     ] {
-        let said = lab.say(&[command, "99"]);
+        let hole: &[&str] = if command == "catch-up" { &["1"] } else { &[] };
+        let said = lab.say(&[&[command, "99"], hole].concat());
         assert_eq!(said.code, Some(2), "{command}");
         assert!(
             said.err.starts_with("error: there is no chapter `99`."),

@@ -1,17 +1,22 @@
 //! A chapter's checks as a program: the one of the solution. It can also check other programs.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
+use command::checks::{self, Finished, Other};
+use command::quiet_cargo::cargo;
 use course::chapter::{Chapter, Variant};
+use course::manifest::Prediction;
+use course::mutants::Mutant;
 use course::paths::Paths;
 use serde_json::Value;
 
-use super::cargo::cargo;
-use super::mutant::Mutant;
+use super::rungs::Rung;
 use super::run::Verdict;
+
+/// The lines of a terminal.
+const SCREEN: usize = 24;
 
 /// The checks of one chapter.
 pub struct Checks {
@@ -19,13 +24,6 @@ pub struct Checks {
     number: String,
     package: String,
     program: OnceLock<PathBuf>,
-}
-
-/// The result of a run of checks.
-struct Finished {
-    code: Option<i32>,
-    report: Value,
-    printed: String,
 }
 
 impl Checks {
@@ -60,31 +58,26 @@ impl Checks {
 
     /// Runs the checks in a separate folder, against `program` if there is one, else the solution.
     fn run(&self, name: &str, program: Option<&Path>, arguments: &[&str]) -> Result<Finished> {
-        let dir = self.paths.data().join("proofs");
-        let dir = dir.join(format!("{}-{name}", self.number));
+        let other = program.map(|program| Other {
+            program,
+            sources: None,
+        });
+        self.run_other(name, other, arguments)
+    }
+
+    fn run_other(
+        &self,
+        name: &str,
+        other: Option<Other<'_>>,
+        arguments: &[&str],
+    ) -> Result<Finished> {
         let checks = self.program.get().context("the checks are not built")?;
-        let mut command = Command::new(checks);
-        command
-            .args(arguments)
-            .current_dir(&self.paths.root)
-            .env("CARGO_TARGET_DIR", &self.paths.target)
-            .env("LAB_RUN_DIR", &dir)
-            .env("LAB_PARENT", std::process::id().to_string())
-            .stdin(Stdio::null());
-        if let Some(program) = program {
-            command.env("LAB_PROGRAM", program);
-        }
-        let _ = std::fs::remove_file(dir.join("report.json"));
-        let output = command.output().context("the checks cannot be started")?;
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        let report = std::fs::read(dir.join("report.json"))
-            .with_context(|| format!("no report.json; the checks printed:\n{printed}"))?;
-        Ok(Finished {
-            code: output.status.code(),
-            report: serde_json::from_slice(&report)?,
-            printed,
-        })
+        checks::run(&self.paths, checks, &self.dir(name), other, arguments)
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        let dir = self.paths.data().join("proofs");
+        dir.join(format!("{}-{name}", self.number))
     }
 
     /// The solution passes every check.
@@ -103,17 +96,35 @@ impl Checks {
         ]))
     }
 
-    /// `program`, the pristine lab, fails, and its report names HOLE 1 next.
-    pub fn fail_at_first_hole(&self, program: &Path) -> Result<Verdict> {
-        let finished = self.run("pristine", Some(program), &[])?;
+    /// `program` has the rung's holes filled: it passes their checks, fails each check of the next hole,
+    /// and the report leads there, on one screen.
+    pub fn lead_to_the_next_hole(&self, rung: &Rung, program: &Path) -> Result<Verdict> {
+        let other = Other {
+            program,
+            sources: Some(&rung.sources),
+        };
+        let finished = self.run_other(&rung.name(), Some(other), &[])?;
+        let next = rung.filled + 1;
+        let (mut passed, mut failed, mut of_next, mut required) = (true, true, 0, false);
+        for check in finished.checks() {
+            if check["hole"].as_u64() <= Some(rung.filled.into()) {
+                passed &= check["status"] == "pass";
+            } else {
+                of_next += 1;
+                failed &= check["status"] == "fail";
+                required |= check["optional"] != true;
+            }
+        }
+        let leads = finished.report["next"]["hole"] == next;
+        let lines = finished.printed.lines().count();
         Ok(finished.judge(&[
+            (passed, format!("a check of the holes up to {} fails", rung.filled)),
+            (of_next > 0, format!("HOLE {next} has no check of its own")),
+            (failed, format!("a check of HOLE {next} passes without it")),
+            (leads || !required, format!("its report does not lead to HOLE {next}")),
             (
-                finished.report["status"] == "fail",
-                "its verdict is not `fail`".into(),
-            ),
-            (
-                finished.report["next"]["hole"] == 1,
-                "its report does not name HOLE 1 next".into(),
+                rung.filled > 0 || lines <= SCREEN,
+                format!("the first report has {lines} lines, more than {SCREEN}"),
             ),
         ]))
     }
@@ -138,13 +149,42 @@ impl Checks {
             ),
         ]))
     }
+
+    /// What the question asks for is seen as its answer says, in the run that it names: of `program`, or
+    /// of the solution. `folder` is a name for the run's folder.
+    pub fn foretell(
+        &self,
+        asked: &Prediction,
+        folder: &str,
+        program: Option<&Path>,
+    ) -> Result<Verdict> {
+        let finished = self.run(folder, program, &["--only", &asked.run])?;
+        let check = finished
+            .checks()
+            .next()
+            .with_context(|| format!("no check `{}`:\n{}", asked.run, finished.printed))?;
+        let passed = check["status"] == "pass";
+        let journal = self.dir(folder).join(&asked.run).join("journal.jsonl");
+        let seen = asked.seen(&std::fs::read_to_string(journal)?, passed)?;
+        let (ask, answer) = (&asked.ask, &asked.answer);
+        Ok(finished.judge(&[
+            (
+                passed || program.is_some(),
+                format!("the solution fails the check of `{ask}`"),
+            ),
+            (
+                seen == *answer,
+                format!("`{ask}` was seen as `{seen}`, not as its answer says, `{answer}`"),
+            ),
+        ]))
+    }
 }
 
-impl Finished {
-    fn checks(&self) -> impl Iterator<Item = &Value> {
-        self.report["checks"].as_array().into_iter().flatten()
-    }
+trait Judge {
+    fn judge(&self, properties: &[(bool, String)]) -> Verdict;
+}
 
+impl Judge for Finished {
     /// The first property that does not hold refutes the proof, with everything that was printed. A
     /// check with verdict *unknown* proves nothing.
     fn judge(&self, properties: &[(bool, String)]) -> Verdict {

@@ -1,74 +1,57 @@
-//! Many mutants of a chapter in one program, so that the compiler and the linker run once for all. The
-//! name by which the program is started selects the mutant. Each mutant is a module with its own
-//! `main.rs` and its own copy of the modules that the patch affects; the others are the solution's.
+//! Many variants of a solution in one program, so that the compiler and the linker run once for all. The
+//! name by which the program is started selects the variant. Each variant is a module with its own
+//! `main.rs` and its own copy of the modules that its changes affect; the others are the solution's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::mutant::Mutant;
+use command::crates::apply;
+use course::mutants::Mutant;
 
 /// The module of the solution.
 const SOLUTION: &str = "solution";
 const MAIN: &str = "main.rs";
 
 /// Files by name.
-type Sources = BTreeMap<String, Vec<u8>>;
+pub type Sources = BTreeMap<String, Vec<u8>>;
 
-/// Writes the sources of the program with these mutants to `dir`.
-pub fn write(solution: &Path, mutants: &[Mutant], dir: &Path) -> Result<()> {
-    let original = read(solution)?;
+/// Writes the sources of the program with these variants of the solution, each under its name, to `dir`.
+pub fn write(original: &Sources, variants: &[(String, Sources)], dir: &Path) -> Result<()> {
     let mut main = String::from("#![allow(warnings)]\n");
     let mut choice = String::new();
-    for mutant in mutants {
-        let module = module(&mutant.file);
-        let folder = dir.join(&module);
-        save(&original, &folder)?;
-        apply(&mutant.path, &folder)?;
-        let changed = read(&folder)?;
-        let reached = reached(&original, &changed);
-        fs::remove_dir_all(&folder)?;
-        save(&as_module(&changed, &module, Some(&reached))?, &folder)?;
+    for (name, changed) in variants {
+        let module = name.replace('-', "_");
+        let reached = reached(original, changed);
+        save(
+            &as_module(changed, &module, Some(&reached))?,
+            &dir.join(&module),
+        )?;
         main += &format!("#[path = \"{module}/{MAIN}\"]\nmod {module};\n");
-        choice += &format!("        {:?} => {module}::main().report(),\n", mutant.file);
+        choice += &format!("        {name:?} => {module}::main().report(),\n");
     }
-    save(&as_module(&original, SOLUTION, None)?, &dir.join(SOLUTION))?;
+    save(&as_module(original, SOLUTION, None)?, &dir.join(SOLUTION))?;
     main += &format!("#[path = \"{SOLUTION}/{MAIN}\"]\nmod {SOLUTION};\n");
     main += &format!(
         "use std::process::{{ExitCode, Termination}};\n\
          fn main() -> ExitCode {{\n    \
              let program = std::env::args().next().unwrap_or_default();\n    \
              match program.rsplit('/').next().unwrap_or_default() {{\n\
-         {choice}        other => panic!(\"no mutant {{other}}\"),\n    }}\n}}\n"
+         {choice}        other => panic!(\"no program {{other}}\"),\n    }}\n}}\n"
     );
     fs::write(dir.join(MAIN), main)?;
     Ok(())
 }
 
-/// A mutant's name as a Rust module name.
-fn module(file: &str) -> String {
-    file.replace('-', "_")
-}
-
-fn apply(patch: &Path, folder: &Path) -> Result<()> {
-    let applied = Command::new("git")
-        // The patch has `a/src/file`, and `src` is this folder.
-        .args(["apply", "--whitespace=nowarn", "-p2"])
-        .arg(patch)
-        .current_dir(folder)
-        // The clone around this folder ignores it, and git would silently skip it.
-        .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
-        .output()?;
-    let said = String::from_utf8_lossy(&applied.stderr);
-    ensure!(
-        applied.status.success(),
-        "{} does not apply: {said}",
-        patch.display()
-    );
-    Ok(())
+/// The solution with this mutant's patch, which is applied in the empty folder `scratch`.
+pub fn patched(original: &Sources, mutant: &Mutant, scratch: &Path) -> Result<Sources> {
+    save(original, scratch)?;
+    apply(mutant, scratch)?;
+    let changed = read(scratch)?;
+    fs::remove_dir_all(scratch)?;
+    Ok(changed)
 }
 
 /// The files that a change affects: the changed files, the files that use them, and so on; always
@@ -164,7 +147,8 @@ fn open(main: &str, own: Option<&BTreeSet<String>>) -> Result<String> {
     Ok(opened)
 }
 
-fn read(dir: &Path) -> Result<Sources> {
+/// The files of a folder.
+pub fn read(dir: &Path) -> Result<Sources> {
     let mut sources = Sources::new();
     for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
         let path = entry?.path();
@@ -179,7 +163,8 @@ fn read(dir: &Path) -> Result<Sources> {
     Ok(sources)
 }
 
-fn save(sources: &Sources, dir: &Path) -> Result<()> {
+/// Writes files to a folder.
+pub fn save(sources: &Sources, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir)?;
     for (name, text) in sources {
         fs::write(dir.join(name), text)?;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use command::crates::Crates;
 use course::chapter::Chapter;
+use course::manifest::{Prediction, ServiceManifest};
+use course::mutants::Mutant;
 use course::paths::Paths;
 
 use super::checks::Checks;
-use super::crates::Crates;
-use super::mutant::Mutant;
+use super::crates;
+use super::rungs::{self, Rung};
 use super::run::Verdict;
 
 /// The proofs of a run, and what to build for them.
@@ -48,7 +51,7 @@ impl Plan {
             proofs: Vec::new(),
             left_out: 0,
         };
-        let mut crates = Crates::new(paths)?;
+        let mut crates = Crates::new(paths, paths.data().join("proofs/crates"))?;
         for chapter in Chapter::all(&paths.root)?.iter().rev() {
             plan.chapter(paths, chapter, &mut crates, &wanted)?;
         }
@@ -76,17 +79,7 @@ impl Plan {
             self.proof(name, &[checks_built], move || checks.pass());
         }
 
-        let name = format!("{number} pristine");
-        if self.is_wanted(&name, wanted) {
-            let package = crates.pristine(chapter)?;
-            let program = crates.program(&package);
-            let what = format!("{number}'s pristine lab");
-            let lab_built = self.packages(what, crates, package);
-            let checks = checks.clone();
-            self.proof(name, &[checks_built, lab_built], move || {
-                checks.fail_at_first_hole(&program)
-            });
-        }
+        self.ladder(paths, chapter, crates, (&checks, checks_built), wanted)?;
 
         let mut mutants = Mutant::all(chapter)?;
         let count = mutants.len();
@@ -100,19 +93,96 @@ impl Plan {
             });
         }
 
-        let of = |mutant: &Mutant| format!("{number} mutant {}", mutant.file);
-        mutants.retain(|mutant| self.is_wanted(&of(mutant), wanted));
-        if mutants.is_empty() {
-            return Ok(());
+        let questions = ServiceManifest::of(&paths.root, chapter)?.predict;
+        let mut asked: Vec<(String, Prediction)> = Vec::new();
+        for (index, question) in questions.into_iter().enumerate() {
+            let name = format!("{number} prediction {}", index + 1);
+            if self.is_wanted(&name, wanted) {
+                asked.push((name, question));
+            }
         }
-        let package = crates.mutants(chapter, &mutants, mutants.len() == count)?;
-        let what = format!("{number}'s mutants");
-        let mutants_built = self.packages(what, crates, package.clone());
-        for mutant in mutants {
-            let program = crates.as_mutant(&package, &mutant)?;
+
+        let of = |mutant: &Mutant| format!("{number} mutant {}", mutant.file);
+        let mut caught = Vec::new();
+        mutants.retain(|mutant| {
+            let is = self.is_wanted(&of(mutant), wanted);
+            caught.extend(is.then(|| mutant.clone()));
+            let name = Some(&mutant.file);
+            is || asked.iter().any(|(_, asked)| asked.mutant.as_ref() == name)
+        });
+        let built = match mutants.is_empty() {
+            true => None,
+            false => {
+                let package = crates::mutants(crates, chapter, &mutants, mutants.len() == count)?;
+                let what = format!("{number}'s mutants");
+                Some((self.packages(what, crates, package.clone()), package))
+            }
+        };
+        let program = |mutant: &Mutant| match &built {
+            Some((product, package)) => {
+                let link = crates::as_variant(paths, crates, package, &mutant.file)?;
+                Ok((*product, link))
+            }
+            None => anyhow::bail!("no mutant is built"),
+        };
+        for mutant in caught {
+            let (mutants_built, program) = program(&mutant)?;
             let checks = checks.clone();
             self.proof(of(&mutant), &[checks_built, mutants_built], move || {
                 checks.catch(&mutant, &program)
+            });
+        }
+        for (name, question) in asked {
+            let mut needs = vec![checks_built];
+            let mut wrong = None;
+            if let Some(mutant) = &question.mutant {
+                let mutant = match Mutant::named(chapter, mutant) {
+                    Ok(mutant) => mutant,
+                    Err(no) => {
+                        let no = format!("{no:#}");
+                        self.proof(name, &[], move || Ok(Verdict::Refuted(no.clone())));
+                        continue;
+                    }
+                };
+                let (mutants_built, program) = program(&mutant)?;
+                needs.push(mutants_built);
+                wrong = Some(program);
+            }
+            let folder = name.split_once(' ').unwrap_or_default().1.replace(' ', "-");
+            let checks = checks.clone();
+            self.proof(name, &needs, move || {
+                checks.foretell(&question, &folder, wrong.as_deref())
+            });
+        }
+        Ok(())
+    }
+
+    /// A proof for each rung of the chapter's ladder.
+    fn ladder(
+        &mut self,
+        paths: &Paths,
+        chapter: &Chapter,
+        crates: &mut Crates,
+        (checks, checks_built): (&Arc<Checks>, usize),
+        wanted: &impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let name = |rung: &Rung| match rung.filled {
+            0 => format!("{} pristine", chapter.number),
+            filled => format!("{} ladder {filled}", chapter.number),
+        };
+        let mut rungs = rungs::write(paths, chapter)?;
+        rungs.retain(|rung| self.is_wanted(&name(rung), wanted));
+        if rungs.is_empty() {
+            return Ok(());
+        }
+        let package = crates::ladder(crates, chapter, &rungs)?;
+        let what = format!("{}'s ladder", chapter.number);
+        let built = self.packages(what, crates, package.clone());
+        for rung in rungs {
+            let program = crates::as_variant(paths, crates, &package, &rung.name())?;
+            let checks = checks.clone();
+            self.proof(name(&rung), &[checks_built, built], move || {
+                checks.lead_to_the_next_hole(&rung, &program)
             });
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! Runs cargo in the clone's root and target folder, at low priority, because proofs run beside it.
+//! Runs cargo in the clone's root and target folder, and shows its messages only when it fails: what it
+//! says of a wrong answer's source is not for students. Low priority: proofs run beside it.
 //! Cargo ends when this program ends, for whatever reason.
 
 use std::os::unix::process::CommandExt;

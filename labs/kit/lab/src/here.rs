@@ -58,7 +58,10 @@ pub fn current(paths: &Paths) -> Result<Chapter> {
         }
     };
     let at = at.min(chapters.len().saturating_sub(1));
-    chapters.into_iter().nth(at).context("there are no chapters")
+    chapters
+        .into_iter()
+        .nth(at)
+        .context("there are no chapters")
 }
 
 pub fn run(paths: &Paths) -> Result<ExitCode> {
@@ -67,14 +70,25 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     let number = &here.number;
     match last(paths, &chapters) {
         Some(last) => print_last(paths, &last),
-        None => println!("Nothing is checked yet. Read labs/README.md first: it says why messaging."),
+        None => {
+            println!("Nothing is checked yet. Read labs/README.md first: it says why messaging.")
+        }
     }
     println!("\n{BOLD}Go on{BOLD:#}");
     let commands = [
-        (format!("just lab {number}"), "check your lab; it names the next hole"),
+        (
+            format!("just lab {number}"),
+            "check your lab; it names the next hole",
+        ),
         (format!("just watch {number}"), "the same at each save"),
-        (format!("just hint {number}"), "a hint for that hole; again for a stronger one"),
-        (format!("just run {number}"), "start the services and try them by hand"),
+        (
+            format!("just hint {number}"),
+            "a hint for that hole; again for a stronger one",
+        ),
+        (
+            format!("just run {number}"),
+            "start the services and try them by hand",
+        ),
         (format!("just diff {number}"), "your code beside ours"),
     ];
     for (command, what) in commands {
@@ -116,7 +130,10 @@ fn read(file: &Path) -> Option<Report> {
 
 fn print_last(paths: &Paths, last: &Last) {
     let heading = last.chapter.heading();
-    println!("{BOLD}Lab {heading}{BOLD:#}  {DIM}checked {}{DIM:#}", ago(last.when));
+    println!(
+        "{BOLD}Lab {heading}{BOLD:#}  {DIM}checked {}{DIM:#}",
+        ago(last.when)
+    );
     for Score { part, passed, all } in &last.report.parts {
         println!("  {part}: {passed} of {all} checks pass");
     }

@@ -90,7 +90,10 @@ fn pointed_to(report: &Path) -> Option<u32> {
 /// What the last check saw of this hole: a hint is about that.
 fn observed(report: &Path, hole: u32) -> Option<String> {
     let report: serde_json::Value = serde_json::from_slice(&fs::read(report).ok()?).ok()?;
-    let mut failures = report["checks"].as_array()?.iter().map(|check| &check["failure"]);
+    let mut failures = report["checks"]
+        .as_array()?
+        .iter()
+        .map(|check| &check["failure"]);
     let of_hole = failures.find(|failure| failure["hole"] == hole)?;
     of_hole["observed"].as_str().map(str::to_owned)
 }

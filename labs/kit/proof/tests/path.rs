@@ -42,7 +42,10 @@ fn listed(chapter: &Chapter) -> Ladder {
             continue;
         };
         let hole = rest.split(',').next().unwrap().trim().parse().unwrap();
-        ladder.entry(hole).or_default().insert(name.trim().replace('_', "-"));
+        ladder
+            .entry(hole)
+            .or_default()
+            .insert(name.trim().replace('_', "-"));
     }
     ladder
 }
@@ -50,7 +53,10 @@ fn listed(chapter: &Chapter) -> Ladder {
 /// The checks as the README's table of holes lists them: `| 4 | … | `name`, `name` |`. A row without a
 /// number goes on with the hole above.
 fn told(text: &str) -> Ladder {
-    let table = text.lines().skip_while(|line| !line.starts_with("| hole |")).skip(2);
+    let table = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| hole |"))
+        .skip(2);
     let mut ladder = Ladder::new();
     let mut hole = 0;
     for row in table.take_while(|line| line.starts_with('|')) {
@@ -66,7 +72,12 @@ fn told(text: &str) -> Ladder {
 #[test]
 fn the_table_of_holes_names_the_checks_that_each_turns_green() {
     for (chapter, text) in chapters() {
-        assert_eq!(told(&text), listed(&chapter), "{}", chapter.readme().display());
+        assert_eq!(
+            told(&text),
+            listed(&chapter),
+            "{}",
+            chapter.readme().display()
+        );
     }
 }
 
@@ -83,7 +94,11 @@ fn each_hole_has_a_check_and_hints() {
         let hints = hints::parse(&text).unwrap();
         for hole in numbers {
             let rungs = hints.get(&hole).map_or(0, Vec::len);
-            assert!(rungs >= RUNGS, "{}, HOLE {hole}: {rungs} hints", chapter.name);
+            assert!(
+                rungs >= RUNGS,
+                "{}, HOLE {hole}: {rungs} hints",
+                chapter.name
+            );
         }
     }
 }
@@ -95,7 +110,11 @@ fn the_lesson_is_short_and_so_is_the_text() {
         let name = &chapter.name;
         let text = text.split("\n## Hints").next().unwrap();
         let lesson = text.split("\n### HOLE").next().unwrap();
-        assert!(words(lesson) <= LESSON, "{name}: {} words before HOLE 1", words(lesson));
+        assert!(
+            words(lesson) <= LESSON,
+            "{name}: {} words before HOLE 1",
+            words(lesson)
+        );
         assert!(words(text) <= TEXT, "{name}: {} words", words(text));
     }
 }
@@ -108,14 +127,22 @@ fn each_part_says_what_was_learnt() {
         let manifest = ServiceManifest::of(&root, &chapter).unwrap();
         let last = holes::in_tree(&chapter.solution.join("src")).unwrap().len();
         let part_a = manifest.part_a.unwrap_or_default() as usize;
-        assert!((1..last).contains(&part_a), "{}: part-a = {part_a} of {last}", chapter.name);
+        assert!(
+            (1..last).contains(&part_a),
+            "{}: part-a = {part_a} of {last}",
+            chapter.name
+        );
         assert!(manifest.minutes.is_some(), "{}: no minutes", chapter.name);
         for part in Part::ALL {
             let text = after(&text, part);
             let learnt = text.lines().filter(|line| line.starts_with("- ")).count();
             let has = |start: &str| text.lines().any(|line| line.starts_with(start));
             assert_eq!(learnt, 3, "{}, after {part}: {text}", chapter.name);
-            assert!(has("Discuss: ") && has("Next: "), "{}, after {part}", chapter.name);
+            assert!(
+                has("Discuss: ") && has("Next: "),
+                "{}, after {part}",
+                chapter.name
+            );
         }
     }
 }

@@ -15,10 +15,10 @@ mod history;
 mod merged;
 #[path = "proofs/plan.rs"]
 mod plan;
-#[path = "proofs/rungs.rs"]
-mod rungs;
 #[path = "proofs/run.rs"]
 mod run;
+#[path = "proofs/rungs.rs"]
+mod rungs;
 #[path = "proofs/screen.rs"]
 mod screen;
 

@@ -102,8 +102,10 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         .seed
         .unwrap_or_else(|| rand::random_range(1..10_000));
     let number = chapter.number.clone();
-    let mut report = Report::new(&paths, chapter, variant, seed)
-        .of_lab(ladder.sources().cloned(), parts.filter(|_| !arguments.picks()));
+    let mut report = Report::new(&paths, chapter, variant, seed).of_lab(
+        ladder.sources().cloned(),
+        parts.filter(|_| !arguments.picks()),
+    );
     let broker = if checks.broker && !waiting.is_empty() {
         match find_broker(&paths, &mut report).await {
             Ok(broker) => Some(Rc::new(broker)),

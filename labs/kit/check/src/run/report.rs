@@ -7,8 +7,8 @@ use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{Check, Failure, Outcome, Stop};
 use super::score::{Score, learnt};
+use crate::{Check, Failure, Outcome, Stop};
 use broker::{Broker, NoBroker, out_of_support};
 use course::chapter::{Chapter, Variant};
 use course::holes;
@@ -293,7 +293,10 @@ impl Report {
             reason,
             trace,
         };
-        head(&mut self.heading, self.parts.map(|parts| parts.part(line.hole)));
+        head(
+            &mut self.heading,
+            self.parts.map(|parts| parts.part(line.hole)),
+        );
         self.print(&line);
         self.lines.push(line);
     }
@@ -454,11 +457,15 @@ impl Report {
         let Some(parts) = self.parts else {
             return Vec::new();
         };
-        let ran = self.counted().map(|line| (line.hole, line.status == Status::Pass));
+        let ran = self
+            .counted()
+            .map(|line| (line.hole, line.status == Status::Pass));
         let waiting = self.waiting.iter().filter(|one| !one.optional);
         let all: Vec<_> = ran.chain(waiting.map(|one| (one.hole, false))).collect();
         let of_part = |part| {
-            let of_part = all.iter().filter(move |(hole, _)| parts.part(*hole) == part);
+            let of_part = all
+                .iter()
+                .filter(move |(hole, _)| parts.part(*hole) == part);
             Score::new(part, of_part.map(|(_, passes)| *passes))
         };
         let scores = Part::ALL.map(of_part).into_iter();
@@ -471,7 +478,9 @@ impl Report {
             return;
         }
         for (part, score) in scored(scores) {
-            let known = earlier.iter().any(|one| one.part == score.part && one.is_full());
+            let known = earlier
+                .iter()
+                .any(|one| one.part == score.part && one.is_full());
             let text = learnt(&self.chapter.readme(), part).filter(|_| !known);
             if let Some(text) = text.filter(|_| score.is_full()) {
                 anstream::println!("\n  {STRONG}After {part}{STRONG:#}\n{text}");
@@ -479,7 +488,10 @@ impl Report {
         }
         let a_is_done = scores.first().is_some_and(|score| score.is_full());
         if let Some(next) = next.filter(|_| a_is_done) {
-            anstream::println!("  {GOOD}part A is done:{GOOD:#} stop here, or go on with HOLE {}", next.hole);
+            anstream::println!(
+                "  {GOOD}part A is done:{GOOD:#} stop here, or go on with HOLE {}",
+                next.hole
+            );
         }
     }
 
@@ -495,7 +507,9 @@ impl Report {
         }
         let waits = self.waiting.iter().any(|one| !one.optional);
         let worst = self.counted().map(|line| line.status).max();
-        worst.unwrap_or(Status::Pass).max(if waits { Status::Fail } else { Status::Pass })
+        worst
+            .unwrap_or(Status::Pass)
+            .max(if waits { Status::Fail } else { Status::Pass })
     }
 
     fn count(&self, status: Status) -> usize {
@@ -518,8 +532,14 @@ impl Report {
 
 /// The parts with their scores.
 fn scored(scores: &[Score]) -> impl Iterator<Item = (Part, &Score)> {
-    let of = |part: Part| scores.iter().find(move |score| score.part == part.to_string());
-    Part::ALL.into_iter().filter_map(move |part| Some((part, of(part)?)))
+    let of = |part: Part| {
+        scores
+            .iter()
+            .find(move |score| score.part == part.to_string())
+    };
+    Part::ALL
+        .into_iter()
+        .filter_map(move |part| Some((part, of(part)?)))
 }
 
 /// Prints the heading of `part`, unless it stands above.

@@ -62,6 +62,8 @@ impl fmt::Display for Score {
 pub fn learnt(readme: &Path, part: Part) -> Option<String> {
     let text = after(&std::fs::read_to_string(readme).ok()?, part);
     let lines = lay_out(&text, WIDTH - 2);
-    let indented = lines.lines().map(|line| format!("  {line}").trim_end().to_owned());
+    let indented = lines
+        .lines()
+        .map(|line| format!("  {line}").trim_end().to_owned());
     (!text.is_empty()).then(|| indented.collect::<Vec<_>>().join("\n"))
 }

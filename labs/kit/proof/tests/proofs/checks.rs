@@ -12,8 +12,8 @@ use course::mutants::Mutant;
 use course::paths::Paths;
 use serde_json::Value;
 
-use super::rungs::Rung;
 use super::run::Verdict;
+use super::rungs::Rung;
 
 /// The lines of a terminal.
 const SCREEN: usize = 24;
@@ -118,10 +118,16 @@ impl Checks {
         let leads = finished.report["next"]["hole"] == next;
         let lines = finished.printed.lines().count();
         Ok(finished.judge(&[
-            (passed, format!("a check of the holes up to {} fails", rung.filled)),
+            (
+                passed,
+                format!("a check of the holes up to {} fails", rung.filled),
+            ),
             (of_next > 0, format!("HOLE {next} has no check of its own")),
             (failed, format!("a check of HOLE {next} passes without it")),
-            (leads || !required, format!("its report does not lead to HOLE {next}")),
+            (
+                leads || !required,
+                format!("its report does not lead to HOLE {next}"),
+            ),
             (
                 rung.filled > 0 || lines <= SCREEN,
                 format!("the first report has {lines} lines, more than {SCREEN}"),

@@ -65,12 +65,7 @@ fn add(
 }
 
 /// A link to the program of `package`: started through it, the program is the variant of that name.
-pub fn as_variant(
-    paths: &Paths,
-    crates: &Crates,
-    package: &str,
-    variant: &str,
-) -> Result<PathBuf> {
+pub fn as_variant(paths: &Paths, crates: &Crates, package: &str, variant: &str) -> Result<PathBuf> {
     let folder = paths.data().join("proofs/crates/programs").join(package);
     fs::create_dir_all(&folder)?;
     let link = folder.join(variant);

@@ -11,8 +11,8 @@ use course::paths::Paths;
 
 use super::checks::Checks;
 use super::crates;
-use super::rungs::{self, Rung};
 use super::run::Verdict;
+use super::rungs::{self, Rung};
 
 /// The proofs of a run, and what to build for them.
 pub struct Plan {

@@ -50,7 +50,8 @@ pub fn write(paths: &Paths, chapter: &Chapter) -> Result<Vec<Rung>> {
 /// The text of a lab's file with the holes 1 to `filled` from the solution's.
 fn climb(lab: &Path, solution: &Path, filled: u32) -> Result<Vec<u8>> {
     let (lab, solution) = (fs::read(lab)?, fs::read(solution)?);
-    let (Ok(mut text), Ok(solution)) = (String::from_utf8(lab.clone()), String::from_utf8(solution))
+    let (Ok(mut text), Ok(solution)) =
+        (String::from_utf8(lab.clone()), String::from_utf8(solution))
     else {
         return Ok(lab);
     };

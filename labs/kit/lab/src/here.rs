@@ -1,47 +1,16 @@
 //! `just` alone: where the student is, and the handful of commands that go on from there.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anstream::println;
 use anyhow::{Context, Result};
-use course::chapter::{Chapter, Variant};
+use course::chapter::Chapter;
 use course::holes;
 use course::paths::Paths;
-use serde::Deserialize;
+use course::progress::{Next, Progress, Score};
 
 use terminal::{BOLD, DIM, GOOD, TYPE};
-
-/// What this page needs of a `report.json`.
-#[derive(Debug, Default, Deserialize)]
-struct Report {
-    status: String,
-    passed: usize,
-    #[serde(default)]
-    parts: Vec<Score>,
-    next: Option<Next>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Score {
-    part: String,
-    passed: usize,
-    all: usize,
-}
-
-#[derive(Debug, Deserialize)]
-struct Next {
-    hole: u32,
-}
-
-/// The last check of a lab.
-struct Last {
-    chapter: Chapter,
-    report: Report,
-    when: SystemTime,
-}
 
 /// The chapter that the student is at: the one checked last or, if that one passes, the one after it.
 /// Before the first check, the first chapter.
@@ -52,9 +21,9 @@ pub fn current(paths: &Paths) -> Result<Chapter> {
     let chapters = Chapter::all(&paths.root)?;
     let at = match last(paths, &chapters) {
         None => 0,
-        Some(last) => {
-            let at = chapters.iter().position(|one| *one == last.chapter);
-            at.unwrap_or(0) + usize::from(last.report.status == "pass")
+        Some((chapter, progress)) => {
+            let at = chapters.iter().position(|one| one == chapter);
+            at.unwrap_or(0) + usize::from(progress.is_done())
         }
     };
     let at = at.min(chapters.len().saturating_sub(1));
@@ -69,7 +38,7 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     let here = current(paths)?;
     let number = &here.number;
     match last(paths, &chapters) {
-        Some(last) => print_last(paths, &last),
+        Some((chapter, progress)) => print_last(paths, chapter, &progress),
         None => {
             println!("Nothing is checked yet. Read labs/README.md first: it says why messaging.")
         }
@@ -105,62 +74,38 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
 }
 
 /// The lab that was checked last.
-fn last(paths: &Paths, chapters: &[Chapter]) -> Option<Last> {
-    let checked = chapters.iter().filter_map(|chapter| {
-        let file = report_of(paths, chapter);
-        let when = fs::metadata(&file).ok()?.modified().ok()?;
-        let report = read(&file)?;
-        Some(Last {
-            chapter: chapter.clone(),
-            report,
-            when,
-        })
-    });
-    checked.max_by_key(|last| last.when)
+fn last<'a>(paths: &Paths, chapters: &'a [Chapter]) -> Option<(&'a Chapter, Progress)> {
+    let checked = chapters
+        .iter()
+        .filter_map(|chapter| Some((chapter, Progress::of(paths, chapter)?)));
+    checked.max_by_key(|(_, progress)| progress.when)
 }
 
-fn report_of(paths: &Paths, chapter: &Chapter) -> PathBuf {
-    let folder = paths.data().join(chapter.run_folder(Variant::Lab));
-    folder.join("report.json")
-}
-
-fn read(file: &Path) -> Option<Report> {
-    serde_json::from_slice(&fs::read(file).ok()?).ok()
-}
-
-fn print_last(paths: &Paths, last: &Last) {
-    let heading = last.chapter.heading();
-    println!(
-        "{BOLD}Lab {heading}{BOLD:#}  {DIM}checked {}{DIM:#}",
-        ago(last.when)
-    );
-    for Score { part, passed, all } in &last.report.parts {
+fn print_last(paths: &Paths, chapter: &Chapter, progress: &Progress) {
+    let heading = chapter.heading();
+    let when = progress.when.map_or(String::new(), ago);
+    println!("{BOLD}Lab {heading}{BOLD:#}  {DIM}checked {when}{DIM:#}");
+    for Score { part, passed, all } in &progress.parts {
         println!("  {part}: {passed} of {all} checks pass");
     }
-    if last.report.parts.is_empty() {
-        println!("  {} checks pass", last.report.passed);
-    }
-    let src = last.chapter.lab.join("src");
-    if let Some(Next { hole }) = last.report.next {
-        let place = match holes::locate(&src, hole) {
+    if let Some(Next { hole }) = progress.next {
+        let place = match holes::locate(&chapter.lab.join("src"), hole) {
             Ok(Some((file, line))) => format!(", {}:{line}", paths.short(&file)),
             _ => String::new(),
         };
         println!("  next: HOLE {hole}{place}");
-    } else if last.report.status == "pass" {
+    } else if progress.is_done() {
         println!("  {GOOD}done{GOOD:#}");
     }
 }
 
 /// `02 · Single queue`, and how far the student has come in it.
 fn line_of(paths: &Paths, chapter: &Chapter) -> String {
-    let state = match read(&report_of(paths, chapter)) {
+    let state = match Progress::of(paths, chapter) {
         None => String::new(),
-        Some(report) if report.status == "pass" => format!("  {GOOD}✔{GOOD:#}"),
-        Some(report) => {
-            let parts = report.parts.iter();
-            let parts = parts.map(|one| format!("{} {} of {}", one.part, one.passed, one.all));
-            let parts: Vec<String> = parts.collect();
+        Some(progress) if progress.is_done() => format!("  {GOOD}✔{GOOD:#}"),
+        Some(progress) => {
+            let parts: Vec<String> = progress.parts.iter().map(Score::to_string).collect();
             format!("  {DIM}{}{DIM:#}", parts.join(", "))
         }
     };

@@ -10,6 +10,7 @@ use course::chapter::{Chapter, Variant};
 use course::hints::{self, Hints, SeenHints};
 use course::holes;
 use course::paths::Paths;
+use course::progress::Progress;
 
 use command::Which;
 use terminal::{BOLD, DIM, TYPE};
@@ -31,7 +32,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let hints = read(paths, &chapter)?;
     let data = paths.data().join(chapter.run_folder(Variant::Lab));
-    let Some(hole) = args.hole.or_else(|| pointed_to(&data.join("report.json"))) else {
+    let Some(hole) = args.hole.or_else(|| pointed_to(paths, &chapter)) else {
         list(paths, &chapter)?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -82,9 +83,8 @@ fn read(paths: &Paths, chapter: &Chapter) -> Result<Hints> {
 }
 
 /// The hole that the last check named as the next one to fill.
-fn pointed_to(report: &Path) -> Option<u32> {
-    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).ok()?).ok()?;
-    u32::try_from(report.pointer("/next/hole")?.as_u64()?).ok()
+fn pointed_to(paths: &Paths, chapter: &Chapter) -> Option<u32> {
+    Some(Progress::of(paths, chapter)?.next?.hole)
 }
 
 /// What the last check saw of this hole: a hint is about that.

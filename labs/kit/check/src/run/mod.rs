@@ -3,7 +3,6 @@
 mod arguments;
 mod ladder;
 mod report;
-mod score;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

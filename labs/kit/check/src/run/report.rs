@@ -7,13 +7,14 @@ use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::score::{Score, learnt};
 use crate::{Check, Failure, Outcome, Stop};
 use broker::{Broker, NoBroker, out_of_support};
 use course::chapter::{Chapter, Variant};
+use course::hints::lay_out;
 use course::holes;
-use course::parts::{Part, Parts};
+use course::parts::{Part, Parts, after};
 use course::paths::Paths;
+use course::progress::{Progress, Score};
 use terminal::{WIDTH, labelled, width};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -386,7 +387,7 @@ impl Report {
         let next = self.next();
         let scores = self.scores();
         let file = dir.join("report.json");
-        let earlier = Score::earlier(&file);
+        let earlier = Progress::read(&file);
         let style = match status {
             Status::Pass => GOOD,
             Status::Fail => BAD,
@@ -395,7 +396,7 @@ impl Report {
         for line in self.sum(status, passed, &scores, next.as_ref()) {
             anstream::println!("  {style}{line}{style:#}");
         }
-        self.tell_passed(&scores, &earlier, next.as_ref());
+        self.tell_passed(&scores, earlier, next.as_ref());
         let written = Written {
             report: 1,
             chapter: &self.chapter.number,
@@ -473,24 +474,25 @@ impl Report {
     }
 
     /// Says that a part is done, and the first time what it has taught.
-    fn tell_passed(&self, scores: &[Score], earlier: &[Score], next: Option<&Next>) {
+    fn tell_passed(&self, scores: &[Score], earlier: Option<Progress>, next: Option<&Next>) {
         if self.variant != Variant::Lab {
             return;
         }
-        for (part, score) in scored(scores) {
-            let known = earlier
-                .iter()
-                .any(|one| one.part == score.part && one.is_full());
-            let text = learnt(&self.chapter.readme(), part).filter(|_| !known);
-            if let Some(text) = text.filter(|_| score.is_full()) {
-                anstream::println!("\n  {STRONG}After {part}{STRONG:#}\n{text}");
+        let earlier = earlier.map_or(Vec::new(), |progress| progress.parts);
+        let full = |scores: &[Score], part| scores.iter().any(|score| score.is_full(part));
+        let readme = std::fs::read_to_string(self.chapter.readme()).unwrap_or_default();
+        for part in Part::ALL {
+            let text = after(&readme, part);
+            if full(scores, part) && !full(&earlier, part) && !text.is_empty() {
+                anstream::println!("\n  {STRONG}After {part}{STRONG:#}");
+                for line in lay_out(&text, WIDTH - 2).lines() {
+                    anstream::println!("  {line}");
+                }
             }
         }
-        let a_is_done = scores.first().is_some_and(|score| score.is_full());
-        if let Some(next) = next.filter(|_| a_is_done) {
+        if let Some(Next { hole, .. }) = next.filter(|_| full(scores, Part::A)) {
             anstream::println!(
-                "  {GOOD}part A is done:{GOOD:#} stop here, or go on with HOLE {}",
-                next.hole
+                "  {GOOD}part A is done:{GOOD:#} stop here, or go on with HOLE {hole}"
             );
         }
     }
@@ -528,18 +530,6 @@ impl Report {
             line,
         })
     }
-}
-
-/// The parts with their scores.
-fn scored(scores: &[Score]) -> impl Iterator<Item = (Part, &Score)> {
-    let of = |part: Part| {
-        scores
-            .iter()
-            .find(move |score| score.part == part.to_string())
-    };
-    Part::ALL
-        .into_iter()
-        .filter_map(move |part| Some((part, of(part)?)))
 }
 
 /// Prints the heading of `part`, unless it stands above.

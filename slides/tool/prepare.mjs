@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { excerpt } from './excerpt.mjs'
 import { recording } from './recording.mjs'
-import { draw } from './topology.mjs'
+import { draw as sequence } from './sequence.mjs'
+import { draw as topology } from './topology.mjs'
 
 const FENCE = /^```(\w+)([^\n`]*)\n([\s\S]*?)^```[ \t]*$/gm
 
@@ -49,7 +50,8 @@ function filled(slide, number, root) {
   let answer = /<!--\s*_class:[^>]*\banswer\b/.test(slide)
   const text = slide.replace(FENCE, (_, language, info, body) => {
     try {
-      if (language === 'topology') return draw(body)
+      if (language === 'topology') return topology(body)
+      if (language === 'sequence') return sequence(body)
       if (language === 'terminal') return terminal(recording(root, words(info), body))
       const from = words(info).file
       if (!from) return `\`\`\`${language}\n${body}\`\`\``

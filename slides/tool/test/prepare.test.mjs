@@ -7,6 +7,7 @@ import { decks, root, sources } from '../place.mjs'
 import { courses, labs, minutesOf, timed } from '../plan.mjs'
 import { plan, prepare, split } from '../prepare.mjs'
 import { parse } from '../recording.mjs'
+import { draw as sequence } from '../sequence.mjs'
 import { draw } from '../topology.mjs'
 
 const SOURCE = `fn a() {
@@ -73,6 +74,15 @@ test('a topology is one line of SVG, and what cannot be read is told', () => {
   assert.throws(() => draw('queue'), /neither a part nor an arrow: queue/)
   assert.throws(() => draw('broker a'), /neither/)
   assert.throws(() => draw(''), /nothing to draw/)
+})
+
+test('a sequence has a fragment for each step, and what cannot be read is told', () => {
+  const svg = sequence('lane a\nlane "b c"\na -> "b c" : x < y\n"b c" : commits\n"b c" kill\na ..> "b c"\n')
+  assert.match(svg, /^<svg .*x &lt; y.*<\/svg>$/)
+  assert.equal(svg.match(/data-marpit-fragment/g).length, 4)
+  assert.throws(() => sequence('lane a\na -> b'), /no lane is called b/)
+  assert.throws(() => sequence('lane a\na jumps'), /neither a lane nor a step/)
+  assert.throws(() => sequence('lane a'), /nothing to draw/)
 })
 
 test('every slide of every deck has minutes and notes worth reading', () => {

@@ -77,23 +77,25 @@ enum Command {
 fn main() -> ExitCode {
     // This program is also the broker's keeper and a service's guard.
     ::broker::dispatch();
-    let cli = Cli::parse_from(with_chapter(std::env::args_os().collect()));
+    let current = || Some(here::current(&Paths::find().ok()?).ok()?.number);
+    let cli = Cli::parse_from(with_chapter(std::env::args_os().collect(), current));
     start(cli.command).unwrap_or_else(|error| terminal::tell(&error))
 }
 
-/// `just lab` without a number goes on with the chapter that the student is at.
-fn with_chapter(mut typed: Vec<OsString>) -> Vec<OsString> {
-    let goes_on = ["lab", "watch", "hint"];
-    let is_flag = |word: &OsString| word.to_string_lossy().starts_with('-');
-    let asks_help = typed.iter().any(|word| word == "--help" || word == "-h");
-    let named = typed.get(2).is_some_and(|word| !is_flag(word));
-    let command = typed.get(1).map(|word| word.to_string_lossy());
-    if !named
-        && !asks_help
-        && command.is_some_and(|command| goes_on.contains(&&*command))
-        && let Ok(chapter) = Paths::find().and_then(|paths| here::current(&paths))
+/// `just lab` without a number goes on with the `current` chapter, and so do `watch` and `hint`.
+fn with_chapter(
+    mut typed: Vec<OsString>,
+    current: impl FnOnce() -> Option<String>,
+) -> Vec<OsString> {
+    let word = |index: usize| typed.get(index).map(|word| word.to_string_lossy());
+    let goes_on = word(1).is_some_and(|command| ["lab", "watch", "hint"].contains(&&*command));
+    let named =
+        word(2).is_some_and(|word| !word.starts_with('-') || word == "--help" || word == "-h");
+    if goes_on
+        && !named
+        && let Some(chapter) = current()
     {
-        typed.insert(2, chapter.number.into());
+        typed.insert(2, chapter.into());
     }
     typed
 }
@@ -119,5 +121,28 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Broker(args) => broker::run(&paths, &args),
         Command::Doctor => doctor::run(&paths),
         Command::Setup => setup::run(&paths),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_number_lab_goes_on_with_the_current_chapter() {
+        let line = |typed: &str| {
+            let words = typed.split(' ').map(OsString::from).collect();
+            let words = with_chapter(words, || Some("05".to_owned())).into_iter();
+            let words: Vec<_> = words
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            words.join(" ")
+        };
+        assert_eq!(line("just lab"), "just lab 05");
+        assert_eq!(line("just lab --part a"), "just lab 05 --part a");
+        assert_eq!(line("just hint"), "just hint 05");
+        assert_eq!(line("just lab 02"), "just lab 02");
+        assert_eq!(line("just lab --help"), "just lab --help");
+        assert_eq!(line("just run"), "just run", "it needs a number");
     }
 }

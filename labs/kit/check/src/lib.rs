@@ -90,7 +90,8 @@ pub struct Check {
     pub name: String,
     /// What holds when it passes: `a killed consumer loses nothing`.
     pub says: &'static str,
-    /// The hole to look at when the check fails and the failure names no other hole.
+    /// The last hole that must be filled for it to pass; also the hole to look at when the failure
+    /// names no other.
     pub hole: u32,
     /// Whether it starts before the others, because it takes the longest.
     pub(crate) early: bool,

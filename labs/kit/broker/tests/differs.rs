@@ -1,4 +1,5 @@
-//! Compares the README's table "What differs between 3.10, 4.0 and 4.3" with the current broker.
+//! Compares the table "What differs between 3.10, 4.0 and 4.3" of `labs/kit/broker/README.md` with the
+//! current broker.
 //!
 //! A test tries each row. What it sees, in the table's own words, must be the cell in the column of the
 //! broker's series. A row without a test fails, and so does a test without a row. `.ci/run` runs this
@@ -30,7 +31,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const HEADING: &str = "### What differs between 3.10, 4.0 and 4.3";
+const HEADING: &str = "## What differs between 3.10, 4.0 and 4.3";
 
 /// More than the default delivery limit of 20: a message redelivered this often has no limit.
 const OFTEN: usize = 30;
@@ -44,7 +45,10 @@ const REPLY: Duration = Duration::from_secs(1);
 /// How long a queue with delayed retry keeps a requeued message back.
 const DELAY: Duration = Duration::from_secs(2);
 
-/// The table in the README: the series of its columns, and its rows.
+/// The page that has the table.
+const PAGE: &str = "labs/kit/broker/README.md";
+
+/// The table in that page: the series of its columns, and its rows.
 struct Table {
     series: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -52,9 +56,9 @@ struct Table {
 
 impl Table {
     fn read() -> Result<Self> {
-        let readme = fs::read_to_string(Paths::find()?.root.join("README.md"))?;
-        let section = readme.split_once(HEADING);
-        let (_, section) = section.with_context(|| format!("README.md has no `{HEADING}`"))?;
+        let page = fs::read_to_string(Paths::find()?.root.join(PAGE))?;
+        let section = page.split_once(HEADING);
+        let (_, section) = section.with_context(|| format!("{PAGE} has no `{HEADING}`"))?;
         let cells = |line: &str| -> Vec<String> {
             let line = line.trim_matches('|');
             line.split('|').map(|cell| cell.trim().to_owned()).collect()
@@ -70,7 +74,7 @@ impl Table {
     /// The cell of `row` for the broker's series; `None` if the series has no column.
     fn cell(&self, row: &str, version: &str) -> Result<Option<&str>> {
         let row = self.rows.iter().find(|cells| cells[0] == row);
-        let row = row.context("README.md's table has no such row")?;
+        let row = row.with_context(|| format!("{PAGE}'s table has no such row"))?;
         let is_it = |series: &String| version.starts_with(&format!("RabbitMQ {series}."));
         let Some(column) = self.series.iter().position(is_it) else {
             return Ok(None);
@@ -125,7 +129,7 @@ fn main() {
         }
         let odd: Vec<_> = written.symmetric_difference(&tried).collect();
         Err(Failed::from(format!(
-            "only in README.md or only here: {odd:#?}"
+            "only in {PAGE} or only here: {odd:#?}"
         )))
     });
     let trials = rows.into_iter().chain([complete]).collect();
@@ -158,7 +162,7 @@ where
         match table.cell(what, &broker.version)? {
             Some(cell) => ensure!(
                 cell == seen,
-                "README.md says `{cell}`, {} does `{seen}`",
+                "{PAGE} says `{cell}`, {} does `{seen}`",
                 broker.version
             ),
             None => println!("{} has no column; it does: {seen}", broker.version),

@@ -1,7 +1,7 @@
-//! Checks that every command and every link in a text exists.
+//! Checks that every command and every link in a text exists, and that the code in it is tested.
 #![allow(clippy::unwrap_used)] // a test that cannot read the texts should stop there
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -50,6 +50,12 @@ fn recipes() -> BTreeSet<String> {
         .collect()
 }
 
+/// The targets of a text's links.
+fn links(markdown: &str) -> impl Iterator<Item = &str> {
+    let ends = markdown.split("](").skip(1);
+    ends.filter_map(|rest| rest.split(')').next())
+}
+
 /// Every Markdown file for people.
 fn texts() -> Vec<PathBuf> {
     let root = Paths::find().unwrap().root;
@@ -96,11 +102,7 @@ fn each_link_within_the_repository_has_a_target() {
     for text in texts() {
         let folder = text.parent().unwrap();
         let words = fs::read_to_string(&text).unwrap();
-        for link in words
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
+        for link in links(&words) {
             let file = link.split('#').next().unwrap_or_default();
             if link.contains("://") || file.is_empty() {
                 continue;
@@ -115,9 +117,60 @@ fn each_link_within_the_repository_has_a_target() {
     assert!(dead.is_empty(), "{dead:#?}");
 }
 
-/// `.ci/run` tests each series of its list; the README promises the first to the last.
+/// The anchors that GitHub gives to a text's headings.
+fn anchors(markdown: &str) -> BTreeSet<String> {
+    let mut fenced = false;
+    let headings = markdown.lines().filter(|line| {
+        fenced ^= line.trim_start().starts_with("```");
+        !fenced && line.starts_with('#')
+    });
+    headings
+        .map(|line| {
+            let words = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = words
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            kept.collect::<String>().replace(' ', "-")
+        })
+        .collect()
+}
+
 #[test]
-fn the_readme_promises_the_series_that_ci_tests() {
+fn each_link_to_a_heading_has_its_heading() {
+    let mut dead = Vec::new();
+    for text in texts() {
+        let words = fs::read_to_string(&text).unwrap();
+        for link in links(&words) {
+            let Some((file, anchor)) = link.split_once('#') else {
+                continue;
+            };
+            let target = match file {
+                "" => text.clone(),
+                file => text.with_file_name(file),
+            };
+            if link.contains("://") || target.extension().is_none_or(|ext| ext != "md") {
+                continue;
+            }
+            let target = fs::read_to_string(target).unwrap_or_default();
+            if !anchors(&target).contains(anchor) {
+                dead.push(format!("{}: {link}", text.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+#[test]
+fn a_headings_anchor_is_githubs() {
+    let text = "# What `0.1`, and 2?\n```sh\n# a comment\n```\n### HOLE 3: a part\n";
+    let anchors = anchors(text);
+    let anchors: Vec<&str> = anchors.iter().map(String::as_str).collect();
+    assert_eq!(anchors, ["hole-3-a-part", "what-01-and-2"]);
+}
+
+/// `.ci/run` tests each series of its list; the broker's page promises the first to the last.
+#[test]
+fn the_brokers_page_promises_the_series_that_ci_tests() {
     let root = Paths::find().unwrap().root;
     let list = fs::read_to_string(root.join(".ci/rabbitmq-series")).unwrap();
     let lines = list.lines().filter(|line| !line.starts_with('#'));
@@ -128,28 +181,131 @@ fn the_readme_promises_the_series_that_ci_tests() {
         (OLDEST, NEWEST),
         "labs/kit/broker/src/series.rs"
     );
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let promise = format!("({first} to {last})");
-    assert!(
-        readme.contains(&promise),
-        "README.md does not say {promise}"
-    );
+    let says = |page: &str, words: &str| {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        assert!(text.contains(words), "{page} does not say {words}");
+    };
+    says("labs/kit/broker/README.md", &format!("({first} to {last})"));
+    says("compose/README.md", &format!(" rabbitmq:{last}-management"));
+}
+
+/// The commands that the tables of a text explain. Such a table begins with `| type |`, and each of
+/// its rows with the command.
+fn explained(markdown: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let rows = markdown.lines().filter(|line| {
+        inside = line.starts_with("| type |") || (inside && line.starts_with("|"));
+        inside
+    });
+    let first_cells = rows.filter_map(|row| row.split('|').nth(1));
+    first_cells
+        .flat_map(|cell| code(cell).1)
+        .flat_map(|typed| recipes_called(&typed))
+        .collect()
 }
 
 #[test]
-fn the_readme_names_each_command() {
+fn each_command_is_explained_in_one_page() {
+    let root = Paths::find().unwrap().root;
+    let mut pages: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for text in texts() {
+        let page = text.strip_prefix(&root).unwrap().display().to_string();
+        for command in explained(&fs::read_to_string(&text).unwrap()) {
+            pages.entry(command).or_default().push(page.clone());
+        }
+    }
+    for recipe in recipes() {
+        let pages = pages.remove(&recipe).unwrap_or_default();
+        let pages_wanted = usize::from(!recipe.starts_with('_'));
+        assert_eq!(
+            pages.len(),
+            pages_wanted,
+            "tables of commands (`| type | …`) with `just {recipe}`: {pages:?}"
+        );
+    }
+}
+
+#[test]
+fn commands_are_explained_in_the_first_cell_of_a_row() {
+    let text =
+        "| type | for |\n|---|---|\n| `just a NN`, `just b` | as `just c` |\n\n| `just d` |\n";
+    let explained = explained(text);
+    let explained: Vec<&str> = explained.iter().map(String::as_str).collect();
+    assert_eq!(explained, ["a", "b"]);
+}
+
+/// `.ci/run` types what the README tells a new user to type.
+#[test]
+fn ci_runs_the_commands_of_the_readme() {
+    let root = Paths::find().unwrap().root;
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let ci = fs::read_to_string(root.join(".ci/run")).unwrap();
+    let (_, setup) = readme.split_once("\n## Set up\n").unwrap();
+    let (setup, _) = setup.split_once("\n## ").unwrap();
+    let typed: Vec<String> = code(setup).0;
+    assert_eq!(
+        typed,
+        [
+            "cargo install --locked just && just setup lab 02",
+            "just test"
+        ]
+    );
+    for command in typed.iter().filter_map(|line| line.split(" && ").last()) {
+        let step = |line: &str| line.starts_with("step ") && line.ends_with(command);
+        assert!(ci.lines().any(step), ".ci/run has no step `{command}`");
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
     let readme = fs::read_to_string(Paths::find().unwrap().root.join("README.md")).unwrap();
-    let (lines, spans) = code(&readme);
-    let named: BTreeSet<String> = lines
-        .iter()
-        .chain(&spans)
-        .flat_map(|line| recipes_called(line))
+    let words = readme.split_whitespace().count();
+    assert!(words <= 700, "README.md has {words} words");
+}
+
+/// A text in which any white space is one space.
+fn one_spaced(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The sources of the solutions and of `labs/messaging`, with one space for any white space.
+fn sources() -> Vec<String> {
+    let root = Paths::find().unwrap().root;
+    let mut found = Vec::new();
+    for folder in ["solutions", "labs/messaging"].map(|folder| root.join(folder)) {
+        let files = course::holes::files(&folder).unwrap().into_iter();
+        let rust = files.filter(|file| file.extension().is_some_and(|ext| ext == "rs"));
+        let texts = rust.map(|file| fs::read_to_string(folder.join(file)).unwrap());
+        found.extend(texts.map(|text| one_spaced(&text)));
+    }
+    found
+}
+
+/// Each code block of the cheat sheet is in one file that is compiled. A line `// …` stands for lines
+/// that it leaves out.
+#[test]
+fn the_cheat_sheet_quotes_code_that_compiles() {
+    let root = Paths::find().unwrap().root;
+    let sheet = fs::read_to_string(root.join("labs/CHEATSHEET.md")).unwrap();
+    let sources = sources();
+    let blocks = sheet.split("```rust\n").skip(1);
+    let blocks: Vec<&str> = blocks
+        .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    let missing: Vec<String> = recipes()
-        .into_iter()
-        .filter(|recipe| !recipe.starts_with('_') && !named.contains(recipe))
-        .collect();
-    assert!(missing.is_empty(), "README.md names no `just {missing:?}`");
+    assert!(blocks.len() >= 4, "only {} blocks of code", blocks.len());
+    for block in blocks {
+        let quoted = |source: &String| {
+            let mut rest = source.as_str();
+            block.split("// …\n").all(|part| {
+                let found = rest.split_once(one_spaced(part).as_str());
+                found.map(|(_, after)| rest = after).is_some()
+            })
+        };
+        assert!(
+            sources.iter().any(quoted),
+            "labs/CHEATSHEET.md: no solution has\n{block}"
+        );
+    }
 }
 
 /// `just run 03 worker carol` in a line of code, without the lab's own flags and without a comment.

@@ -32,7 +32,7 @@ fn recipes_called(line: &str) -> Vec<String> {
         .split(['&', ';', '|', '('])
         .filter_map(|command| command.trim().strip_prefix("just "))
         .filter_map(|rest| rest.split_whitespace().next())
-        .filter(|word| !word.starts_with('-'))
+        .filter(|word| !word.starts_with(['-', '#'])) // a flag, a comment
         .map(|word| word.trim_end_matches([',', '.', ')', ':']).to_owned())
         .collect()
 }
@@ -386,6 +386,7 @@ fn commands_are_found_in_code_only() {
         ["setup"]
     );
     assert!(recipes_called("just --list").is_empty());
+    assert!(recipes_called("just   # where you are").is_empty());
 }
 
 #[test]

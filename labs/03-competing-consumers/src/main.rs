@@ -2,7 +2,6 @@
 
 mod job;
 mod producer;
-mod publish;
 mod queue;
 mod retry;
 mod worker;

@@ -1,12 +1,12 @@
 //! What becomes of a failed job: another try, and after the last one the queue for dead jobs.
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, ensure};
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use messaging::Outlet;
+use messaging::{Outlet, Published, publish};
 
-use crate::{publish, queue};
+use crate::queue;
 
 /// How often a job is tried.
 const TRIES: i64 = 3;
@@ -21,12 +21,20 @@ const REASON: &str = "reason";
 /// Publishes a job that failed for this `reason` again: to the end of its queue, or after the
 /// last try to the queue for dead jobs. Then acks the delivery.
 pub async fn again_or_give_up(outlet: &Outlet, delivery: &Delivery, reason: &Error) -> Result<()> {
-    // HOLE 4: publish it again with the headers, to one queue or the other; then ack.
-    // Naive: the broker redelivers it at once, again and again.
-    let options = lapin::options::BasicRejectOptions { requeue: true };
-    delivery.reject(options).await?;
-    Ok(())
+    // HOLE 4: count this try in a header; after the last one the job goes to the dead jobs.
+    // Naive: nothing counts the tries, so a job that always fails is tried without end.
+    let (tried, next, properties) = (1, queue::MESSAGES, delivery.properties.clone());
     // END HOLE 4
+    // On disk, even if its producer sent it transient.
+    let properties = properties.with_delivery_mode(2);
+    let channel = outlet.channel().await?;
+    // HOLE 5: publish it; when a queue has it, ack this one delivery.
+    // Naive: acks first, and with `multiple`. If the publish fails, the job is lost.
+    delivery.ack(BasicAckOptions { multiple: true }).await?;
+    let _ = publish(&channel, "", next, &delivery.data, properties).await?;
+    // END HOLE 5
+    log::warn!("try {tried} of {TRIES} failed, now in `{next}`: {reason:#}");
+    Ok(())
 }
 
 /// How often it failed before this delivery, as its header says.

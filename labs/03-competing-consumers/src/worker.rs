@@ -112,10 +112,14 @@ impl Worker {
         outcome
     }
 
-    /// Commits what was done, then acks it.
+    /// Commits what was done, then acks it. `done` is in the order of delivery.
     async fn finish(&self, done: Vec<(Job, Delivery)>) -> Result<()> {
-        // HOLE 3: commit a row for each job, under its id; then one ack for all of them.
-        todo!("HOLE 3: commit a row for each job, then ack")
+        let Some((_, last)) = done.last() else {
+            return Ok(());
+        };
+        let rows: Vec<Row> = done.iter().map(|(job, _)| self.row(job)).collect();
+        // HOLE 3: commit the rows; then one ack, for `last` and all deliveries before it.
+        todo!("HOLE 3: commit the rows, then ack")
         // END HOLE 3
     }
 
@@ -128,28 +132,30 @@ impl Worker {
     }
 }
 
+// ANCHOR: subscribe
 /// Consumes jobs, at most `prefetch` of them ahead of our acks.
 async fn subscribe(channel: &Channel, prefetch: u16) -> Result<Consumer> {
-    // HOLE 2: set the prefetch, then consume.
-    // Naive: without a prefetch the broker hands over the whole queue.
-    let deliveries = channel
-        .basic_consume(
-            queue::MESSAGES.into(),
-            "".into(), // the broker makes up a consumer tag
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await?;
-    Ok(deliveries)
+    // HOLE 2: before it consumes, a worker says how many unacked jobs it takes.
+    // Naive: without a prefetch the broker delivers the whole queue to one worker.
     // END HOLE 2
+    // HOLE 1: consume from the queue that all workers share.
+    todo!("HOLE 1: consume from the shared queue")
+    // END HOLE 1
 }
+// ANCHOR_END: subscribe
 
-/// Waits for the next delivery, and takes those that have arrived with it: at most `most`.
+// ANCHOR: take
+/// Waits for the next delivery, and takes those that have arrived with it: at most `most`. It
+/// does not wait for more, so a batch is never late.
 async fn take(deliveries: &mut Consumer, most: usize) -> Result<Vec<Delivery>> {
     let first = deliveries.next().await;
     let mut taken = vec![first.context("the broker ended the subscription")??];
-    // HOLE 5: take all that have arrived by now, without waiting for more.
-    // Naive: one job at a time, however many have arrived.
-    // END HOLE 5
+    // `poll_once` asks a future once: `None` when it would have to wait.
+    while taken.len() < most
+        && let Some(Some(next)) = poll_once(deliveries.next()).await
+    {
+        taken.push(next?);
+    }
     Ok(taken)
 }
+// ANCHOR_END: take

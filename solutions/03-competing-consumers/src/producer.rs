@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use common::command_line::{HIGHEST_RATE, rate};
 use common::{logging, settings, shutdown};
+use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, PublisherConfirm};
 use messaging::{Outlet, hopeless};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
-use crate::{publish, queue};
+use crate::queue;
 
 /// How long the broker may take to confirm a window of jobs, connecting included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -93,7 +94,7 @@ async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken
     // SIGTERM ends the wait for a connection: without one there is nothing to finish.
     let channel = shutdown.run_until_cancelled(outlet.prepared(queue::declare));
     let channel = channel.await.context("told to stop")??;
-    // HOLE 1: send all jobs, then await all confirms, then settle which jobs leave `jobs`.
+    // HOLE 7: send all jobs, then await all confirms, then settle which jobs leave `jobs`.
     let mut confirms = Vec::new();
     for job in jobs.iter() {
         confirms.push(publish(&channel, job).await?);
@@ -103,13 +104,20 @@ async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken
         confirmations.push(confirm.await?);
     }
     messaging::settle(jobs, |job| &job.id, &confirmations)
-    // END HOLE 1
+    // END HOLE 7
 }
 
-/// Sends a job under its id.
+/// Sends a job under its id. Await the confirm as well: only then does the broker have it.
 async fn publish(channel: &Channel, job: &Job) -> Result<PublisherConfirm> {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
     let properties = BasicProperties::default()
         .with_message_id(job.id.as_str().into())
+        .with_delivery_mode(2) // persistent: written to disk
         .with_content_type("text/plain".into());
-    publish::send(channel, queue::MESSAGES, &job.body, properties).await
+    let (exchange, key) = ("".into(), queue::MESSAGES.into());
+    let sent = channel.basic_publish(exchange, key, options, &job.body, properties);
+    Ok(sent.await?)
 }

@@ -1,12 +1,12 @@
 //! What becomes of a failed job: another try, and after the last one the queue for dead jobs.
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, ensure};
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use messaging::Outlet;
+use messaging::{Outlet, Published, publish};
 
-use crate::{publish, queue};
+use crate::queue;
 
 /// How often a job is tried.
 const TRIES: i64 = 3;
@@ -21,7 +21,7 @@ const REASON: &str = "reason";
 /// Publishes a job that failed for this `reason` again: to the end of its queue, or after the
 /// last try to the queue for dead jobs. Then acks the delivery.
 pub async fn again_or_give_up(outlet: &Outlet, delivery: &Delivery, reason: &Error) -> Result<()> {
-    // HOLE 4: publish it again with the headers, to one queue or the other; then ack.
+    // HOLE 4: count this try in a header; after the last one the job goes to the dead jobs.
     let tried = tried(delivery) + 1;
     let next = if tried < TRIES {
         queue::MESSAGES
@@ -30,14 +30,17 @@ pub async fn again_or_give_up(outlet: &Outlet, delivery: &Delivery, reason: &Err
     };
     let properties = delivery.properties.clone();
     let properties = properties.with_headers(headers(tried, reason));
+    // END HOLE 4
+    // On disk, even if its producer sent it transient.
+    let properties = properties.with_delivery_mode(2);
     let channel = outlet.channel().await?;
-    let confirm = publish::send(&channel, next, &delivery.data, properties).await?;
-    publish::accepted(confirm.await?)?;
-    // Only now: acked first, the job would be lost by a kill between the two.
+    // HOLE 5: publish it; when a queue has it, ack this one delivery.
+    let published = publish(&channel, "", next, &delivery.data, properties).await?;
+    ensure!(published == Published::Routed, "no queue `{next}`");
     delivery.ack(BasicAckOptions::default()).await?;
+    // END HOLE 5
     log::warn!("try {tried} of {TRIES} failed, now in `{next}`: {reason:#}");
     Ok(())
-    // END HOLE 4
 }
 
 /// How often it failed before this delivery, as its header says.

@@ -116,16 +116,16 @@ impl Worker {
         outcome
     }
 
-    /// Commits what was done, then acks it.
+    /// Commits what was done, then acks it. `done` is in the order of delivery.
     async fn finish(&self, done: Vec<(Job, Delivery)>) -> Result<()> {
-        // HOLE 3: commit a row for each job, under its id; then one ack for all of them.
         let Some((_, last)) = done.last() else {
             return Ok(());
         };
-        let rows = done.iter().map(|(job, _)| self.row(job)).collect();
+        let rows: Vec<Row> = done.iter().map(|(job, _)| self.row(job)).collect();
+        // HOLE 3: commit the rows; then one ack, for `last` and all deliveries before it.
         let again = done.len() - self.store.record_all(rows).await?;
         if again > 0 {
-            log::info!("{again} job(s) came again and were done already");
+            log::info!("{again} redelivered job(s) were done already");
         }
         last.ack(BasicAckOptions { multiple: true }).await?;
         Ok(())
@@ -141,12 +141,15 @@ impl Worker {
     }
 }
 
+// ANCHOR: subscribe
 /// Consumes jobs, at most `prefetch` of them ahead of our acks.
 async fn subscribe(channel: &Channel, prefetch: u16) -> Result<Consumer> {
-    // HOLE 2: set the prefetch, then consume.
+    // HOLE 2: before it consumes, a worker says how many unacked jobs it takes.
     channel
         .basic_qos(prefetch, BasicQosOptions::default())
         .await?;
+    // END HOLE 2
+    // HOLE 1: consume from the queue that all workers share.
     let deliveries = channel
         .basic_consume(
             queue::MESSAGES.into(),
@@ -156,19 +159,22 @@ async fn subscribe(channel: &Channel, prefetch: u16) -> Result<Consumer> {
         )
         .await?;
     Ok(deliveries)
-    // END HOLE 2
+    // END HOLE 1
 }
+// ANCHOR_END: subscribe
 
-/// Waits for the next delivery, and takes those that have arrived with it: at most `most`.
+// ANCHOR: take
+/// Waits for the next delivery, and takes those that have arrived with it: at most `most`. It
+/// does not wait for more, so a batch is never late.
 async fn take(deliveries: &mut Consumer, most: usize) -> Result<Vec<Delivery>> {
     let first = deliveries.next().await;
     let mut taken = vec![first.context("the broker ended the subscription")??];
-    // HOLE 5: take all that have arrived by now, without waiting for more.
+    // `poll_once` asks a future once: `None` when it would have to wait.
     while taken.len() < most
         && let Some(Some(next)) = poll_once(deliveries.next()).await
     {
         taken.push(next?);
     }
-    // END HOLE 5
     Ok(taken)
 }
+// ANCHOR_END: take

@@ -1,5 +1,7 @@
 //! Producers, jobs and workers, as the checks use them.
 
+use std::time::Duration;
+
 use check::wiretap::Method;
 use check::{Lab, Outcome, Row, Seen, Service, Stop, expect, fate};
 use lapin::BasicProperties;
@@ -10,6 +12,9 @@ pub const MESSAGES: &str = "messages";
 pub const DEAD: &str = "messages.dead";
 /// What a producer's exit code 0 stands for.
 pub const CONFIRMED: &str = "exit code 0 says that the broker has confirmed each job";
+
+/// How long a worker with a short job may take to end.
+const STOPS_WITHIN: Duration = Duration::from_secs(4);
 
 /// A worker that is not started yet; a unit of work takes it `unit_ms` milliseconds.
 pub async fn worker(lab: &Lab, name: &str, unit_ms: u32, more: &[&str]) -> Outcome<Service> {
@@ -38,13 +43,14 @@ pub async fn send(lab: &Lab, name: &str, count: usize, text: &str) -> Outcome<Ve
     let number = count.to_string();
     let arguments = ["producer", "--burst", "--count", &number, "--text", text];
     let producer = lab.instance(name, &arguments).await?;
-    producer.ends_well(CONFIRMED).await?;
+    at_hole(lab, 7, producer.ends_well(CONFIRMED).await)?;
     let ids = published(lab, name);
     expect(ids.len() == count)
         .or(
             format!("{name} publishes {count} jobs"),
             format!("{} published", ids.len()),
         )
+        .hole(7)
         .because("a job that is not published is never done")?;
     Ok(ids)
 }
@@ -87,6 +93,20 @@ pub async fn all_done(
     };
     lab.each_once(expected, Some(MESSAGES), ids, look).await?;
     done(worker)
+}
+
+/// Sends SIGTERM, and waits for the worker's end. It has one short job to finish, so this takes
+/// no longer than [`STOPS_WITHIN`].
+pub async fn stops(lab: &Lab, worker: &Service) -> Outcome {
+    worker.terminate()?;
+    let name = worker.name();
+    let expected = format!("{name} ends within {} s of SIGTERM", STOPS_WITHIN.as_secs());
+    let why = "an operator kills a worker that is slow to stop, in the middle of its job";
+    lab.eventually_within(STOPS_WITHIN, &expected, why, async || {
+        Ok(Seen::some(worker.exit(), || format!("{name} still runs")))
+    })
+    .await?;
+    worker.stopped_well().await
 }
 
 /// Points a failure to `hole`, which the check knows better than the journal; unless a service

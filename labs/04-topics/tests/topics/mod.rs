@@ -189,6 +189,7 @@ fn has_a_part(lab: &Lab, consumer: &Listener) -> Outcome {
 }
 
 pub async fn mail_shot(lab: Lab) -> Outcome {
+    bind_check(&lab, "#").await?; // under other keys, no letter would reach a queue
     let preston = listening(&lab, "preston", &["pr.#"]).await?;
     let district = listening(&lab, "district", &["pr.1.*"]).await?;
     let star = listening(&lab, "star", &["pr*", "pr.*"]).await?;

@@ -62,9 +62,9 @@ async fn viewed(store: Data<Store>, body: Json<Viewed>) -> actix_web::Result<Htt
         return Err(http::error(StatusCode::BAD_REQUEST, text));
     }
 
-    // HOLE 2: record the view under its id, or a fresh one; answer 200 when that is done.
-    todo!("HOLE 2: record the view, then answer 200")
-    // END HOLE 2
+    // HOLE 1: record the view under its id, or a fresh one; answer 200 when that is done.
+    todo!("HOLE 1: record the view, then answer 200")
+    // END HOLE 1
 }
 
 /// `GET /history?skip=&limit=`, in order of arrival.

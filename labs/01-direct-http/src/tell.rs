@@ -36,6 +36,16 @@ pub enum Failure {
     Answered(StatusCode),
 }
 
+impl Failure {
+    /// Whether the same call may succeed later.
+    fn may_pass(&self) -> bool {
+        // HOLE 6: tell a failure that may pass from a refusal, which stays one.
+        // Naive: every failure passes, also a refusal of our request.
+        true
+        // END HOLE 6
+    }
+}
+
 /// A client of the history service.
 pub struct History {
     client: Client,
@@ -46,7 +56,7 @@ impl History {
     /// `base_url` as `http://127.0.0.1:4001`; `timeout` is the longest that one call may take.
     pub fn new(base_url: &str, timeout: Duration) -> Self {
         // HOLE 4: give up a call that takes longer than `timeout`.
-        // Naive: without a word of ours, awc waits for five seconds.
+        // Naive: awc's default limit, which is five seconds.
         let client = Client::default();
         // END HOLE 4
         let url = format!("{base_url}/viewed");
@@ -60,7 +70,7 @@ impl History {
 
     /// Tells the history of `view`, and retries where that may help.
     pub async fn tell(&self, view: &View) -> Result<(), Failure> {
-        // HOLE 5: retry a failure that may pass, with longer and longer pauses.
+        // HOLE 5: retry a failure that `may_pass`, with longer and longer pauses.
         // Naive: one call, and the view is lost if it fails.
         self.post(view).await
         // END HOLE 5
@@ -68,8 +78,8 @@ impl History {
 
     /// One call: `POST /viewed` with the view as JSON.
     async fn post(&self, view: &View) -> Result<(), Failure> {
-        // HOLE 1: send the view to `self.url`; anything but a 2xx answer is a failure.
-        todo!("HOLE 1: send the view to the history service")
-        // END HOLE 1
+        // HOLE 2: send the view to `self.url`; anything but a 2xx answer is a failure.
+        todo!("HOLE 2: send the view to the history service")
+        // END HOLE 2
     }
 }

@@ -82,18 +82,23 @@ impl Subscriber {
     /// Makes sure that our queue exists, and is bound with each of our patterns.
     async fn bind(&self, channel: &Channel) -> Result<()> {
         let Settings { name, patterns, .. } = &self.settings;
-        // HOLE 3: declare the durable queue `name`, and bind it to LOGS with each pattern.
-        todo!("HOLE 3: declare the queue, and bind it with each pattern")
-        // END HOLE 3
+        // Durable and shared: it collects messages while no consumer runs.
+        let durable = QueueDeclareOptions::durable();
+        channel
+            .queue_declare(name.clone(), durable, FieldTable::default())
+            .await?;
+        // HOLE 1: bind the queue `name` to the exchange LOGS with each pattern.
+        todo!("HOLE 1: bind the queue with each pattern")
+        // END HOLE 1
     }
 
     /// Makes sure that our queue is no longer bound with these patterns.
     async fn unbind(&self, channel: &Channel) -> Result<()> {
         let Settings { name, unbind, .. } = &self.settings;
-        // HOLE 4: remove the bindings, and nothing else.
+        // HOLE 6: remove these bindings, and nothing else.
         // Naive: an old pattern is just not bound again.
         Ok(())
-        // END HOLE 4
+        // END HOLE 6
     }
 
     /// Consumes from our queue, up to [`PREFETCH`] messages ahead of our acks.

@@ -24,16 +24,29 @@ pub async fn declare(channel: &Channel, alternate: Option<&str>) -> Result<()> {
         Some(name) => catch_all(channel, name).await?,
         None => FieldTable::default(),
     };
-    // HOLE 1: a durable topic exchange called LOGS, with these arguments.
-    todo!("HOLE 1: declare the durable topic exchange")
-    // END HOLE 1
+    // HOLE 2: a durable topic exchange called LOGS, with these arguments.
+    // Naive: a direct exchange compares whole keys, and this one is gone after a broker restart.
+    let transient = ExchangeDeclareOptions::default();
+    channel
+        .exchange_declare(LOGS.into(), ExchangeKind::Direct, transient, arguments)
+        .await
+        .with_context(|| format!("cannot declare the exchange `{LOGS}`"))
+    // END HOLE 2
 }
 
 /// Makes sure that the alternate exchange exists, with a queue that keeps its messages. Returns
 /// the arguments with which [`LOGS`] refers to it.
 async fn catch_all(channel: &Channel, name: &str) -> Result<FieldTable> {
-    // HOLE 7: a fanout exchange, a queue bound to it, and the argument `alternate-exchange`.
-    // Naive: the setting is ignored.
-    Ok(FieldTable::default())
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    channel
+        .exchange_declare(name.into(), ExchangeKind::Fanout, durable, none())
+        .await?;
+    // HOLE 7: a durable queue `name` bound to it, and the argument `alternate-exchange`.
+    // Naive: the exchange keeps nothing, and LOGS does not refer to it.
+    Ok(none())
     // END HOLE 7
 }

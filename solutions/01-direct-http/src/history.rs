@@ -62,7 +62,7 @@ async fn viewed(store: Data<Store>, body: Json<Viewed>) -> actix_web::Result<Htt
         return Err(http::error(StatusCode::BAD_REQUEST, text));
     }
 
-    // HOLE 2: record the view under its id, or a fresh one; answer 200 when that is done.
+    // HOLE 1: record the view under its id, or a fresh one; answer 200 when that is done.
     let id = view_id.unwrap_or_else(Uuid::new_v4).to_string();
     let recorded = store.record(&id, &video_path).await;
     if recorded.map_err(http::internal)? {
@@ -72,7 +72,7 @@ async fn viewed(store: Data<Store>, body: Json<Viewed>) -> actix_web::Result<Htt
         log::info!("view {id} is recorded already");
     }
     Ok(HttpResponse::Ok().json(json!({ "viewId": id })))
-    // END HOLE 2
+    // END HOLE 1
 }
 
 /// `GET /history?skip=&limit=`, in order of arrival.

@@ -36,6 +36,21 @@ pub enum Failure {
     Answered(StatusCode),
 }
 
+impl Failure {
+    /// Whether the same call may succeed later.
+    fn may_pass(&self) -> bool {
+        // HOLE 6: tell a failure that may pass from a refusal, which stays one.
+        match self {
+            Self::NoAnswer(_) => true,
+            Self::Answered(status) => {
+                let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+                status.is_server_error() || later.contains(status)
+            }
+        }
+        // END HOLE 6
+    }
+}
+
 /// A client of the history service.
 pub struct History {
     client: Client,
@@ -59,16 +74,14 @@ impl History {
 
     /// Tells the history of `view`, and retries where that may help.
     pub async fn tell(&self, view: &View) -> Result<(), Failure> {
-        // HOLE 5: retry a failure that may pass, with longer and longer pauses.
+        // HOLE 5: retry a failure that `may_pass`, with longer and longer pauses.
         let mut pause = FIRST_PAUSE;
         for _ in 1..TRIES {
             match self.post(view).await {
-                Ok(()) => return Ok(()),
-                // Our request is wrong; the same one would be refused again.
-                Err(Failure::Answered(status)) if !status.is_server_error() => {
-                    return Err(Failure::Answered(status));
+                Err(failure) if failure.may_pass() => {
+                    log::debug!("view {}: {failure}", view.view_id);
                 }
-                Err(failure) => log::debug!("view {}: {failure}", view.view_id),
+                outcome => return outcome,
             }
             sleep(pause).await;
             pause *= 2;
@@ -79,7 +92,7 @@ impl History {
 
     /// One call: `POST /viewed` with the view as JSON.
     async fn post(&self, view: &View) -> Result<(), Failure> {
-        // HOLE 1: send the view to `self.url`; anything but a 2xx answer is a failure.
+        // HOLE 2: send the view to `self.url`; anything but a 2xx answer is a failure.
         let response = self.client.post(&self.url).send_json(view).await?;
         let status = response.status();
         if status.is_success() {
@@ -87,6 +100,6 @@ impl History {
         } else {
             Err(Failure::Answered(status))
         }
-        // END HOLE 1
+        // END HOLE 2
     }
 }

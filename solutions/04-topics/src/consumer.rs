@@ -82,24 +82,27 @@ impl Subscriber {
     /// Makes sure that our queue exists, and is bound with each of our patterns.
     async fn bind(&self, channel: &Channel) -> Result<()> {
         let Settings { name, patterns, .. } = &self.settings;
-        // HOLE 3: declare the durable queue `name`, and bind it to LOGS with each pattern.
-        let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default);
-        channel.queue_declare(name.clone(), durable, none()).await?;
+        // Durable and shared: it collects messages while no consumer runs.
+        let durable = QueueDeclareOptions::durable();
+        channel
+            .queue_declare(name.clone(), durable, FieldTable::default())
+            .await?;
+        // HOLE 1: bind the queue `name` to the exchange LOGS with each pattern.
         for pattern in patterns {
-            let options = QueueBindOptions::default();
+            let (options, none) = (QueueBindOptions::default(), FieldTable::default());
             channel
-                .queue_bind(name.clone(), LOGS.into(), pattern.clone(), options, none())
+                .queue_bind(name.clone(), LOGS.into(), pattern.clone(), options, none)
                 .await
                 .with_context(|| format!("cannot bind queue `{name}` with `{pattern}`"))?;
         }
         Ok(())
-        // END HOLE 3
+        // END HOLE 1
     }
 
     /// Makes sure that our queue is no longer bound with these patterns.
     async fn unbind(&self, channel: &Channel) -> Result<()> {
         let Settings { name, unbind, .. } = &self.settings;
-        // HOLE 4: remove the bindings, and nothing else.
+        // HOLE 6: remove these bindings, and nothing else.
         for pattern in unbind {
             let none = FieldTable::default();
             channel
@@ -107,7 +110,7 @@ impl Subscriber {
                 .await?;
         }
         Ok(())
-        // END HOLE 4
+        // END HOLE 6
     }
 
     /// Consumes from our queue, up to [`PREFETCH`] messages ahead of our acks.

@@ -24,30 +24,30 @@ pub async fn declare(channel: &Channel, alternate: Option<&str>) -> Result<()> {
         Some(name) => catch_all(channel, name).await?,
         None => FieldTable::default(),
     };
-    // HOLE 1: a durable topic exchange called LOGS, with these arguments.
-    let options = ExchangeDeclareOptions {
+    // HOLE 2: a durable topic exchange called LOGS, with these arguments.
+    let durable = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
     channel
-        .exchange_declare(LOGS.into(), ExchangeKind::Topic, options, arguments)
+        .exchange_declare(LOGS.into(), ExchangeKind::Topic, durable, arguments)
         .await
         .with_context(|| format!("cannot declare the durable topic exchange `{LOGS}`"))
-    // END HOLE 1
+    // END HOLE 2
 }
 
 /// Makes sure that the alternate exchange exists, with a queue that keeps its messages. Returns
 /// the arguments with which [`LOGS`] refers to it.
 async fn catch_all(channel: &Channel, name: &str) -> Result<FieldTable> {
-    // HOLE 7: a fanout exchange, a queue bound to it, and the argument `alternate-exchange`.
-    let options = ExchangeDeclareOptions {
+    let durable = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
     let none = FieldTable::default;
     channel
-        .exchange_declare(name.into(), ExchangeKind::Fanout, options, none())
+        .exchange_declare(name.into(), ExchangeKind::Fanout, durable, none())
         .await?;
+    // HOLE 7: a durable queue `name` bound to it, and the argument `alternate-exchange`.
     let durable = QueueDeclareOptions::durable();
     channel.queue_declare(name.into(), durable, none()).await?;
     let options = QueueBindOptions::default();

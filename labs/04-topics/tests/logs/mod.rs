@@ -1,6 +1,7 @@
 //! Producers, consumers and messages of the exchange `logs`, as the checks use them.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use check::wiretap::Method;
 use check::{Failure, Lab, Outcome, Seen, Service, Stop, expect};
@@ -10,6 +11,9 @@ use lapin::ExchangeKind;
 pub const LOGS: &str = "logs";
 /// The check's own queue.
 pub const CHECK: &str = "check";
+
+/// How long a message of the check's own may take to a consumer's database.
+const SOON: Duration = Duration::from_secs(3);
 
 /// A message that was published.
 #[derive(Debug, Clone)]
@@ -81,7 +85,7 @@ impl Listener {
                 format!("several connections can use queue `{}`", self.queue),
                 "it is declared as exclusive (queue.declare)",
             )
-            .hole(3)
+            .hole(1)
             .because("the broker deletes an exclusive queue when its one connection ends")
     }
 
@@ -89,6 +93,21 @@ impl Listener {
     pub fn ids(&self) -> Outcome<Vec<String>> {
         let rows = self.rows("messages")?;
         Ok(rows.into_iter().map(|row| row.id).collect())
+    }
+
+    /// Waits until it has recorded these lines, `KEY TEXT` each, in this order and no other.
+    pub async fn records(&self, lab: &Lab, lines: &[&str], why: &str) -> Outcome {
+        let (queue, patterns) = (&self.queue, listed(&self.patterns));
+        let wanted = lines.join("`, `");
+        let expected = format!("queue `{queue}`, bound with {patterns}, gets `{wanted}`");
+        lab.eventually_within(SOON, &expected, why, async || {
+            let rows = self.rows("messages")?.into_iter();
+            let seen: Vec<String> = rows.map(|row| row.value).collect();
+            Ok(Seen::when(seen == lines, || {
+                format!("it got {}", listed(&seen))
+            }))
+        })
+        .await
     }
 
     /// Waits until it has recorded those of `sent` whose key is `wanted`, and nothing else.
@@ -160,9 +179,9 @@ pub fn ids_of<'a>(messages: impl IntoIterator<Item = &'a Sent>) -> Vec<String> {
     messages.into_iter().map(|m| m.id.clone()).collect()
 }
 
-/// Patterns, as a failure shows them.
-fn listed(patterns: &[String]) -> String {
-    match patterns {
+/// Patterns or lines, as a failure shows them.
+pub fn listed(words: &[String]) -> String {
+    match words {
         [] => "none".to_owned(),
         some => format!("`{}`", some.join("`, `")),
     }

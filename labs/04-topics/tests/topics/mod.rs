@@ -8,13 +8,66 @@ use lapin::BasicProperties;
 use rand::RngExt;
 
 use super::logs::{
-    LOGS, Listener, Sent, all_listening, bind_check, binding_keys, consumer, ids_of, listening,
-    producer, published, send, send_keys,
+    LOGS, Listener, Sent, all_listening, bind_check, binding_keys, consumer, ids_of, listed,
+    listening, producer, published, send, send_keys,
 };
 use super::oracle;
 
 /// Long enough that a service which doesn't wait for an answer of the broker is too early.
 const SLOW: Duration = Duration::from_millis(15);
+
+pub async fn binding(lab: Lab) -> Outcome {
+    let ops = listening(&lab, "ops", &["log.critical"]).await?;
+    let why = "an exchange puts a message into a queue only if one of its bindings matches the key";
+    let keys = binding_keys(&lab, "ops").await?;
+    expect(keys == ["log.critical"])
+        .or(
+            "queue `ops` has a binding with `log.critical`",
+            format!("its bindings: {}", listed(&keys)),
+        )
+        .because(why)?;
+    // The check publishes, so that this needs no producer.
+    let lines = [("log.debug", "all is well"), ("log.critical", "disk full")];
+    lab.publish_to(LOGS, lines.map(|(key, text)| (key, text, identified(text))))
+        .await?;
+    ops.records(&lab, &["log.critical disk full"], why).await
+}
+
+pub async fn wildcards(lab: Lab) -> Outcome {
+    let archive = listening(&lab, "archive", &["log.#"]).await?;
+    is_a_durable_topic_exchange(&lab, "archive")?;
+    let lines = [
+        ("pr.1.2he", "20 % off"),
+        ("log.debug", "all is well"),
+        ("log.disk.full", "sda"),
+    ];
+    lab.publish_to(LOGS, lines.map(|(key, text)| (key, text, identified(text))))
+        .await?;
+    let why = "the pattern `log.#` matches each key whose first word is `log`";
+    let lines = ["log.debug all is well", "log.disk.full sda"];
+    archive.records(&lab, &lines, why).await
+}
+
+/// Whether `service` declares [`LOGS`] as it should be.
+fn is_a_durable_topic_exchange(lab: &Lab, service: &str) -> Outcome {
+    let declares = lab.journal().methods(service, Method::ExchangeDeclare);
+    let ours = declares.iter().find(|frame| frame.args["exchange"] == LOGS);
+    let declared = ours.map_or("no exchange.declare of it".to_owned(), |frame| {
+        let durable = if frame.flag("durable") {
+            "durable"
+        } else {
+            "transient"
+        };
+        let kind = frame.args["type"].as_str().unwrap_or("?");
+        format!("exchange.declare of a {durable} {kind} exchange")
+    });
+    expect(declared == "exchange.declare of a durable topic exchange")
+        .or(
+            format!("`{LOGS}` is declared as a durable topic exchange"),
+            declared,
+        )
+        .because("only a topic exchange has patterns, and only a durable one survives a restart")
+}
 
 pub async fn patterns(lab: Lab) -> Outcome {
     oracle::is_sane()?;
@@ -136,11 +189,13 @@ fn has_a_part(lab: &Lab, consumer: &Listener) -> Outcome {
 }
 
 pub async fn mail_shot(lab: Lab) -> Outcome {
+    bind_check(&lab, "#").await?; // under other keys, no letter would reach a queue
     let preston = listening(&lab, "preston", &["pr.#"]).await?;
     let district = listening(&lab, "district", &["pr.1.*"]).await?;
     let star = listening(&lab, "star", &["pr*", "pr.*"]).await?;
     let rest = listening(&lab, "rest", &["m.#"]).await?;
     let sent = send(&lab, "producer", &["--mail-shot", "--text", "20 % off"]).await?;
+    has_three_words(&sent)?;
     let starts = |prefix: &'static str| move |key: &str| key.starts_with(prefix);
     preston.gets_only(&lab, &sent, starts("pr.")).await?;
     district.gets_only(&lab, &sent, starts("pr.1.")).await?;
@@ -152,8 +207,19 @@ pub async fn mail_shot(lab: Lab) -> Outcome {
         .because("a mail shot without letters would pass the checks above")
 }
 
+/// Whether area, district and rest of each postcode are words of its key.
+fn has_three_words(sent: &[Sent]) -> Outcome {
+    let other = sent
+        .iter()
+        .find(|message| message.key.split('.').count() != 3);
+    let observed = other.map_or_else(String::new, |message| format!("key `{}`", message.key));
+    expect(other.is_none())
+        .or("keys of three words, as `pr.1.2he` for PR1 2HE", observed)
+        .because("a pattern matches whole words: put a dot wherever somebody will select")
+}
+
 pub async fn ready(lab: Lab) -> Outcome {
-    let patterns = ["a.#", "b.#", "c.#", "d.#", "e.#", "f.#", "g.#", "h.#"];
+    let patterns = ["a.x", "b.x", "c.x", "d.x", "e.x", "f.x", "g.x", "h.x"];
     let ops = consumer(&lab, "ops", "ops", &patterns).await?;
     ops.tap().delay(SLOW);
     ops.launch().await?;
@@ -165,10 +231,10 @@ pub async fn ready(lab: Lab) -> Outcome {
             format!("{bindings} of 8"),
         )
         .because("this queue never gets a message that was published before its binding")?;
-    let first = [("h.first", "hello", identified("first"))];
+    let first = [("h.x", "hello", identified("first"))];
     lab.publish_to(LOGS, first).await?;
-    let expected = "a message that is published after `ready` arrives";
-    ops.gets(&lab, expected, &["first".to_owned()]).await
+    let why = "a program that reads `ready` may publish at once";
+    ops.records(&lab, &["h.x hello"], why).await
 }
 
 pub async fn memory(lab: Lab) -> Outcome {

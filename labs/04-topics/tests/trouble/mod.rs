@@ -3,7 +3,7 @@
 use check::{Lab, Login, Outcome, Rights, Service, expect};
 use lapin::ExchangeKind;
 
-use super::logs::{LOGS, consumer, producer};
+use super::logs::{LOGS, bind_check, consumer, ends_well, producer};
 
 /// No random password holds this word, and no log line may.
 const SECRET: &str = "geheim";
@@ -33,6 +33,10 @@ pub async fn wrong_place(lab: Lab) -> Outcome {
         password: format!("{SECRET}/@:%23"),
         ..login.clone()
     };
+    // With the right password and vhost the producer works: what follows comes from these two.
+    bind_check(&lab, "#").await?;
+    let at_home = producer(&lab, "at-home", &["log.warning"]).await?;
+    ends_well(&at_home.at(&login, lab.vhost())).await?;
     both_name(&lab, "lost", &login, "nowhere-at-all").await?;
     both_name(&lab, "stranger", &wrong, lab.vhost()).await?;
     names_the_setting(&lab).await

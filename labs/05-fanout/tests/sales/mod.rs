@@ -100,7 +100,7 @@ async fn stopped_while_connecting(lab: &Lab, shop: &Service) -> Outcome<Exit> {
 }
 
 pub async fn bad_order(lab: Lab) -> Outcome {
-    let finance = listening(&lab, "finance").await?;
+    let listeners = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     let huge = json!({ "item": "x".repeat(100_000), "pence": 1, "customer": "Ada" }).to_string();
     let bad = [
@@ -120,7 +120,10 @@ pub async fn bad_order(lab: Lab) -> Outcome {
     }
     let good = sell(&shop, 1).await?;
     publishes_one(&lab).await?;
-    finance.gets_only(&lab, "the good sale", &good).await
+    for listener in &listeners {
+        listener.gets_only(&lab, "the good sale", &good).await?;
+    }
+    Ok(())
 }
 
 async fn refuses(shop: &Service, body: &str) -> Outcome {

@@ -14,7 +14,12 @@ pub const SALES: &str = "sales";
 /// Makes sure that the exchange exists. Producers and consumers do this, so that any of them
 /// may be started first.
 pub async fn declare(channel: &Channel, exchange: &str) -> Result<()> {
-    // HOLE 1: a durable fanout exchange of this name.
-    todo!("HOLE 1: declare the durable fanout exchange")
-    // END HOLE 1
+    // HOLE 2: a durable fanout exchange of this name.
+    // Naive: a direct exchange compares keys, and this one is gone after the broker's restart.
+    let (options, none) = (ExchangeDeclareOptions::default(), FieldTable::default());
+    channel
+        .exchange_declare(exchange.into(), ExchangeKind::Direct, options, none)
+        .await
+        .with_context(|| format!("cannot declare exchange `{exchange}`"))
+    // END HOLE 2
 }

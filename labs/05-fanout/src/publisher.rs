@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Channel, Confirmation};
-use messaging::Outlet;
+use lapin::{BasicProperties, Channel};
+use messaging::{Outlet, Published};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -60,9 +59,9 @@ impl Publisher {
     async fn prepare(&self, channel: &Channel) -> Result<()> {
         exchange::declare(channel, self.exchange).await?;
         // HOLE 6: each service of the audience needs its queue, bound, from now on.
-        // Naive: the queues that are bound by then get it.
-        Ok(())
+        // Naive: only the queues that are bound by then get its messages.
         // END HOLE 6
+        Ok(())
     }
 
     async fn send(&self, id: Uuid, body: &[u8]) -> Result<()> {
@@ -72,8 +71,13 @@ impl Publisher {
             .with_message_id(id.to_string().into())
             .with_content_type("application/json".into())
             .with_delivery_mode(2); // persistent
-        // HOLE 2: publish it to the exchange, mandatory; await the confirm, and judge it.
-        todo!("HOLE 2: publish, await the confirm, and judge it")
-        // END HOLE 2
+        let exchange = self.exchange;
+        let published = messaging::publish(&channel, exchange, "", body, properties).await;
+        match published.with_context(|| format!("message {id}"))? {
+            Published::Routed => Ok(()),
+            Published::Returned => {
+                bail!("message {id} was returned: no queue is bound to exchange `{exchange}`")
+            }
+        }
     }
 }

@@ -29,6 +29,18 @@ struct Order {
     customer: String,
 }
 
+impl Order {
+    /// The sale that it becomes, under `sale_id`.
+    fn sale(self, sale_id: Uuid) -> Sale {
+        Sale {
+            sale_id,
+            item: self.item,
+            pence: self.pence,
+            customer: self.customer,
+        }
+    }
+}
+
 const EXPECTED: &str = r#"{"item": "lamp", "pence": 1250, "customer": "Ada"}"#;
 
 /// Serves until SIGTERM.
@@ -52,15 +64,9 @@ async fn sell(publisher: Data<Publisher>, order: Json<Order>) -> actix_web::Resu
         return Err(http::error(StatusCode::BAD_REQUEST, text));
     }
     // HOLE 7: one id however often it is ordered; 200 only after the confirm.
-    // Naive: it answers without waiting for the broker.
-    let sale = Sale {
-        sale_id: Uuid::new_v4(),
-        item: order.item,
-        pence: order.pence,
-        customer: order.customer,
-    };
-    let id = sale.sale_id;
-    actix_web::rt::spawn(async move { publisher.publish(id, &sale).await });
+    // Naive: a new id for each order, and an answer that does not wait for the broker.
+    let id = Uuid::new_v4();
+    actix_web::rt::spawn(async move { publisher.publish(id, &order.sale(id)).await });
     Ok(HttpResponse::Ok().json(json!({ "saleId": id })))
     // END HOLE 7
 }

@@ -14,7 +14,7 @@ pub const SALES: &str = "sales";
 /// Makes sure that the exchange exists. Producers and consumers do this, so that any of them
 /// may be started first.
 pub async fn declare(channel: &Channel, exchange: &str) -> Result<()> {
-    // HOLE 1: a durable fanout exchange of this name.
+    // HOLE 2: a durable fanout exchange of this name.
     let options = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()
@@ -24,5 +24,5 @@ pub async fn declare(channel: &Channel, exchange: &str) -> Result<()> {
         .exchange_declare(exchange.into(), ExchangeKind::Fanout, options, none)
         .await
         .with_context(|| format!("cannot declare the durable fanout exchange `{exchange}`"))
-    // END HOLE 1
+    // END HOLE 2
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Channel, Confirmation};
-use messaging::Outlet;
+use lapin::{BasicProperties, Channel};
+use messaging::{Outlet, Published};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -63,8 +62,8 @@ impl Publisher {
         for service in self.audience {
             queue::subscribe(channel, self.exchange, service).await?;
         }
-        Ok(())
         // END HOLE 6
+        Ok(())
     }
 
     async fn send(&self, id: Uuid, body: &[u8]) -> Result<()> {
@@ -74,23 +73,13 @@ impl Publisher {
             .with_message_id(id.to_string().into())
             .with_content_type("application/json".into())
             .with_delivery_mode(2); // persistent
-        // HOLE 2: publish it to the exchange, mandatory; await the confirm, and judge it.
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let confirmation = channel
-            .basic_publish(self.exchange.into(), "".into(), options, body, properties)
-            .await? // sent
-            .await?; // confirmed
-        match confirmation {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) => {
-                let exchange = self.exchange;
+        let exchange = self.exchange;
+        let published = messaging::publish(&channel, exchange, "", body, properties).await;
+        match published.with_context(|| format!("message {id}"))? {
+            Published::Routed => Ok(()),
+            Published::Returned => {
                 bail!("message {id} was returned: no queue is bound to exchange `{exchange}`")
             }
-            other => bail!("the broker did not confirm message {id}: {other:?}"),
         }
-        // END HOLE 2
     }
 }

@@ -5,19 +5,12 @@ use lapin::Channel;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-/// The name of the queue in which `service` gets its copy of each message of `exchange`.
-pub fn name(exchange: &str, service: &str) -> String {
-    // HOLE 4: consumers of one queue share its messages. Who should, and who should not?
-    format!("{exchange}.{service}")
-    // END HOLE 4
-}
-
 /// Makes sure that the service's queue exists and is bound to `exchange`, which exists: from
 /// now on the queue gets a copy of each message, whether the service runs or not. Returns the
 /// queue's name.
 pub async fn subscribe(channel: &Channel, exchange: &str, service: &str) -> Result<String> {
     let queue = name(exchange, service);
-    // HOLE 3: declare the durable queue, and bind it to the exchange.
+    // HOLE 1: declare the durable queue, and bind it to the exchange.
     let (name, none) = (queue.as_str(), FieldTable::default);
     channel
         .queue_declare(name.into(), QueueDeclareOptions::durable(), none())
@@ -28,6 +21,13 @@ pub async fn subscribe(channel: &Channel, exchange: &str, service: &str) -> Resu
         .queue_bind(name.into(), exchange.into(), key, options, none())
         .await
         .with_context(|| format!("cannot bind queue `{queue}` to exchange `{exchange}`"))?;
+    // END HOLE 1
     Ok(queue)
+}
+
+/// The name of the queue in which `service` gets its copy of each message of `exchange`.
+pub fn name(exchange: &str, service: &str) -> String {
+    // HOLE 3: consumers of one queue share its messages. Who should, and who should not?
+    format!("{exchange}.{service}")
     // END HOLE 3
 }

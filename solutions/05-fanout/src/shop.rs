@@ -29,6 +29,18 @@ struct Order {
     customer: String,
 }
 
+impl Order {
+    /// The sale that it becomes, under `sale_id`.
+    fn sale(self, sale_id: Uuid) -> Sale {
+        Sale {
+            sale_id,
+            item: self.item,
+            pence: self.pence,
+            customer: self.customer,
+        }
+    }
+}
+
 const EXPECTED: &str = r#"{"item": "lamp", "pence": 1250, "customer": "Ada"}"#;
 
 /// Serves until SIGTERM.
@@ -52,16 +64,9 @@ async fn sell(publisher: Data<Publisher>, order: Json<Order>) -> actix_web::Resu
         return Err(http::error(StatusCode::BAD_REQUEST, text));
     }
     // HOLE 7: one id however often it is ordered; 200 only after the confirm.
-    let sale = Sale {
-        sale_id: order.sale_id.unwrap_or_else(Uuid::new_v4),
-        item: order.item,
-        pence: order.pence,
-        customer: order.customer,
-    };
-    let id = sale.sale_id;
-    if let Err(error) = publisher.publish(id, &sale).await {
-        let why = logging::causes(&error);
-        log::error!("sale {id} is not published: {why}");
+    let id = order.sale_id.unwrap_or_else(Uuid::new_v4);
+    if let Err(error) = publisher.publish(id, &order.sale(id)).await {
+        log::error!("sale {id} is not published: {}", logging::causes(&error));
         let text = format!("the sale is not confirmed; retry with \"saleId\": \"{id}\"");
         return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
     }

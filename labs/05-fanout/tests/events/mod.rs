@@ -15,8 +15,16 @@ pub const VIEWED: &str = "viewed";
 /// The exchange to which `shop` publishes.
 pub const SALES: &str = "sales";
 
+/// The hole in which a service gets a queue that is bound.
+pub const BOUND: u32 = 1;
 /// The hole in which a service gets a queue of its own.
-const OWN_QUEUE: u32 = 4;
+const OWN_QUEUE: u32 = 3;
+/// The hole in which a view gets a row.
+pub const ROW: u32 = 4;
+/// The hole in which the audience gets its queues.
+pub const AUDIENCE: u32 = 6;
+/// The hole in which the shop promises a sale.
+pub const SHOP: u32 = 7;
 /// Why a queue that two services share is wrong.
 const SHARED: &str = "services that share a queue share its messages; each needs its own queue";
 
@@ -105,7 +113,7 @@ impl Listener {
                 format!("{name} has a queue that outlives its connection"),
                 "it is declared as exclusive (queue.declare)",
             )
-            .hole(3)
+            .hole(BOUND)
             .because("the broker deletes an exclusive queue, and its messages, with its connection")
     }
 
@@ -191,7 +199,7 @@ impl Listener {
         let expected = format!("recommendations: {expected}");
         let (hole, sharer) = match self.sharer(lab)? {
             Some(sharer) => (OWN_QUEUE, format!("; {sharer}")),
-            None => (5, String::new()),
+            None => (ROW, String::new()),
         };
         let why = "a service gets a copy of each message that is published while its queue exists";
         let counted = lab.eventually(&expected, why, async || {
@@ -222,7 +230,7 @@ pub async fn watch(streaming: &Service, count: usize) -> Outcome<Vec<String>> {
         ids.push(watched(&answer).ok_or_else(|| {
             fail(expected, with_log(streaming, &answer))
                 .because("the broker runs, and a queue is bound")
-                .hole(2)
+                .hole(BOUND)
         })?);
     }
     Ok(ids)
@@ -254,6 +262,17 @@ pub fn new_id(lab: &Lab) -> String {
 pub fn sold(answer: &Response) -> Option<String> {
     let id = answer.json()["saleId"].as_str()?.to_owned();
     answer.ok().then_some(id)
+}
+
+/// Whether the answer is a success; a failure when it names another sale than `ours`.
+pub fn sold_as(ours: &str, answer: &Response) -> Outcome<bool> {
+    let sold = sold(answer);
+    let expected = format!("200 with the saleId that was given, {ours}");
+    expect(sold.as_deref().is_none_or(|id| id == ours))
+        .or(expected, answer.summary())
+        .hole(SHOP)
+        .because("the id tells client and shop that both orders are one sale")?;
+    Ok(sold.is_some())
 }
 
 /// Sells `count` lamps, and gives the ids of the sales.

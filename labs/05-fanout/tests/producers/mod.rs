@@ -3,7 +3,7 @@
 use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, expect, fate};
 
-use super::events::{VIEWED, listening, watch, watched, with_log};
+use super::events::{ROW, VIEWED, at_hole, both, listening, watch, watched, with_log};
 
 pub async fn nobody_bound(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
@@ -47,7 +47,7 @@ fn is_returned(lab: &Lab, streaming: &Service, answer: &Response) -> Outcome {
 }
 
 pub async fn view_cut(lab: Lab) -> Outcome {
-    let history = listening(&lab, "history").await?;
+    let [history, recommendations] = both(&lab, ["history", "recommendations"]).await?;
     let streaming = lab.start("video-streaming").await?;
     let mut promised = watch(&streaming, 1).await?;
     let traps = [
@@ -68,5 +68,6 @@ pub async fn view_cut(lab: Lab) -> Outcome {
         .await?;
     }
     let expected = "each view that was answered with 200";
-    history.gets(&lab, expected, &promised).await
+    history.gets(&lab, expected, &promised).await?;
+    at_hole(ROW, recommendations.gets(&lab, expected, &promised).await)
 }

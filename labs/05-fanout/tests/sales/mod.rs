@@ -7,7 +7,9 @@ use check::wiretap::{ConnectionEvent, Method, Side};
 use check::{Exit, Lab, Outcome, PATIENCE, Seen, Service, expect};
 use serde_json::json;
 
-use super::events::{both, each_gets_only, listening, new_id, order, sell, sold, with_log};
+use super::events::{
+    AUDIENCE, SHOP, both, each_gets_only, listening, new_id, order, sell, sold, sold_as, with_log,
+};
 
 pub async fn promise(lab: Lab) -> Outcome {
     let shop = lab.start("shop").await?;
@@ -19,7 +21,7 @@ pub async fn promise(lab: Lab) -> Outcome {
     let payment = listening(&lab, "payment").await?;
     promised.extend(sell(&shop, 1).await?);
     let expected = format!("all {} sales that were answered with 200", promised.len());
-    each_gets_only(&lab, [&finance, &payment], 6, &expected, &promised).await
+    each_gets_only(&lab, [&finance, &payment], AUDIENCE, &expected, &promised).await
 }
 
 pub async fn sold_once(lab: Lab) -> Outcome {
@@ -39,7 +41,7 @@ pub async fn sold_once(lab: Lab) -> Outcome {
     let mut sales = vec![ours];
     sales.extend(sell(&shop, 2).await?);
     let expected = "1 sale that was ordered twice, and 2 others";
-    each_gets_only(&lab, &listeners, 7, expected, &sales).await
+    each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
 }
 
 pub async fn shop_cut(lab: Lab) -> Outcome {
@@ -57,14 +59,14 @@ pub async fn shop_cut(lab: Lab) -> Outcome {
         let why = "networks fail now and then; a service must reconnect by itself";
         lab.eventually_within(PATIENCE, expected, why, async || {
             let answer = shop.post("/sales", &order(Some(&ours))).await?;
-            let sold = sold(&answer).is_some();
+            let sold = sold_as(&ours, &answer)?;
             Ok(Seen::when(sold, || with_log(&shop, &answer)))
         })
         .await?;
         sales.push(ours);
     }
     let expected = "each sale that was answered with 200, once";
-    each_gets_only(&lab, &listeners, 7, expected, &sales).await
+    each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
 }
 
 pub async fn shop_sigterm(lab: Lab) -> Outcome {
@@ -81,7 +83,7 @@ pub async fn shop_sigterm(lab: Lab) -> Outcome {
         .because("an operator takes any other exit code after SIGTERM for a crash")?;
     let sales: Vec<String> = sold(&answer).into_iter().collect();
     let expected = "the sale, if it was answered with 200";
-    each_gets_only(&lab, &listeners, 7, expected, &sales).await
+    each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
 }
 
 async fn stopped_while_connecting(lab: &Lab, shop: &Service) -> Outcome<Exit> {
@@ -98,6 +100,7 @@ async fn stopped_while_connecting(lab: &Lab, shop: &Service) -> Outcome<Exit> {
 }
 
 pub async fn bad_order(lab: Lab) -> Outcome {
+    let listeners = both(&lab, ["finance", "payment"]).await?;
     let shop = lab.start("shop").await?;
     let huge = json!({ "item": "x".repeat(100_000), "pence": 1, "customer": "Ada" }).to_string();
     let bad = [
@@ -115,8 +118,12 @@ pub async fn bad_order(lab: Lab) -> Outcome {
     for body in bad {
         refuses(&shop, body).await?;
     }
-    sell(&shop, 1).await?;
-    publishes_one(&lab).await
+    let good = sell(&shop, 1).await?;
+    publishes_one(&lab).await?;
+    for listener in &listeners {
+        listener.gets_only(&lab, "the good sale", &good).await?;
+    }
+    Ok(())
 }
 
 async fn refuses(shop: &Service, body: &str) -> Outcome {

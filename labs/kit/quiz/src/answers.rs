@@ -1,5 +1,6 @@
 //! Gets the answers: from a person at a terminal, or all at once from the command line.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stdin};
 
 use anstream::{eprintln, print};
@@ -9,7 +10,7 @@ use terminal::{NOTE, user_error};
 /// Where the answers come from.
 #[derive(Debug)]
 pub struct Answers {
-    given: Option<std::vec::IntoIter<usize>>,
+    given: Option<VecDeque<usize>>,
 }
 
 impl Answers {
@@ -47,7 +48,7 @@ impl Answers {
             }
         }
         Ok(Self {
-            given: Some(given.to_vec().into_iter()),
+            given: Some(given.iter().copied().collect()),
         })
     }
 
@@ -58,7 +59,7 @@ impl Answers {
     pub fn next(&mut self, prompt: &str, count: usize) -> Result<usize> {
         print!("{prompt}, 1 to {count}: ");
         if let Some(given) = &mut self.given {
-            let answer = given.next().context("no answer is left")?;
+            let answer = given.pop_front().context("no answer is left")?;
             anstream::println!("{answer}");
             return Ok(answer);
         }

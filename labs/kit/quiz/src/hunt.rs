@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anstream::println;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use command::Which;
 use course::chapter::Chapter;
 use course::holes::{self, Place};
@@ -75,12 +75,23 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let number = &chapter.number;
     let places = holes::in_tree(&chapter.solution.join("src"))?;
+    let mutants = Mutant::all(&chapter)?;
+    // A mistake in given code is nobody's to find.
+    if mutants
+        .iter()
+        .all(|mutant| mutant.holes(&places).is_empty())
+    {
+        return Err(user_error(
+            format!("chapter {number} has no wrong answers to hunt"),
+            format!("go on: just lab {number}"),
+        ));
+    }
     let folder = kept::folder(paths, &chapter);
     let file = folder.join("hunt.json");
     let mut score: Score = kept::load(&file);
     let target = match args.seed {
-        Some(seed) => Target::draw(&chapter, &places, seed)?,
-        None => Target::new(&chapter, &places, &score)?,
+        Some(seed) => Target::draw(&mutants, &places, seed)?,
+        None => Target::new(&mutants, &places, &score)?,
     };
     let again = format!("just hunt {number} --seed {}", target.seed);
     let choices = [places.len(), target.causes.len()];
@@ -129,38 +140,30 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 
 impl Target {
     /// One that the student has not found yet, if one is left.
-    fn new(chapter: &Chapter, places: &[Place], score: &Score) -> Result<Self> {
+    fn new(mutants: &[Mutant], places: &[Place], score: &Score) -> Result<Self> {
         let found = |target: &Self| {
             let mut rounds = score.rounds.iter();
             rounds.any(|round| round.mutant == target.mutant.file && round.hole && round.cause)
         };
-        let mut target = Self::draw(chapter, places, rand::random_range(SEEDS))?;
+        let mut target = Self::draw(mutants, places, rand::random_range(SEEDS))?;
         for _ in SEEDS {
             if !found(&target) {
                 break;
             }
-            target = Self::draw(chapter, places, rand::random_range(SEEDS))?;
+            target = Self::draw(mutants, places, rand::random_range(SEEDS))?;
         }
         Ok(target)
     }
 
     /// The one of this seed.
-    fn draw(chapter: &Chapter, places: &[Place], seed: u64) -> Result<Self> {
-        let mutants = Mutant::all(chapter)?;
-        // A mistake in given code is nobody's to find.
+    fn draw(mutants: &[Mutant], places: &[Place], seed: u64) -> Result<Self> {
         let in_holes: Vec<(&Mutant, BTreeSet<u32>)> = mutants
             .iter()
             .map(|mutant| (mutant, mutant.holes(places)))
             .filter(|(_, holes)| !holes.is_empty())
             .collect();
         let mut chance = StdRng::seed_from_u64(seed);
-        let Some((mutant, holes)) = in_holes.choose(&mut chance) else {
-            let number = &chapter.number;
-            return Err(user_error(
-                format!("chapter {number} has no wrong answers to hunt"),
-                format!("go on: just lab {number}"),
-            ));
-        };
+        let (mutant, holes) = in_holes.choose(&mut chance).context("no mutant")?;
         // Another one that the same check catches on the same words would be as right.
         let differs =
             |other: &&Mutant| (&other.check, &other.text) != (&mutant.check, &mutant.text);
@@ -217,7 +220,7 @@ fn evidence(paths: &Paths, seen: &Seen) {
     part("journal", &paths.short(&seen.journal));
     part(
         "",
-        "each AMQP method, with its time; the services' logs are beside it",
+        "each message, with its time; the services' logs are beside it",
     );
 }
 
@@ -293,8 +296,9 @@ mod tests {
         for (chapter, places) in chapters() {
             let name = &chapter.name;
             let mut different = BTreeSet::new();
+            let mutants = Mutant::all(&chapter).unwrap();
             for seed in SEEDS {
-                let target = Target::draw(&chapter, &places, seed).unwrap();
+                let target = Target::draw(&mutants, &places, seed).unwrap();
                 let causes: BTreeSet<&String> = target.causes.iter().collect();
                 assert_eq!(causes.len(), CAUSES, "{name} --seed {seed}");
                 let mutant = &target.mutant;
@@ -302,7 +306,6 @@ mod tests {
                 assert!(!target.holes.is_empty(), "{name} --seed {seed}");
                 different.insert(mutant.file.clone());
             }
-            let mutants = Mutant::all(&chapter).unwrap();
             let in_holes = mutants.iter().filter(|one| !one.holes(&places).is_empty());
             assert_eq!(different.len(), in_holes.count(), "{name}: seeds reach all");
             assert!(different.len() >= 6, "{name}: {different:?}");
@@ -312,7 +315,8 @@ mod tests {
     #[test]
     fn the_same_seed_is_the_same_hunt() {
         let (chapter, places) = chapters().swap_remove(0);
-        let draw = |seed| Target::draw(&chapter, &places, seed).unwrap();
+        let mutants = Mutant::all(&chapter).unwrap();
+        let draw = |seed| Target::draw(&mutants, &places, seed).unwrap();
         for seed in 1..20 {
             assert_eq!(draw(seed).mutant, draw(seed).mutant);
             assert_eq!(draw(seed).causes, draw(seed).causes);
@@ -324,10 +328,9 @@ mod tests {
     fn what_was_found_is_not_drawn_again_while_others_are_left() {
         let (chapter, places) = chapters().swap_remove(0);
         let mut score = Score::default();
-        let mutants = Mutant::all(&chapter).unwrap().into_iter();
-        let mut hunted: Vec<Mutant> = mutants
-            .filter(|mutant| !mutant.holes(&places).is_empty())
-            .collect();
+        let mutants = Mutant::all(&chapter).unwrap();
+        let in_holes = mutants.iter().filter(|one| !one.holes(&places).is_empty());
+        let mut hunted: Vec<Mutant> = in_holes.cloned().collect();
         let last = hunted.pop().unwrap();
         score.rounds.extend(hunted.into_iter().map(|mutant| Round {
             seed: 1,
@@ -335,7 +338,7 @@ mod tests {
             hole: true,
             cause: true,
         }));
-        let target = Target::new(&chapter, &places, &score).unwrap();
+        let target = Target::new(&mutants, &places, &score).unwrap();
         assert_eq!(target.mutant, last);
         assert_eq!(score.sum().0, score.sum().2);
     }

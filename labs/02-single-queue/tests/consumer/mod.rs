@@ -5,19 +5,27 @@ use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
 use lapin::BasicProperties;
 use serde_json::json;
 
-use super::flixtube::{VIEWED, all_recorded, consumes, consuming_history, views, watch, watch_all};
+use super::broker::stops_while_connecting;
+use super::flixtube::{
+    VIEWED, all_recorded, consumes, consuming_history, views, waiting, watch, watch_all,
+};
+
+pub async fn delivered(lab: Lab) -> Outcome {
+    let streaming = lab.start("video-streaming").await?;
+    watch(&lab, &streaming).await?;
+    lab.start("history").await?;
+    lab.delivered("history", 1).await?;
+    let consumes = lab.journal().methods("history", Method::BasicConsume);
+    expect(consumes.iter().all(|consume| !consume.flag("no_ack")))
+        .or("basic.consume with manual acks", "no_ack: true")
+        .because("with no_ack the broker forgets a message once it is delivered")
+}
 
 pub async fn consumer_down(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
-    let ids = watch_all(&streaming, 10).await?;
-    let ready = lab.queue(VIEWED).await?.map_or(0, |queue| queue.ready);
-    expect(ready == 10)
-        .or(
-            "10 messages ready in queue `viewed`",
-            format!("{ready} ready"),
-        )
-        .hole(4)
-        .because("10 viewers have their 200: the broker must have confirmed each view by then")?;
+    let ids = watch_all(&lab, &streaming, 10).await?;
+    let why = "10 viewers have their 200, so their views must wait for the history";
+    waiting(&lab, 10, why).await?;
 
     let history = lab.start("history").await?;
     let expected = "all 10 views recorded once history is up";
@@ -29,12 +37,13 @@ pub async fn consumer_down(lab: Lab) -> Outcome {
 }
 
 pub async fn killed_consumer(lab: Lab) -> Outcome {
-    let history = consuming_history(&lab).await?;
+    let history = lab.service("history").await?;
+    let history = consumes(&lab, history.with("DATABASE_TIMEOUT_MS", 8000)).await?;
     let streaming = lab.start("video-streaming").await?;
     // While its database is locked, history cannot finish a message.
     let locked = history.lock_database()?;
-    let ids = watch_all(&streaming, 20).await?;
-    lab.delivered("history", 1).await?;
+    let ids = watch_all(&lab, &streaming, 20).await?;
+    has_its_share(&lab, 20).await?;
     history.kill().await?;
     drop(locked);
 
@@ -44,12 +53,20 @@ pub async fn killed_consumer(lab: Lab) -> Outcome {
     Ok(())
 }
 
+/// Waits until `history` has got all `count` messages, or as many as its prefetch allows.
+async fn has_its_share(lab: &Lab, count: usize) -> Outcome {
+    let limit = lab.journal().prefetch("history");
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    let share = limit.map_or(count, |limit| limit.min(count));
+    lab.delivered("history", share).await
+}
+
 pub async fn ack_after_record(lab: Lab) -> Outcome {
     let history = lab.service("history").await?;
     let history = consumes(&lab, history.with("DATABASE_TIMEOUT_MS", 300)).await?;
     let streaming = lab.start("video-streaming").await?;
     let locked = history.lock_database()?;
-    let id = watch(&streaming).await?;
+    let id = watch(&lab, &streaming).await?;
     lab.delivered("history", 1).await?;
     released_unacked(&lab, &id).await?;
     drop(locked);
@@ -67,7 +84,7 @@ async fn released_unacked(lab: &Lab, id: &str) -> Outcome {
         let told = fate(lab.journal(), id).observed;
         expect(!methods.contains(&Method::BasicAck))
             .or("no ack while the view cannot be recorded", told)
-            .hole(6)
+            .hole(4)
             .because("an ack tells the broker to forget: the work must be done by then")?;
         let released = [
             Method::BasicNack,
@@ -77,7 +94,7 @@ async fn released_unacked(lab: &Lab, id: &str) -> Outcome {
         ];
         let released = methods.iter().any(|method| released.contains(method))
             || lab.journal().disconnected("history");
-        Ok(Seen::when(released, || "it kept the view unacked".to_owned()).hole(6))
+        Ok(Seen::when(released, || "it kept the view unacked".to_owned()).hole(4))
     })
     .await
 }
@@ -92,7 +109,7 @@ fn sent(lab: &Lab, service: &str) -> Vec<Method> {
 
 pub async fn prefetch(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
-    watch(&streaming).await?;
+    watch(&lab, &streaming).await?;
     let body = json!({ "videoPath": "./videos/flixtube.mp4" }).to_string();
     let many = (0..300).map(|number| {
         let id = format!("view-{number}");
@@ -138,7 +155,7 @@ pub async fn broken_message(lab: Lab) -> Outcome {
         (body, properties.with_message_id(id.as_str().into()))
     });
     lab.publish(VIEWED, messages).await?;
-    let good = watch(&streaming).await?;
+    let good = watch(&lab, &streaming).await?;
     recorded_behind(&lab, &history, &good, &ids).await?;
 
     let seen = views(&history).await?;
@@ -205,7 +222,8 @@ pub async fn sigterm(lab: Lab) -> Outcome {
     let history = consumes(&lab, history).await?;
     let streaming = lab.start("video-streaming").await?;
     let locked = history.lock_database()?;
-    let ids = watch_all(&streaming, 3).await?;
+    let ids = watch_all(&lab, &streaming, 3).await?;
+    has_its_share(&lab, 3).await?;
     // The log line that a message is begun, and the one of `common::shutdown`.
     history.says(" begun").await?;
     history.terminate()?;
@@ -237,10 +255,9 @@ async fn finished_before_the_end(lab: &Lab, id: &str) -> Outcome {
         .because("work that each deployment interrupts is done twice")
 }
 
-/// A service that waits for its broker hears SIGTERM, too.
 async fn stops_without_broker(lab: &Lab) -> Outcome {
-    let waiting = lab.service("session-management").await?;
-    waiting.tap().refuse();
-    waiting.start().await?;
-    waiting.stops_well().await
+    let sessions = lab.service("session-management").await?;
+    sessions.tap().refuse();
+    sessions.start().await?;
+    stops_while_connecting(lab, &sessions).await
 }

@@ -1,6 +1,7 @@
 //! FlixTube over queues, as the checks use it.
 
-use check::{Lab, Outcome, Response, Service, fail};
+use check::wiretap::Method;
+use check::{Lab, Outcome, Response, Seen, Service, fail};
 use serde_json::{Value, json};
 
 /// The queue from `video-streaming` to `history`.
@@ -19,14 +20,42 @@ pub async fn consumes(lab: &Lab, history: Service) -> Outcome<Service> {
     Ok(history)
 }
 
+/// Waits until queue `viewed` holds `count` ready messages.
+pub async fn waiting(lab: &Lab, count: u64, why: &str) -> Outcome {
+    let expected = format!("{count} message(s) ready in queue `{VIEWED}`");
+    lab.eventually(&expected, why, async || {
+        let ready = lab.queue(VIEWED).await?.map_or(0, |queue| queue.ready);
+        let observed = || format!("{ready} ready; {}", last_publish(lab));
+        Ok(Seen::when(ready == count, observed).hole(1))
+    })
+    .await
+}
+
+/// The last `basic.publish` of `video-streaming`, in words.
+fn last_publish(lab: &Lab) -> String {
+    let published = lab
+        .journal()
+        .methods("video-streaming", Method::BasicPublish);
+    published.last().map_or("no basic.publish".into(), |frame| {
+        let (exchange, key) = (&frame.args["exchange"], &frame.args["routing_key"]);
+        format!("the last was published to exchange {exchange} with routing key {key}")
+    })
+}
+
+/// The hole to look at when a service cannot publish: the confirm's, once it has sent a message.
+fn hole_of_publish(lab: &Lab, service: &Service) -> u32 {
+    let published = lab.journal().methods(&service.name(), Method::BasicPublish);
+    if published.is_empty() { 1 } else { 5 }
+}
+
 /// Watches one video and returns the id of the view.
-pub async fn watch(streaming: &Service) -> Outcome<String> {
+pub async fn watch(lab: &Lab, streaming: &Service) -> Outcome<String> {
     let answer = streaming.get("/video").await?;
     let expected = "GET /video answers 200 with the film and its view-id";
     watched(&answer).ok_or_else(|| {
         fail(expected, told(streaming, &answer))
             .because("the broker is there, so the view can be published")
-            .hole(4)
+            .hole(hole_of_publish(lab, streaming))
             .into()
     })
 }
@@ -46,22 +75,22 @@ pub fn told(service: &Service, answer: &Response) -> String {
 }
 
 /// Saves a user for each name and returns their ids.
-pub async fn save_all(users: &Service, names: &[&str]) -> Outcome<Vec<String>> {
+pub async fn save_all(lab: &Lab, users: &Service, names: &[&str]) -> Outcome<Vec<String>> {
     let mut ids = Vec::new();
     for name in names {
-        ids.push(save(users, name).await?);
+        ids.push(save(lab, users, name).await?);
     }
     Ok(ids)
 }
 
-async fn save(users: &Service, name: &str) -> Outcome<String> {
+async fn save(lab: &Lab, users: &Service, name: &str) -> Outcome<String> {
     let answer = users.post("/users/save", &json!({ "name": name })).await?;
     let id = answer.json()["userId"].as_str().map(str::to_owned);
     let expected = "POST /users/save answers 200 with a userId";
     id.ok_or_else(|| {
         fail(expected, told(users, &answer))
             .because("the broker is there, so the user can be published")
-            .hole(4)
+            .hole(hole_of_publish(lab, users))
             .into()
     })
 }
@@ -87,10 +116,10 @@ pub async fn all_known(
 }
 
 /// Watches `count` videos, one after the other.
-pub async fn watch_all(streaming: &Service, count: usize) -> Outcome<Vec<String>> {
+pub async fn watch_all(lab: &Lab, streaming: &Service, count: usize) -> Outcome<Vec<String>> {
     let mut views = Vec::new();
     for _ in 0..count {
-        views.push(watch(streaming).await?);
+        views.push(watch(lab, streaming).await?);
     }
     Ok(views)
 }

@@ -2,22 +2,54 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use awc::http;
 use check::wiretap::{ConfirmRelay, Frame, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, expect, fate};
 use rand::RngExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::flixtube::{VIEWED, all_recorded, consuming_history, told, watch, watched};
+use super::flixtube::{VIEWED, all_recorded, consuming_history, told, waiting, watch, watched};
 
 /// The role of the producer of views.
 const STREAMING: &str = "video-streaming";
 
+pub async fn published(lab: Lab) -> Outcome {
+    let streaming = lab.start(STREAMING).await?;
+    let id = watch(&lab, &streaming).await?;
+    let why = "the default exchange routes a message to the queue that its routing key names";
+    waiting(&lab, 1, why).await?;
+    let published = lab.journal().methods(STREAMING, Method::BasicPublish);
+    let message = published.first().and_then(|frame| frame.message.as_ref());
+    let message = message.context("the publish is not in the journal")?;
+    let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
+    let kind = message.content_type.as_deref();
+    expect(kind == Some("application/json") && body["videoPath"].is_string())
+        .or(
+            "the message is JSON with a videoPath, and says so (content_type)",
+            format!("content_type {kind:?}, body `{}`", message.body),
+        )
+        .because("a consumer must know the format of a body before it can read it")?;
+    carries_the_id(&id, message.id.as_deref())?;
+    expect(message.persistent)
+        .or("a persistent message (delivery_mode 2)", "a transient one")
+        .because("a restart of the broker loses each transient message of a classic queue")
+}
+
+fn carries_the_id(id: &str, seen: Option<&str>) -> Outcome {
+    let seen_is = format!("message_id {seen:?}");
+    expect(seen == Some(id))
+        .or(format!("the message has the viewer's id, {id}"), seen_is)
+        .because(
+            "the history records a view under its message's id, so that a redelivery counts once",
+        )
+}
+
 pub async fn link_cut(lab: Lab) -> Outcome {
     let history = consuming_history(&lab).await?;
     let streaming = lab.start(STREAMING).await?;
-    let mut promised = vec![watch(&streaming).await?];
+    let mut promised = vec![watch(&lab, &streaming).await?];
     let selects = lab.journal().methods(STREAMING, Method::ConfirmSelect);
     let confirms = !selects.is_empty();
     for round in 0..6 {
@@ -54,7 +86,7 @@ async fn reconnects(lab: &Lab, streaming: &Service, promised: &mut Vec<String>) 
 
 pub async fn queue_gone(lab: Lab) -> Outcome {
     let streaming = lab.start(STREAMING).await?;
-    watch(&streaming).await?;
+    watch(&lab, &streaming).await?;
     lab.delete_queue(VIEWED).await?;
     let answer = streaming.get("/video").await?;
     // A producer may declare the queue before each publish.
@@ -186,10 +218,20 @@ pub async fn bad_request(lab: Lab) -> Outcome {
     expect(good.ok())
         .or("a good request after them answers 200", told(&users, &good))
         .because("a bad request must not harm the next caller")?;
-    let published = lab
-        .journal()
-        .methods("user-management", Method::BasicPublish)
-        .len();
+    let published = || {
+        let journal = lab.journal();
+        journal
+            .methods("user-management", Method::BasicPublish)
+            .len()
+    };
+    let why = "a user for whom the client got 200 must reach the other services";
+    lab.eventually("the good user is published", why, async || {
+        Ok(Seen::when(published() > 0, || {
+            "nothing is published".into()
+        }))
+    })
+    .await?;
+    let published = published();
     expect(published == 1)
         .or(
             "1 message published, for the good one",

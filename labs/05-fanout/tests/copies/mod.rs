@@ -96,8 +96,8 @@ async fn gives_a_copy(lab: &Lab, streaming: &Service) -> Outcome {
 }
 
 pub async fn views(lab: Lab) -> Outcome {
-    let history = listening(&lab, "history").await?;
-    let streaming = lab.start("video-streaming").await?;
+    let history = listening(&lab, "history");
+    let (history, streaming) = tokio::try_join!(history, lab.start("video-streaming"))?;
     let ids = watch(&streaming, 3).await?;
     let expected = "all 3 views, recorded under the ids that the viewers got";
     history.gets_only(&lab, expected, &ids).await?;
@@ -120,8 +120,8 @@ fn is_persistent_json(publish: &Frame) -> Outcome {
 }
 
 pub async fn catch_up(lab: Lab) -> Outcome {
-    let history = listening(&lab, "history").await?;
-    let streaming = lab.start("video-streaming").await?;
+    let history = listening(&lab, "history");
+    let (history, streaming) = tokio::try_join!(history, lab.start("video-streaming"))?;
     let mut ids = watch(&streaming, 1).await?;
     history.gets_only(&lab, "the first view", &ids).await?;
     history.stops_well().await?;
@@ -153,10 +153,12 @@ pub async fn ready(lab: Lab) -> Outcome {
 }
 
 pub async fn broadcast(lab: Lab) -> Outcome {
-    let [history, recommendations] = both(&lab, ["history", "recommendations"]).await?;
-    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
-    let streaming = lab.start("video-streaming").await?;
-    let shop = lab.start("shop").await?;
+    let ([history, recommendations], [finance, payment], streaming, shop) = tokio::try_join!(
+        both(&lab, ["history", "recommendations"]),
+        both(&lab, ["finance", "payment"]),
+        lab.start("video-streaming"),
+        lab.start("shop"),
+    )?;
     let views = watch(&streaming, 4).await?;
     let sales = sell(&shop, 4).await?;
     history.gets_only(&lab, "all 4 views", &views).await?;
@@ -177,8 +179,8 @@ async fn shows_4_sales(service: &Service, what: &str) -> Outcome {
 }
 
 pub async fn newcomer(lab: Lab) -> Outcome {
-    let history = listening(&lab, "history").await?;
-    let streaming = lab.start("video-streaming").await?;
+    let history = listening(&lab, "history");
+    let (history, streaming) = tokio::try_join!(history, lab.start("video-streaming"))?;
     let mut views = watch(&streaming, 2).await?;
     let recommendations = listening(&lab, "recommendations").await?;
     views.extend(watch(&streaming, 3).await?);
@@ -196,15 +198,16 @@ pub async fn newcomer(lab: Lab) -> Outcome {
 }
 
 pub async fn replicas(lab: Lab) -> Outcome {
-    let payment = listening(&lab, "payment").await?;
     let finance = [
         instance(&lab, "finance-1", "finance").await?,
         instance(&lab, "finance-2", "finance").await?,
     ];
-    for one in &finance {
-        one.listen(&lab).await?;
-    }
-    let shop = lab.start("shop").await?;
+    let (payment, shop, (), ()) = tokio::try_join!(
+        listening(&lab, "payment"),
+        lab.start("shop"),
+        finance[0].listen(&lab),
+        finance[1].listen(&lab),
+    )?;
     let sales = sell(&shop, 20).await?;
     payment.gets_only(&lab, "all 20 sales", &sales).await?;
     finance[0]

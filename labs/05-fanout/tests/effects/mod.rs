@@ -27,8 +27,8 @@ pub async fn poison_for_one(lab: Lab) -> Outcome {
 }
 
 pub async fn poison(lab: Lab) -> Outcome {
-    let listeners = both(&lab, ["history", "recommendations"]).await?;
-    let streaming = lab.start("video-streaming").await?;
+    let listeners = both(&lab, ["history", "recommendations"]);
+    let (listeners, streaming) = tokio::try_join!(listeners, lab.start("video-streaming"))?;
     let broken: [&[u8]; 5] = [
         b"",
         b"viewed",
@@ -73,11 +73,13 @@ async fn rejected(lab: &Lab, listener: &Listener, id: &str) -> Outcome {
 }
 
 pub async fn waits(lab: Lab) -> Outcome {
-    let [history, recommendations] = both(&lab, ["history", "recommendations"]).await?;
-    recommendations.stops_well().await?;
+    let recommendations = instance(&lab, "recommendations", "recommendations").await?;
     let recommendations = recommendations.impatient();
-    recommendations.listen(&lab).await?;
-    let streaming = lab.start("video-streaming").await?;
+    let (history, streaming, ()) = tokio::try_join!(
+        listening(&lab, "history"),
+        lab.start("video-streaming"),
+        recommendations.listen(&lab),
+    )?;
     let locked = recommendations.lock_database()?;
     let ids = watch(&streaming, 2).await?;
     let expected = "both views, while recommendations cannot work";
@@ -132,8 +134,9 @@ pub async fn counts(lab: Lab) -> Outcome {
 }
 
 pub async fn once(lab: Lab) -> Outcome {
-    let recommendations = listening(&lab, "recommendations").await?;
-    let streaming = lab.start("video-streaming").await?;
+    let recommendations = listening(&lab, "recommendations");
+    let (recommendations, streaming) =
+        tokio::try_join!(recommendations, lab.start("video-streaming"))?;
     let tap = recommendations.tap();
     tap.cut_before(Side::Client, Method::BasicAck);
     let ids = watch(&streaming, 1).await?;
@@ -152,8 +155,8 @@ pub async fn once(lab: Lab) -> Outcome {
 }
 
 pub async fn killed(lab: Lab) -> Outcome {
-    let [finance, payment] = both(&lab, ["finance", "payment"]).await?;
-    let shop = lab.start("shop").await?;
+    let listeners = both(&lab, ["finance", "payment"]);
+    let ([finance, payment], shop) = tokio::try_join!(listeners, lab.start("shop"))?;
     finance.stops_well().await?;
     // While its database is locked, payment cannot finish the sales that it is delivered.
     let locked = payment.lock_database()?;

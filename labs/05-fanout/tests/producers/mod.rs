@@ -47,8 +47,9 @@ fn is_returned(lab: &Lab, streaming: &Service, answer: &Response) -> Outcome {
 }
 
 pub async fn view_cut(lab: Lab) -> Outcome {
-    let [history, recommendations] = both(&lab, ["history", "recommendations"]).await?;
-    let streaming = lab.start("video-streaming").await?;
+    let viewers = both(&lab, ["history", "recommendations"]);
+    let (viewers, streaming) = tokio::try_join!(viewers, lab.start("video-streaming"))?;
+    let [history, recommendations] = viewers;
     let mut promised = watch(&streaming, 1).await?;
     let traps = [
         (Side::Client, Method::BasicPublish),

@@ -8,7 +8,8 @@ use check::{Exit, Lab, Outcome, PATIENCE, Seen, Service, expect};
 use serde_json::json;
 
 use super::events::{
-    AUDIENCE, SHOP, both, each_gets_only, listening, new_id, order, sell, sold, sold_as, with_log,
+    AUDIENCE, Listener, SHOP, both, each_gets_only, listening, new_id, order, sell, sold, sold_as,
+    with_log,
 };
 
 pub async fn promise(lab: Lab) -> Outcome {
@@ -24,9 +25,13 @@ pub async fn promise(lab: Lab) -> Outcome {
     each_gets_only(&lab, [&finance, &payment], AUDIENCE, &expected, &promised).await
 }
 
+/// The two services that are promised each sale, and the shop, started side by side.
+async fn audience_and_shop(lab: &Lab) -> Outcome<([Listener; 2], Service)> {
+    tokio::try_join!(both(lab, ["finance", "payment"]), lab.start("shop"))
+}
+
 pub async fn sold_once(lab: Lab) -> Outcome {
-    let listeners = both(&lab, ["finance", "payment"]).await?;
-    let shop = lab.start("shop").await?;
+    let (listeners, shop) = audience_and_shop(&lab).await?;
     let ours = new_id(&lab);
     // The first answer was lost on its way, so the client sends the order again.
     for _ in 0..2 {
@@ -45,8 +50,7 @@ pub async fn sold_once(lab: Lab) -> Outcome {
 }
 
 pub async fn shop_cut(lab: Lab) -> Outcome {
-    let listeners = both(&lab, ["finance", "payment"]).await?;
-    let shop = lab.start("shop").await?;
+    let (listeners, shop) = audience_and_shop(&lab).await?;
     let mut sales = sell(&shop, 1).await?;
     let traps = [
         (Side::Client, Method::BasicPublish),
@@ -70,8 +74,7 @@ pub async fn shop_cut(lab: Lab) -> Outcome {
 }
 
 pub async fn shop_sigterm(lab: Lab) -> Outcome {
-    let listeners = both(&lab, ["finance", "payment"]).await?;
-    let shop = lab.start("shop").await?;
+    let (listeners, shop) = audience_and_shop(&lab).await?;
     // Slow enough that SIGTERM arrives while the shop still connects.
     shop.tap().delay(Duration::from_millis(15));
     let order = order(None);
@@ -100,8 +103,7 @@ async fn stopped_while_connecting(lab: &Lab, shop: &Service) -> Outcome<Exit> {
 }
 
 pub async fn bad_order(lab: Lab) -> Outcome {
-    let listeners = both(&lab, ["finance", "payment"]).await?;
-    let shop = lab.start("shop").await?;
+    let (listeners, shop) = audience_and_shop(&lab).await?;
     let huge = json!({ "item": "x".repeat(100_000), "pence": 1, "customer": "Ada" }).to_string();
     let bad = [
         "",

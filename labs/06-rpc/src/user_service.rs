@@ -4,16 +4,16 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use common::{settings, shutdown};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
-    ConfirmSelectOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+use messaging::Published;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
@@ -96,7 +96,17 @@ async fn reply(
 ) -> Result<()> {
     let body = serde_json::to_vec(answer).context("cannot write JSON")?;
     let (id, reply_to) = (request.id, request.reply_to.clone());
-    // HOLE 3: publish it to `reply_to` under the same correlation id, await the confirm, ack.
-    todo!("HOLE 3: publish the answer, await the confirm, ack the request")
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    // HOLE 3: publish it to the caller's queue, under the caller's id; then ack the request.
+    let published: Published =
+        todo!("HOLE 3: publish the answer to the caller's queue, and ack the request");
     // END HOLE 3
+    match published {
+        // The caller has gone, and its queue with it. The request is done all the same.
+        Published::Returned if !request.is_direct() => {
+            log::warn!("user {id}: `{reply_to}` is gone")
+        }
+        _ => log::info!("user {id}: {answer:?}"),
+    }
+    Ok(())
 }

@@ -4,16 +4,16 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use common::{settings, shutdown};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
-    ConfirmSelectOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+use messaging::Published;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
@@ -104,28 +104,23 @@ async fn reply(
 ) -> Result<()> {
     let body = serde_json::to_vec(answer).context("cannot write JSON")?;
     let (id, reply_to) = (request.id, request.reply_to.clone());
-    // HOLE 3: publish it to `reply_to` under the same correlation id, await the confirm, ack.
-    let mut properties = BasicProperties::default().with_content_type("application/json".into());
-    if let Some(correlation_id) = &request.correlation_id {
-        properties = properties.with_correlation_id(correlation_id.clone());
-    }
-    let options = BasicPublishOptions {
-        mandatory: !request.is_direct(),
-        ..BasicPublishOptions::default()
-    };
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    // HOLE 3: publish it to the caller's queue, under the caller's id; then ack the request.
     // ANCHOR: order
-    let confirmation = channel
-        .basic_publish("".into(), reply_to.clone(), options, &body, properties)
-        .await? // sent
-        .await?; // confirmed
-    match confirmation {
-        Confirmation::Ack(None) => log::info!("user {id}: {answer:?}"),
-        // The caller has gone, and its queue with it: the request is done all the same.
-        Confirmation::Ack(Some(_)) => log::warn!("user {id}: `{reply_to}` is gone"),
-        other => bail!("the broker did not confirm the answer: {other:?}"),
-    }
+    let properties = match request.correlation_id.clone() {
+        Some(correlation_id) => properties.with_correlation_id(correlation_id),
+        None => properties,
+    };
+    let published = messaging::publish(channel, "", reply_to.clone(), &body, properties).await?;
     delivery.ack(BasicAckOptions::default()).await?;
-    Ok(())
     // ANCHOR_END: order
     // END HOLE 3
+    match published {
+        // The caller has gone, and its queue with it. The request is done all the same.
+        Published::Returned if !request.is_direct() => {
+            log::warn!("user {id}: `{reply_to}` is gone")
+        }
+        _ => log::info!("user {id}: {answer:?}"),
+    }
+    Ok(())
 }

@@ -46,13 +46,9 @@ impl Line {
         correlation_id: &str,
         expiration: Option<Duration>,
     ) -> Result<()> {
-        let Self { channel, reply_to } = self;
         let (queue, body) = (RPC_QUEUE.into(), id.to_string());
-        let properties = BasicProperties::default().with_content_type("text/plain".into());
-        // HOLE 1: which call this is, and where its answer goes.
-        let properties: BasicProperties =
-            todo!("HOLE 1: add the correlation id and the name of the reply queue");
-        // END HOLE 1
+        let properties = self.about(correlation_id);
+        let properties = properties.with_content_type("text/plain".into());
         let properties = match expiration {
             // AMQP wants milliseconds, as text.
             Some(after) => properties.with_expiration(after.as_millis().to_string().into()),
@@ -60,10 +56,17 @@ impl Line {
         };
         let options = BasicPublishOptions::default();
         // No confirm: only the answer counts.
-        channel
+        self.channel
             .basic_publish("".into(), queue, options, body.as_bytes(), properties)
             .await?;
         Ok(())
+    }
+
+    /// What a server must know to answer a request.
+    fn about(&self, correlation_id: &str) -> BasicProperties {
+        // HOLE 1: which call this is, and where its answer goes.
+        todo!("HOLE 1: return the correlation id and the name of the reply queue, as properties")
+        // END HOLE 1
     }
 }
 

@@ -74,10 +74,7 @@ async fn subscribe(channel: &Channel) -> Result<Consumer> {
 async fn handle(channel: &Channel, users: &Users, delivery: &Delivery) -> Result<()> {
     // HOLE 7: answer a request that can be read; log any other, and reject it for good.
     match Request::read(delivery) {
-        Ok(request) => {
-            let answer = look_up(users, request.id);
-            reply(channel, delivery, &request, &answer).await
-        }
+        Ok(request) => respond(channel, users, delivery, &request).await,
         Err(error) => {
             log::error!("a request cannot be answered, and is rejected: {error:#}");
             let options = BasicRejectOptions { requeue: false };
@@ -88,39 +85,47 @@ async fn handle(channel: &Channel, users: &Users, delivery: &Delivery) -> Result
     // END HOLE 7
 }
 
-fn look_up(users: &Users, id: u32) -> Answer {
-    match users.get(&id) {
-        Some(name) => Answer::Name(name.clone()),
-        None => Answer::Error(format!("there is no user {id}")),
-    }
-}
-
-/// Sends the answer to the caller, then acks the request.
-async fn reply(
+/// Looks the user up, and sends the answer.
+async fn respond(
     channel: &Channel,
+    users: &Users,
     delivery: &Delivery,
     request: &Request,
-    answer: &Answer,
 ) -> Result<()> {
-    let body = serde_json::to_vec(answer).context("cannot write JSON")?;
-    let (id, reply_to) = (request.id, request.reply_to.clone());
-    let properties = BasicProperties::default().with_content_type("application/json".into());
-    // HOLE 3: publish it to the caller's queue, under the caller's id; then ack the request.
-    // ANCHOR: order
-    let properties = match request.correlation_id.clone() {
-        Some(correlation_id) => properties.with_correlation_id(correlation_id),
-        None => properties,
+    let id = request.id;
+    let answer = match users.get(&id) {
+        Some(name) => Answer::Name(name.clone()),
+        None => Answer::Error(format!("there is no user {id}")),
     };
-    let published = messaging::publish(channel, "", reply_to.clone(), &body, properties).await?;
-    delivery.ack(BasicAckOptions::default()).await?;
-    // ANCHOR_END: order
-    // END HOLE 3
-    match published {
+    let body = serde_json::to_vec(&answer).context("cannot write JSON")?;
+    match reply(channel, delivery, request, &body).await? {
         // The caller has gone, and its queue with it. The request is done all the same.
         Published::Returned if !request.is_direct() => {
-            log::warn!("user {id}: `{reply_to}` is gone")
+            log::warn!("user {id}: `{}` is gone", request.reply_to)
         }
         _ => log::info!("user {id}: {answer:?}"),
     }
     Ok(())
+}
+
+/// Publishes the answer to the caller's queue, then acks the request.
+async fn reply(
+    channel: &Channel,
+    delivery: &Delivery,
+    request: &Request,
+    body: &[u8],
+) -> Result<Published> {
+    let queue = request.reply_to.clone();
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    // HOLE 3: publish it under the request's correlation id; then ack the request.
+    // ANCHOR: order
+    let properties = match request.correlation_id.clone() {
+        Some(id) => properties.with_correlation_id(id),
+        None => properties,
+    };
+    let published = messaging::publish(channel, "", queue, body, properties).await?;
+    delivery.ack(BasicAckOptions::default()).await?;
+    Ok(published)
+    // ANCHOR_END: order
+    // END HOLE 3
 }

@@ -56,10 +56,10 @@ impl Caller {
     pub async fn ask(&self, id: u32) -> Result<Answer, NoAnswer> {
         let line = self.line.borrow().clone().context("not connected");
         let line = line.map_err(NoAnswer::Disconnected)?;
-        // HOLE 5: enter the call, send it, wait for the answer; all by the deadline.
+        // HOLE 5: end the call by the deadline, for the caller and for the broker.
         // Naive: an answer comes, sooner or later.
         let mut ticket = self.pending.enter();
-        let sent = line.send(id, &ticket.correlation_id, self.deadline).await;
+        let sent = line.send(id, &ticket.correlation_id, None).await;
         sent.map_err(NoAnswer::Disconnected)?;
         let body = ticket.answer().await.map_err(NoAnswer::Disconnected)?;
         // END HOLE 5

@@ -39,21 +39,50 @@ impl Line {
         Ok((Self { channel, reply_to }, answers))
     }
 
-    /// Asks for a user. After `deadline` the broker may drop the request.
-    pub async fn send(&self, id: u32, correlation_id: &str, deadline: Duration) -> Result<()> {
-        let Self { channel, reply_to } = self;
-        let body = id.to_string();
-        // HOLE 2: publish it to RPC_QUEUE, with all that the server and the broker must know.
-        todo!("HOLE 2: publish the request, with all that the server and the broker must know")
-        // END HOLE 2
+    /// Asks for a user. The broker drops a request that has waited for longer than `expiration`.
+    pub async fn send(
+        &self,
+        id: u32,
+        correlation_id: &str,
+        expiration: Option<Duration>,
+    ) -> Result<()> {
+        let (queue, body) = (RPC_QUEUE.into(), id.to_string());
+        let properties = self.about(correlation_id);
+        let properties = properties.with_content_type("text/plain".into());
+        let properties = match expiration {
+            // AMQP wants milliseconds, as text.
+            Some(after) => properties.with_expiration(after.as_millis().to_string().into()),
+            None => properties,
+        };
+        let options = BasicPublishOptions::default();
+        // No confirm: only the answer counts.
+        self.channel
+            .basic_publish("".into(), queue, options, body.as_bytes(), properties)
+            .await?;
+        Ok(())
+    }
+
+    /// What a server must know to answer a request.
+    fn about(&self, correlation_id: &str) -> BasicProperties {
+        // HOLE 1: which call this is, and where its answer goes.
+        todo!("HOLE 1: return the correlation id and the name of the reply queue, as properties")
+        // END HOLE 1
     }
 }
 
 /// A queue for all answers to this client: its name, and its messages.
 async fn reply_queue(channel: &Channel) -> Result<(ShortString, Consumer)> {
-    // HOLE 1: declare a queue of our own, named by the broker, and consume from it.
-    todo!("HOLE 1: declare a reply queue, and consume from it")
-    // END HOLE 1
+    // HOLE 2: a queue of our own, named by the broker; its answers need no ack.
+    // Naive: all clients share one queue, and a client gets the answers of others.
+    let (name, none) = (ShortString::from("rpc_answers"), FieldTable::default);
+    let options = QueueDeclareOptions::durable();
+    channel.queue_declare(name.clone(), options, none()).await?;
+    let options = BasicConsumeOptions::default();
+    let answers = channel
+        .basic_consume(name.clone(), "".into(), options, none())
+        .await?;
+    Ok((name, answers))
+    // END HOLE 2
 }
 
 /// The same without a queue: the broker passes answers straight to the channel that asked.

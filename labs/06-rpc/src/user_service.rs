@@ -4,16 +4,16 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use common::{settings, shutdown};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
-    ConfirmSelectOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+use messaging::Published;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
@@ -75,28 +75,43 @@ async fn handle(channel: &Channel, users: &Users, delivery: &Delivery) -> Result
     // HOLE 7: answer a request that can be read; log any other, and reject it for good.
     // Naive: every request can be answered.
     let request = Request::read(delivery)?;
-    let answer = look_up(users, request.id);
-    reply(channel, delivery, &request, &answer).await
+    respond(channel, users, delivery, &request).await
     // END HOLE 7
 }
 
-fn look_up(users: &Users, id: u32) -> Answer {
-    match users.get(&id) {
+/// Looks the user up, and sends the answer.
+async fn respond(
+    channel: &Channel,
+    users: &Users,
+    delivery: &Delivery,
+    request: &Request,
+) -> Result<()> {
+    let id = request.id;
+    let answer = match users.get(&id) {
         Some(name) => Answer::Name(name.clone()),
         None => Answer::Error(format!("there is no user {id}")),
+    };
+    let body = serde_json::to_vec(&answer).context("cannot write JSON")?;
+    match reply(channel, delivery, request, &body).await? {
+        // The caller has gone, and its queue with it. The request is done all the same.
+        Published::Returned if !request.is_direct() => {
+            log::warn!("user {id}: `{}` is gone", request.reply_to)
+        }
+        _ => log::info!("user {id}: {answer:?}"),
     }
+    Ok(())
 }
 
-/// Sends the answer to the caller, then acks the request.
+/// Publishes the answer to the caller's queue, then acks the request.
 async fn reply(
     channel: &Channel,
     delivery: &Delivery,
     request: &Request,
-    answer: &Answer,
-) -> Result<()> {
-    let body = serde_json::to_vec(answer).context("cannot write JSON")?;
-    let (id, reply_to) = (request.id, request.reply_to.clone());
-    // HOLE 3: publish it to `reply_to` under the same correlation id, await the confirm, ack.
-    todo!("HOLE 3: publish the answer, await the confirm, ack the request")
+    body: &[u8],
+) -> Result<Published> {
+    let queue = request.reply_to.clone();
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    // HOLE 3: publish it under the request's correlation id; then ack the request.
+    todo!("HOLE 3: publish the answer to the caller's queue, and ack the request")
     // END HOLE 3
 }

@@ -10,8 +10,8 @@ use check::check;
 use check::{Checks, Topic};
 
 use client::{
-    deadline, direct, expired, known, late_answer, no_leak, one_queue, shuffled, stray_answers,
-    unknown,
+    deadline, direct, expired, known, late_answer, no_leak, one_queue, request, shuffled,
+    stray_answers, unknown,
 };
 use faults::{broker_restart, client_stops, late_broker, link_cut, server_stops};
 use server::{bad_requests, killed_server, lost_answer, nobody_waits, other_clients, shared};
@@ -19,28 +19,29 @@ use server::{bad_requests, killed_server, lost_answer, nobody_waits, other_clien
 check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
-        Topic::Durability => 1,
-        Topic::Publish | Topic::Routing => 2,
+        Topic::Publish | Topic::Routing => 1,
+        Topic::Durability => 2,
         Topic::Confirm | Topic::Consume | Topic::NoAck | Topic::Settle => 3,
     },
     all: vec![
-        check!(one_queue, HOLE 1, "each client has one reply queue, each call one correlation id"),
+        check!(request, HOLE 1, "a request says where its answer goes, and which call it is for"),
+        check!(one_queue, HOLE 2, "each client has one reply queue, each call one correlation id"),
+        check!(known, HOLE 3, "a known id is answered with 200 and the name"),
+        check!(unknown, HOLE 3, "an unknown id is answered with 404, and the server goes on"),
         check!(other_clients, HOLE 3, "a client in another language gets its answers"),
         check!(nobody_waits, HOLE 3, "an answer whose queue is gone is logged, and blocks no other"),
-        check!(lost_answer, HOLE 3, "a lost answer is sent again, and no request is lost"),
-        check!(shared, HOLE 3, "two servers share the requests"),
-        check!(killed_server, HOLE 3, "another server answers the requests of a killed one"),
         check!(server_stops, HOLE 3, "after SIGTERM the server finishes its current request"),
-        check!(known, HOLE 4, "a known id is answered with 200 and the name"),
-        check!(unknown, HOLE 4, "an unknown id is answered with 404, and the server goes on"),
         check!(shuffled, HOLE 4, "each of 50 concurrent calls gets its own answer, in any order"),
         check!(stray_answers, HOLE 4, "an answer that no call waits for is logged and ignored"),
+        check!(lost_answer, HOLE 4, "a lost answer is sent again, and no request is lost"),
+        check!(shared, HOLE 4, "two servers share the requests"),
+        check!(killed_server, HOLE 4, "another server answers the requests of a killed one"),
+        check!(client_stops, HOLE 4, "after SIGTERM the client finishes the calls in progress"),
+        check!(link_cut, HOLE 4, "a call ends when its link is cut, and the next call works"),
         check!(late_broker, HOLE 4, "without a broker a call gets 503 at once; with one, calls work"),
         check!(broker_restart, HOLE 4, "calls work again after the broker restarts").early(),
         check!(deadline, HOLE 5, "a call that nobody answers gets 504 by its deadline"),
         check!(expired, HOLE 5, "a request whose caller has given up is not served"),
-        check!(link_cut, HOLE 5, "a call ends when its link is cut, and the next call works"),
-        check!(client_stops, HOLE 5, "after SIGTERM the client finishes the calls in progress"),
         check!(late_answer, HOLE 6, "the late answer to an old call never answers a new one"),
         check!(no_leak, HOLE 6, "1,000 calls that nobody answers leave nothing behind"),
         check!(bad_requests, HOLE 7, "a request that cannot be answered is logged, and blocks no other"),

@@ -39,29 +39,42 @@ impl Line {
         Ok((Self { channel, reply_to }, answers))
     }
 
-    /// Asks for a user. After `deadline` the broker may drop the request.
-    pub async fn send(&self, id: u32, correlation_id: &str, deadline: Duration) -> Result<()> {
-        let Self { channel, reply_to } = self;
-        let body = id.to_string();
-        // HOLE 2: publish it to RPC_QUEUE, with all that the server and the broker must know.
-        let properties = BasicProperties::default()
-            .with_content_type("text/plain".into())
-            .with_correlation_id(correlation_id.into())
-            .with_reply_to(reply_to.clone())
-            .with_expiration(deadline.as_millis().to_string().into());
-        let (queue, options) = (RPC_QUEUE.into(), BasicPublishOptions::default());
+    /// Asks for a user. The broker drops a request that has waited for longer than `expiration`.
+    pub async fn send(
+        &self,
+        id: u32,
+        correlation_id: &str,
+        expiration: Option<Duration>,
+    ) -> Result<()> {
+        let (queue, body) = (RPC_QUEUE.into(), id.to_string());
+        let properties = self.about(correlation_id);
+        let properties = properties.with_content_type("text/plain".into());
+        let properties = match expiration {
+            // AMQP wants milliseconds, as text.
+            Some(after) => properties.with_expiration(after.as_millis().to_string().into()),
+            None => properties,
+        };
+        let options = BasicPublishOptions::default();
         // No confirm: only the answer counts.
-        channel
+        self.channel
             .basic_publish("".into(), queue, options, body.as_bytes(), properties)
             .await?;
         Ok(())
-        // END HOLE 2
+    }
+
+    /// What a server must know to answer a request.
+    fn about(&self, correlation_id: &str) -> BasicProperties {
+        // HOLE 1: which call this is, and where its answer goes.
+        BasicProperties::default()
+            .with_correlation_id(correlation_id.into())
+            .with_reply_to(self.reply_to.clone())
+        // END HOLE 1
     }
 }
 
 /// A queue for all answers to this client: its name, and its messages.
 async fn reply_queue(channel: &Channel) -> Result<(ShortString, Consumer)> {
-    // HOLE 1: declare a queue of our own, named by the broker, and consume from it.
+    // HOLE 2: a queue of our own, named by the broker; its answers need no ack.
     let none = FieldTable::default;
     let options = QueueDeclareOptions::exclusive(); // ours alone, and deleted with our connection
     let queue = channel.queue_declare("".into(), options, none()).await?;
@@ -74,7 +87,7 @@ async fn reply_queue(channel: &Channel) -> Result<(ShortString, Consumer)> {
         .basic_consume(name.clone(), "".into(), options, none())
         .await?;
     Ok((name, answers))
-    // END HOLE 1
+    // END HOLE 2
 }
 
 /// The same without a queue: the broker passes answers straight to the channel that asked.

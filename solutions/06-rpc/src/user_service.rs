@@ -4,16 +4,16 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use common::{settings, shutdown};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
-    ConfirmSelectOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+use messaging::Published;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
@@ -74,10 +74,7 @@ async fn subscribe(channel: &Channel) -> Result<Consumer> {
 async fn handle(channel: &Channel, users: &Users, delivery: &Delivery) -> Result<()> {
     // HOLE 7: answer a request that can be read; log any other, and reject it for good.
     match Request::read(delivery) {
-        Ok(request) => {
-            let answer = look_up(users, request.id);
-            reply(channel, delivery, &request, &answer).await
-        }
+        Ok(request) => respond(channel, users, delivery, &request).await,
         Err(error) => {
             log::error!("a request cannot be answered, and is rejected: {error:#}");
             let options = BasicRejectOptions { requeue: false };
@@ -88,44 +85,47 @@ async fn handle(channel: &Channel, users: &Users, delivery: &Delivery) -> Result
     // END HOLE 7
 }
 
-fn look_up(users: &Users, id: u32) -> Answer {
-    match users.get(&id) {
+/// Looks the user up, and sends the answer.
+async fn respond(
+    channel: &Channel,
+    users: &Users,
+    delivery: &Delivery,
+    request: &Request,
+) -> Result<()> {
+    let id = request.id;
+    let answer = match users.get(&id) {
         Some(name) => Answer::Name(name.clone()),
         None => Answer::Error(format!("there is no user {id}")),
+    };
+    let body = serde_json::to_vec(&answer).context("cannot write JSON")?;
+    match reply(channel, delivery, request, &body).await? {
+        // The caller has gone, and its queue with it. The request is done all the same.
+        Published::Returned if !request.is_direct() => {
+            log::warn!("user {id}: `{}` is gone", request.reply_to)
+        }
+        _ => log::info!("user {id}: {answer:?}"),
     }
+    Ok(())
 }
 
-/// Sends the answer to the caller, then acks the request.
+/// Publishes the answer to the caller's queue, then acks the request.
 async fn reply(
     channel: &Channel,
     delivery: &Delivery,
     request: &Request,
-    answer: &Answer,
-) -> Result<()> {
-    let body = serde_json::to_vec(answer).context("cannot write JSON")?;
-    let (id, reply_to) = (request.id, request.reply_to.clone());
-    // HOLE 3: publish it to `reply_to` under the same correlation id, await the confirm, ack.
-    let mut properties = BasicProperties::default().with_content_type("application/json".into());
-    if let Some(correlation_id) = &request.correlation_id {
-        properties = properties.with_correlation_id(correlation_id.clone());
-    }
-    let options = BasicPublishOptions {
-        mandatory: !request.is_direct(),
-        ..BasicPublishOptions::default()
-    };
+    body: &[u8],
+) -> Result<Published> {
+    let queue = request.reply_to.clone();
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    // HOLE 3: publish it under the request's correlation id; then ack the request.
     // ANCHOR: order
-    let confirmation = channel
-        .basic_publish("".into(), reply_to.clone(), options, &body, properties)
-        .await? // sent
-        .await?; // confirmed
-    match confirmation {
-        Confirmation::Ack(None) => log::info!("user {id}: {answer:?}"),
-        // The caller has gone, and its queue with it: the request is done all the same.
-        Confirmation::Ack(Some(_)) => log::warn!("user {id}: `{reply_to}` is gone"),
-        other => bail!("the broker did not confirm the answer: {other:?}"),
-    }
+    let properties = match request.correlation_id.clone() {
+        Some(id) => properties.with_correlation_id(id),
+        None => properties,
+    };
+    let published = messaging::publish(channel, "", queue, body, properties).await?;
     delivery.ack(BasicAckOptions::default()).await?;
-    Ok(())
+    Ok(published)
     // ANCHOR_END: order
     // END HOLE 3
 }

@@ -1,5 +1,7 @@
 //! Calls as a user of the chapter's two services makes them, over HTTP.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use check::wiretap::Method;
 use check::{Lab, Outcome, Response, Seen, Service, expect};
@@ -19,6 +21,13 @@ pub const USERS: [(u32, &str); 3] = [
 /// A deadline, in milliseconds, that every answer meets, however busy the machine is. It is
 /// shorter than a check waits.
 const PATIENT: u32 = 5000;
+
+/// How long to wait for what a service does at once: far longer than it takes, so that a busy
+/// machine fails no check.
+pub const SOON: Duration = Duration::from_secs(3);
+
+/// How long the link of a client holds each byte back, so that calls overlap.
+const OVERLAP: Duration = Duration::from_millis(50);
 
 /// A user client that is ready to call, with a patient deadline.
 pub async fn client(lab: &Lab) -> Outcome<Service> {
@@ -79,12 +88,28 @@ impl Call {
         let answer = self.0.join_next().await.context("no call")?;
         answer.context("the check cannot follow its own call")?
     }
+
+    /// As [`Call::answer`]; fails when the client's answer does not come [`SOON`].
+    pub async fn answer_soon(mut self, lab: &Lab) -> Outcome<Response> {
+        let why = "a caller without an answer cannot know what happened";
+        lab.eventually_within(SOON, "the client answers its caller", why, async || {
+            let Some(answer) = self.0.try_join_next() else {
+                return Ok(Seen::NotYet("no answer".to_owned()));
+            };
+            let answer = answer.context("the check cannot follow its own call")?;
+            Ok(Seen::Yes(answer?))
+        })
+        .await
+    }
 }
 
-/// Makes `count` calls at once, for the known users in turn; each must give the user's name.
+/// Makes `count` calls that overlap, for the known users in turn; each must give the user's name.
 pub async fn calls(client: &Service, count: usize) -> Outcome {
+    client.tap().delay(OVERLAP);
     let calls = start_calls(client, count);
-    named(client, calls).await
+    named(client, calls).await?;
+    client.tap().delay(Duration::ZERO);
+    Ok(())
 }
 
 /// Starts `count` calls for the known users in turn; pass them to [`named`].
@@ -136,7 +161,7 @@ pub fn shown(service: &Service, answer: &Response) -> String {
 /// Waits until the client reports that no call is in progress.
 pub async fn none_pending(lab: &Lab, client: &Service) -> Outcome {
     let why = "a finished call that stays in the table is never removed";
-    lab.eventually("no call is pending", why, async || {
+    lab.eventually_within(SOON, "no call is pending", why, async || {
         let answer = client.get("/pending").await?;
         let none = answer.json()["pending"] == json!(0);
         Ok(Seen::when(none, || answer.summary()))
@@ -156,7 +181,7 @@ pub async fn logs_a_line(
     action.await?;
     let expected = format!("{} logs a line about {about}", service.name());
     let why = "a message that is dropped without a log line cannot be traced";
-    lab.eventually(&expected, why, async || {
+    lab.eventually_within(SOON, &expected, why, async || {
         Ok(Seen::when(lines() > before, || "no new line".to_owned()))
     })
     .await

@@ -8,8 +8,8 @@ use check::{Lab, Outcome, Seen, Service, expect, fail};
 use rand::seq::SliceRandom;
 
 use super::calls::{
-    RPC_QUEUE, USERS, ask, calls, client, client_with_deadline, count, direct_client, has_name,
-    has_status, is_called, logs_a_line, named_client, none_pending, server,
+    RPC_QUEUE, SOON, USERS, ask, calls, client, client_with_deadline, count, direct_client,
+    has_name, has_status, is_called, logs_a_line, named_client, none_pending, server,
 };
 use super::peer::{Peer, Request};
 
@@ -35,6 +35,28 @@ pub async fn unknown(lab: Lab) -> Outcome {
     is_called(&client, id, name).await
 }
 
+pub async fn request(lab: Lab) -> Outcome {
+    let mut peer = Peer::server(&lab).await?;
+    let client = client(&lab).await?;
+    let _waiting = ask(&client, 10);
+    let request = peer.request().await?;
+    is_for_user_10(&request)?;
+    let reply_to = &request.reply_to;
+    expect(lab.queue(reply_to).await?.is_some())
+        .or(
+            "the request's `reply_to` names a queue of the client",
+            format!("there is no queue `{reply_to}`"),
+        )
+        .because("the server publishes the answer to the queue that `reply_to` names")
+}
+
+fn is_for_user_10(request: &Request) -> Outcome {
+    expect(request.id == 10)
+        .or("a request for user 10", format!("{request:?}"))
+        .hole(1)
+        .because("the body of a request is the id that the caller asked for")
+}
+
 pub async fn one_queue(lab: Lab) -> Outcome {
     let mut peer = Peer::server(&lab).await?;
     let clients = [
@@ -52,6 +74,7 @@ pub async fn one_queue(lab: Lab) -> Outcome {
         .because("a queue for each call costs a declare, a consume and a delete for each call")?;
     expect(ids.len() == 6)
         .or("6 correlation ids for 6 calls", ids.len())
+        .hole(1)
         .because("a correlation id belongs to a call, not to a client or to a user's id")?;
     for queue in queues {
         no_answer_stays(&lab, &queue).await?;
@@ -63,10 +86,7 @@ pub async fn one_queue(lab: Lab) -> Outcome {
 async fn one_call(lab: &Lab, client: &Service, peer: &mut Peer, name: &str) -> Outcome<Request> {
     let call = ask(client, 10);
     let request = peer.request().await?;
-    expect(request.id == 10)
-        .or("a request for user 10", format!("{request:?}"))
-        .hole(2)
-        .because("the body of a request is the id that the caller asked for")?;
+    is_for_user_10(&request)?;
     let reply_to = &request.reply_to;
     let queue = lab.queue(reply_to).await?;
     expect(queue.is_some_and(|queue| queue.exclusive))
@@ -165,7 +185,7 @@ pub async fn deadline(lab: Lab) -> Outcome {
 
 async fn ends_at_deadline(lab: &Lab, client: &Service) -> Outcome {
     let span = lab.span();
-    let answer = ask(client, 1).answer().await?;
+    let answer = ask(client, 1).answer_soon(lab).await?;
     let took = span.elapsed();
     let why = "the caller can only react to an answer that comes in time";
     has_status(client, &answer, 504, why)?;
@@ -234,7 +254,12 @@ pub async fn expired(lab: Lab) -> Outcome {
     let calls: Vec<_> = (1..=3).map(|id| ask(&client, id)).collect();
     requests_sent(&lab, &client, 3).await?;
     for call in calls {
-        has_status(&client, &call.answer().await?, 504, "there is no server")?;
+        has_status(
+            &client,
+            &call.answer_soon(&lab).await?,
+            504,
+            "there is no server",
+        )?;
     }
     dropped(&lab).await?;
     let server = server(&lab).await?;
@@ -244,7 +269,6 @@ pub async fn expired(lab: Lab) -> Outcome {
     let served = count(&lab, &server, Method::BasicDeliver);
     expect(served == 1)
         .or("1 request reaches the server that starts later", served)
-        .hole(2)
         .because("a server that was down for an hour must not serve that hour's requests first")
 }
 
@@ -265,7 +289,7 @@ async fn requests_sent(lab: &Lab, client: &Service, expected: usize) -> Outcome 
             "they are published to queue `rpc_queue`",
             format!("{:?}", elsewhere.map(|frame| &frame.args)),
         )
-        .hole(2)
+        .hole(1)
         .because("the default exchange routes a message to the queue that its key names")
 }
 
@@ -273,9 +297,11 @@ async fn requests_sent(lab: &Lab, client: &Service, expected: usize) -> Outcome 
 async fn dropped(lab: &Lab) -> Outcome {
     let expected = "the broker drops each request at its expiration";
     let why = "a request without an expiration waits for a server without end";
-    lab.eventually(expected, why, async || {
+    lab.eventually_within(SOON, expected, why, async || {
         let left = lab.depth(RPC_QUEUE).await?;
-        Ok(Seen::when(left == 0, || format!("{left} still in the queue")).hole(2))
+        Ok(Seen::when(left == 0, || {
+            format!("{left} still in the queue")
+        }))
     })
     .await
 }

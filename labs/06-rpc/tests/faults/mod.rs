@@ -73,12 +73,17 @@ pub async fn link_cut(lab: Lab) -> Outcome {
 pub async fn client_stops(lab: Lab) -> Outcome {
     let mut peer = Peer::server(&lab).await?;
     let client = client(&lab).await?;
-    let call = ask(&client, 1);
-    let request = peer.request().await?;
+    let calls = [1, 2].map(|id| (id, ask(&client, id)));
+    let requests = [peer.request().await?, peer.request().await?];
     client.terminate()?;
     client.says("SIGTERM").await?;
-    peer.answer(&request, "user 1").await?;
-    has_name(&client, &call.answer().await?, 1, "user 1")?;
+    for request in &requests {
+        peer.answer(request, &format!("user {}", request.id))
+            .await?;
+    }
+    for (id, call) in calls {
+        has_name(&client, &call.answer().await?, id, &format!("user {id}"))?;
+    }
     client.stopped_well().await
 }
 

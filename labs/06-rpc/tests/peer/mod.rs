@@ -109,7 +109,7 @@ impl Peer {
         let expected = "a request: the id as text, a correlation_id and a reply_to";
         let incomplete = fail(expected, format!("{message:?}"))
             .because("the server needs to know what is asked, where to answer, and for which call")
-            .hole(2);
+            .hole(1);
         Ok(message.request().ok_or(incomplete)?)
     }
 

@@ -156,7 +156,7 @@ pub async fn no_id(lab: Lab) -> Outcome {
 }
 
 /// Enough messages to show what a prefetch does, and how long the work for each takes.
-const MANY: usize = 150;
+const MANY: usize = 100;
 const WORK_MS: &str = "5";
 
 /// How long the messages may take without a delay, on a busy machine.

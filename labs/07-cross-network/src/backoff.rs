@@ -22,9 +22,9 @@ pub struct Backoff {
 impl Backoff {
     /// The pause after an attempt that `lasted` this long, its session included.
     pub fn pause(&mut self, lasted: Duration) -> Duration {
-        // HOLE 4: twice as long each time, up to LONGEST, part of it random; see STEADY.
+        // HOLE 7: twice as long each time, up to LONGEST, part of it random; see STEADY.
         // Naive: the same pause for every client, for ever.
         FIRST
-        // END HOLE 4
+        // END HOLE 7
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use common::logging;
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPUri, AMQPUserInfo};
+use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
 
@@ -16,10 +16,32 @@ pub async fn connect(broker: &Broker) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Where the broker is and who we are there, field by field: a password may contain any character.
+fn address(broker: &Broker) -> AMQPUri {
+    let Broker {
+        user: username,
+        password,
+        host,
+        port,
+        vhost,
+        ..
+    } = broker.clone();
+    // HOLE 1: put the five values into an `AMQPUri`.
+    todo!("HOLE 1: the broker's address")
+    // END HOLE 1
+}
+
 /// Uses `connector::connect`: lapin's own `Connection::connect_uri`, when a timeout gives it up,
 /// keeps its thread and its socket for ever.
 async fn attempt(broker: &Broker) -> Result<Connection> {
-    // HOLE 2: the address from its fields, with a heartbeat; one timeout around it all.
-    todo!("HOLE 2: connect, with a heartbeat and within the timeout")
+    let mut uri = address(broker);
+    // HOLE 2: ask for our heartbeat.
+    // Naive: without it the broker decides, and RabbitMQ says 60 seconds.
     // END HOLE 2
+    let properties = ConnectionProperties::default().with_connection_name(logging::name().into());
+    let connecting = connector::connect(uri, properties);
+    // HOLE 5: allow `broker.connect_timeout` for the whole attempt.
+    // Naive: it waits for as long as the broker is silent.
+    connecting.await.context("cannot connect")
+    // END HOLE 5
 }

@@ -22,10 +22,10 @@ use crate::settings::Broker;
 /// The queue. An administrator has declared it; we have no right to.
 const MESSAGES: &str = "messages";
 
-// HOLE 7: so many that the next one has arrived when the last one is done.
+// HOLE 3: so many that the next one has arrived when the last one is done.
 /// How many messages the broker may hand over ahead of our acks. Naive: as in chapter 03.
 const PREFETCH: u16 = 1;
-// END HOLE 7
+// END HOLE 3
 
 /// The command line.
 #[derive(clap::Args)]
@@ -103,13 +103,19 @@ impl Recorder {
     async fn settle(&mut self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ShortString::as_str).filter(|id| !id.is_empty());
-        // HOLE 6: commit it under its id, then ack, and count; reject one without an id.
+        let Some(id) = id else {
+            log::warn!("a message without an id is dead-lettered: {text:?}");
+            let options = BasicRejectOptions { requeue: false };
+            delivery.reject(options).await?;
+            return Ok(());
+        };
+        // HOLE 4: commit it under its id, then ack, and count.
         // Naive: the broker forgets the message before its effect, and each delivery counts.
         delivery.ack(BasicAckOptions::default()).await?;
-        self.store.record(id.unwrap_or("no id"), text).await?;
+        self.store.record(id, text).await?;
         self.effects += 1;
+        // END HOLE 4
         Ok(())
-        // END HOLE 6
     }
 
     fn tell(&self) {

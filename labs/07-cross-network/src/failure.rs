@@ -23,8 +23,8 @@ const PASSES: [&str; 4] = [
 /// no answer, no heartbeat. Of the broker: it shuts down (320), it has no such queue or
 /// exchange yet (404), or a limit is reached ([`PASSES`]).
 pub fn hopeless(error: &Error) -> bool {
-    // HOLE 3: look for lapin's error among the causes, and in it for the broker's code.
+    // HOLE 6: look for lapin's error among the causes, and in it for the broker's code.
     // Naive: it may work the next time, or the time after that, or …
     false
-    // END HOLE 3
+    // END HOLE 6
 }

@@ -24,7 +24,7 @@ struct Users {
 }
 
 fn users() -> Users {
-    // HOLE 8: what each of the two needs for its work, and nothing more.
+    // HOLE 9: what each of the two needs for its work, and nothing more.
     // Naive: it works.
     let all = || Rights {
         configure: ".*",
@@ -35,7 +35,7 @@ fn users() -> Users {
         producer: all(),
         consumer: all(),
     }
-    // END HOLE 8
+    // END HOLE 9
 }
 
 /// Prints them as JSON.

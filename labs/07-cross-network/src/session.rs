@@ -34,11 +34,11 @@ pub async fn keep(
     mut session: impl AsyncFnMut(&Connection) -> Result<()>,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
-    // HOLE 5: connect, run the session; again after a pause, unless it is done or hopeless.
-    // Naive: SIGTERM does not end the wait for the first connection; its end is our end.
-    let connection = loop {
+    // HOLE 8: attempt after attempt, with pauses, until one is done or hopeless.
+    // Naive: retries until it is connected, and ends with that connection; SIGTERM has to wait.
+    while !shutdown.is_cancelled() {
         match connect(broker).await {
-            Ok(connection) => break connection,
+            Ok(connection) => return once(&connection, &mut session).await,
             Err(error) if hopeless(&error) => return Err(error),
             Err(error) => {
                 let pause = backoff.pause(Duration::ZERO);
@@ -46,9 +46,22 @@ pub async fn keep(
                 sleep(pause).await;
             }
         }
-    };
-    session(&connection).await
-    // END HOLE 5
+    }
+    Ok(())
+    // END HOLE 8
+}
+
+/// Connects, and runs one session. Returns `Ok` when the session is done, or `shutdown` has ended
+/// connecting.
+async fn attempt(
+    broker: &Broker,
+    shutdown: &CancellationToken,
+    session: &mut impl AsyncFnMut(&Connection) -> Result<()>,
+) -> Result<()> {
+    match shutdown.run_until_cancelled(connect(broker)).await {
+        Some(connected) => once(&connected?, session).await,
+        None => Ok(()),
+    }
 }
 
 /// Runs the session, for no longer than its connection lives: lapin 4.12 sometimes never

@@ -22,7 +22,7 @@ pub struct Backoff {
 impl Backoff {
     /// The pause after an attempt that `lasted` this long, its session included.
     pub fn pause(&mut self, lasted: Duration) -> Duration {
-        // HOLE 4: twice as long each time, up to LONGEST, part of it random; see STEADY.
+        // HOLE 7: twice as long each time, up to LONGEST, part of it random; see STEADY.
         // ANCHOR: pause
         if lasted >= STEADY {
             self.failures = 0;
@@ -34,6 +34,6 @@ impl Backoff {
         // lost the broker together must not reconnect together.
         rand::random_range(most / 2..=most)
         // ANCHOR_END: pause
-        // END HOLE 4
+        // END HOLE 7
     }
 }

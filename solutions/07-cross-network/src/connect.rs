@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use common::logging;
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPUri, AMQPUserInfo};
+use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
 
@@ -16,30 +16,42 @@ pub async fn connect(broker: &Broker) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Where the broker is and who we are there, field by field: a password may contain any character.
+fn address(broker: &Broker) -> AMQPUri {
+    let Broker {
+        user: username,
+        password,
+        host,
+        port,
+        vhost,
+        ..
+    } = broker.clone();
+    // HOLE 1: put the five values into an `AMQPUri`.
+    AMQPUri {
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo { username, password },
+            host,
+            port,
+        },
+        vhost,
+        ..AMQPUri::default()
+    }
+    // END HOLE 1
+}
+
 /// Uses `connector::connect`: lapin's own `Connection::connect_uri`, when a timeout gives it up,
 /// keeps its thread and its socket for ever.
 async fn attempt(broker: &Broker) -> Result<Connection> {
-    // HOLE 2: the address from its fields, with a heartbeat; one timeout around it all.
-    let uri = AMQPUri {
-        authority: AMQPAuthority {
-            userinfo: AMQPUserInfo {
-                username: broker.user.clone(),
-                password: broker.password.clone(),
-            },
-            host: broker.host.clone(),
-            port: broker.port,
-        },
-        vhost: broker.vhost.clone(),
-        query: AMQPQueryString {
-            heartbeat: Some(broker.heartbeat),
-            ..AMQPQueryString::default()
-        },
-        ..AMQPUri::default()
-    };
+    let mut uri = address(broker);
+    // HOLE 2: ask for our heartbeat.
+    uri.query.heartbeat = Some(broker.heartbeat);
+    // END HOLE 2
     let properties = ConnectionProperties::default().with_connection_name(logging::name().into());
-    timeout(broker.connect_timeout, connector::connect(uri, properties))
+    let connecting = connector::connect(uri, properties);
+    // HOLE 5: allow `broker.connect_timeout` for the whole attempt.
+    timeout(broker.connect_timeout, connecting)
         .await
         .with_context(|| format!("no answer within {:?}", broker.connect_timeout))?
         .context("cannot connect")
-    // END HOLE 2
+    // END HOLE 5
 }

@@ -22,12 +22,12 @@ use crate::settings::Broker;
 /// The queue. An administrator has declared it; we have no right to.
 const MESSAGES: &str = "messages";
 
-// HOLE 7: so many that the next one has arrived when the last one is done.
+// HOLE 3: so many that the next one has arrived when the last one is done.
 /// How many messages the broker may hand over ahead of our acks. An ack reaches the broker one
 /// round trip after it sent the message, so at most prefetch / round trip messages arrive a
 /// second. 100 are enough for 500 a second over 200 ms.
 const PREFETCH: u16 = 100;
-// END HOLE 7
+// END HOLE 3
 
 /// The command line.
 #[derive(clap::Args)]
@@ -105,21 +105,21 @@ impl Recorder {
     async fn settle(&mut self, delivery: &Delivery, text: &str) -> Result<()> {
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ShortString::as_str).filter(|id| !id.is_empty());
-        // HOLE 6: commit it under its id, then ack, and count; reject one without an id.
         let Some(id) = id else {
             log::warn!("a message without an id is dead-lettered: {text:?}");
             let options = BasicRejectOptions { requeue: false };
             delivery.reject(options).await?;
             return Ok(());
         };
+        // HOLE 4: commit it under its id, then ack, and count.
         let new = self.store.record(id, text).await?;
         delivery.ack(BasicAckOptions::default()).await?;
         match new {
             true => self.effects += 1,
             false => self.duplicates += 1,
         }
+        // END HOLE 4
         Ok(())
-        // END HOLE 6
     }
 
     fn tell(&self) {

@@ -23,7 +23,7 @@ const PASSES: [&str; 4] = [
 /// no answer, no heartbeat. Of the broker: it shuts down (320), it has no such queue or
 /// exchange yet (404), or a limit is reached ([`PASSES`]).
 pub fn hopeless(error: &Error) -> bool {
-    // HOLE 3: look for lapin's error among the causes, and in it for the broker's code.
+    // HOLE 6: look for lapin's error among the causes, and in it for the broker's code.
     let lapin = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<lapin::Error>());
@@ -36,5 +36,5 @@ pub fn hopeless(error: &Error) -> bool {
         }
         _ => false,
     }
-    // END HOLE 3
+    // END HOLE 6
 }

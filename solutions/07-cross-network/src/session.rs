@@ -34,17 +34,10 @@ pub async fn keep(
     mut session: impl AsyncFnMut(&Connection) -> Result<()>,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
-    // HOLE 5: connect, run the session; again after a pause, unless it is done or hopeless.
+    // HOLE 8: attempt after attempt, with pauses, until one is done or hopeless.
     while !shutdown.is_cancelled() {
         let begun = Instant::now();
-        let Some(connected) = shutdown.run_until_cancelled(connect(broker)).await else {
-            break;
-        };
-        let outcome = match connected {
-            Ok(connection) => once(&connection, &mut session).await,
-            Err(error) => Err(error),
-        };
-        let error = match outcome {
+        let error = match attempt(broker, shutdown, &mut session).await {
             Ok(()) => break,
             Err(error) if hopeless(&error) => return Err(error),
             Err(error) => error,
@@ -54,7 +47,20 @@ pub async fn keep(
         shutdown.run_until_cancelled(sleep(pause)).await;
     }
     Ok(())
-    // END HOLE 5
+    // END HOLE 8
+}
+
+/// Connects, and runs one session. Returns `Ok` when the session is done, or `shutdown` has ended
+/// connecting.
+async fn attempt(
+    broker: &Broker,
+    shutdown: &CancellationToken,
+    session: &mut impl AsyncFnMut(&Connection) -> Result<()>,
+) -> Result<()> {
+    match shutdown.run_until_cancelled(connect(broker)).await {
+        Some(connected) => once(&connected?, session).await,
+        None => Ok(()),
+    }
 }
 
 /// Runs the session, for no longer than its connection lives: lapin 4.12 sometimes never

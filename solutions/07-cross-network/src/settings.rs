@@ -44,7 +44,6 @@ impl Broker {
     /// # Errors
     /// Names every required variable that is not set.
     pub fn from_env() -> Result<Self> {
-        // HOLE 1: the seven of them; the error names every required one that is not set.
         let required = [
             "BROKER_HOST",
             "BROKER_VHOST",
@@ -67,7 +66,6 @@ impl Broker {
             heartbeat: number("BROKER_HEARTBEAT_S", 10)?,
             connect_timeout: Duration::from_millis(connect_timeout),
         })
-        // END HOLE 1
     }
 }
 

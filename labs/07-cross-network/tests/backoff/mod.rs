@@ -128,7 +128,7 @@ pub async fn late_queue(lab: Lab) -> Outcome {
         format!("{:.2?} s", seconds(&pauses)),
     )
     .because("a connection that ends at once counts as a failed attempt")
-    .hole(4);
+    .hole(7);
     span.decide(surely, possibly, short)
 }
 
@@ -168,6 +168,6 @@ pub async fn new_trouble(lab: Lab) -> Outcome {
         format!("after {:.2?}", pause.elapsed()),
     )
     .because("a program that runs for months sees many failures that are unrelated")
-    .hole(4);
+    .hole(7);
     pause.at_most(Duration::from_millis(900), late)
 }

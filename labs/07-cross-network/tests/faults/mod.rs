@@ -5,9 +5,10 @@ use std::time::Duration;
 use check::wiretap::{Frame, Method, Side};
 use check::{Exit, Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, fail};
 
+use super::login::gives_up;
 use super::net::{
-    MESSAGES, TOPOLOGY, attempts, consumer, consuming, each_once, effects, impatient_consumer,
-    producer, stopped, time_passes, tries, working,
+    CONSUMER, MESSAGES, TOPOLOGY, attempts, client_with, consumer, consuming, each_once, effects,
+    impatient_consumer, producer, stopped, time_passes, tries, working,
 };
 
 pub async fn silent_broker(lab: Lab) -> Outcome {
@@ -16,9 +17,24 @@ pub async fn silent_broker(lab: Lab) -> Outcome {
     // As a frozen broker: its kernel still accepts connections.
     consumer.tap().black_hole(Side::Server);
     consumer.launch().await?;
-    tries(&lab, &consumer, 3).await?;
+    tries_again(&lab, &consumer).await?;
     consumer.tap().restore();
     lab.consumers(MESSAGES, 1).await
+}
+
+/// How long three attempts may take, each timed out after [`SHORT`], and the pauses between them.
+const THREE: Duration = Duration::from_secs(5);
+
+/// Waits until the consumer has tried to connect three times. Its own words are counted: a silent
+/// broker is not behind the relay.
+async fn tries_again(lab: &Lab, consumer: &Service) -> Outcome {
+    let expected = "consumer tries to connect 3 time(s): each attempt ends within its timeout";
+    let why = "a frozen broker's kernel still accepts connections: only a timeout ends the wait";
+    lab.eventually_within(THREE, expected, why, async || {
+        let tries = consumer.output().matches("calling ").count();
+        Ok(Seen::when(tries >= 3, || format!("{tries} time(s)")))
+    })
+    .await
 }
 
 pub async fn given_up(lab: Lab) -> Outcome {
@@ -26,18 +42,29 @@ pub async fn given_up(lab: Lab) -> Outcome {
     let consumer = impatient_consumer(&lab, "consumer").await?;
     let consumer = consumer.with("BROKER_PORT", silent.port());
     consumer.launch().await?;
+    tries_again(&lab, &consumer).await?;
     silent.leaves_nothing(&lab, &consumer, 2).await
 }
 
 pub async fn full_vhost(lab: Lab) -> Outcome {
     lab.topology(TOPOLOGY).await?;
+    no_such_vhost(&lab).await?;
     lab.limit_connections(Some(0)).await?;
     let consumer = consumer(&lab, "consumer", &[]).await?;
     consumer.launch().await?;
-    // The code is 530, as for a vhost that does not exist: only the text differs.
+    // The code is 530 again: only the text differs.
     tries(&lab, &consumer, 2).await?;
     lab.limit_connections(None).await?;
     lab.consumers(MESSAGES, 1).await
+}
+
+/// A vhost that does not exist is refused with 530, for good.
+async fn no_such_vhost(lab: &Lab) -> Outcome {
+    let login = lab.user(CONSUMER).await?;
+    let lost = client_with(lab, "lost", &["consumer"], &login).await?;
+    let lost = lost.logs_in(&login, "nowhere");
+    lost.begin().await?;
+    gives_up(lab, &lost, 530).await
 }
 
 pub async fn unknown_name(lab: Lab) -> Outcome {
@@ -63,7 +90,7 @@ async fn looked_up_again(lab: &Lab) -> Outcome {
 
 async fn ends_while_connecting(lab: &Lab) -> Outcome {
     let hanging = consumer(lab, "hanging", &[]).await?;
-    let hanging = hanging.with("BROKER_CONNECT_TIMEOUT_MS", 60_000);
+    let hanging = hanging.with("BROKER_CONNECT_TIMEOUT_MS", 2000);
     hanging.tap().black_hole(Side::Server);
     hanging.launch().await?;
     tries(lab, &hanging, 1).await?;
@@ -136,7 +163,9 @@ pub async fn broker_restart(lab: Lab) -> Outcome {
     let producer = producer(&lab, 50, &[]).await?;
     producer.launch().await?;
     working(&lab, &consumer, 5).await?;
+    let called = attempts(&lab, &consumer);
     lab.kill_broker().await?;
+    tries(&lab, &consumer, called + 1).await?;
     let before = attempts(&lab, &producer);
     lab.broker_is_back().await?;
     goes_on(&lab, &consumer, before).await?;

@@ -5,7 +5,7 @@ use check::Exit;
 use check::wiretap::Method;
 use check::{Lab, Login, Outcome, Seen, Service, expect};
 
-use super::net::{CONSUMER, MESSAGES, PRODUCER, TOPOLOGY, client_with};
+use super::net::{CONSUMER, PRODUCER, TOPOLOGY, client_with, consumes, consuming};
 
 /// A password with every character that has a meaning in a URL.
 const AWKWARD: &str = "p/a@s:s%2Fw#o?r d&=+";
@@ -19,7 +19,10 @@ const REQUIRED: [&str; 4] = [
 ];
 
 pub async fn missing(lab: Lab) -> Outcome {
+    lab.topology(TOPOLOGY).await?;
     let login = lab.user(CONSUMER).await?;
+    let complete = client_with(&lab, "complete", &["consumer"], &login).await?;
+    consumes(&lab, &complete).await?;
     for role in ["producer", "consumer"] {
         let bare = client_with(&lab, role, &[role], &login).await?;
         let bare = REQUIRED.into_iter().fold(bare, Service::without);
@@ -79,19 +82,24 @@ pub async fn as_told(lab: Lab) -> Outcome {
     login.password = AWKWARD.to_owned();
     let login = lab.join(login, CONSUMER).await?;
     let consumer = client_with(&lab, "consumer", &["consumer"], &login).await?;
-    consumer.launch().await?;
-    lab.consumers(MESSAGES, 1).await?;
+    consumes(&lab, &consumer).await?;
+    keeps_quiet(&consumer)
+}
+
+pub async fn heartbeat(lab: Lab) -> Outcome {
+    lab.topology(TOPOLOGY).await?;
+    consuming(&lab).await?;
     let tuned = lab.journal().methods("consumer", Method::ConnectionTuneOk);
     let heartbeat = tuned
         .first()
         .and_then(|frame| frame.args["heartbeat"].as_u64());
+    let observed = heartbeat.map_or("none".to_owned(), |seconds| format!("{seconds} s"));
     expect(heartbeat == Some(1))
         .or(
             "a heartbeat of BROKER_HEARTBEAT_S, 1 s (connection.tune-ok)",
-            format!("{heartbeat:?}"),
+            observed,
         )
-        .because("RabbitMQ proposes 60 s: it would notice a dead peer only after 2 to 3 minutes")?;
-    keeps_quiet(&consumer)
+        .because("RabbitMQ proposes 60 s: it would notice a dead peer only after 2 to 3 minutes")
 }
 
 pub async fn refused(lab: Lab) -> Outcome {
@@ -115,7 +123,7 @@ pub async fn refused(lab: Lab) -> Outcome {
 }
 
 /// Waits until the service has ended because of the broker's `code`, after one login.
-async fn gives_up(lab: &Lab, service: &Service, code: u16) -> Outcome {
+pub async fn gives_up(lab: &Lab, service: &Service, code: u16) -> Outcome {
     let name = service.name();
     let expected = format!("{name}: the broker says {code}; one login, and exit code 1");
     let why = "the broker refuses each retry in the same way: only a person can fix this";

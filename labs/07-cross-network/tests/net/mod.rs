@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use check::Exit;
 use check::wiretap::{ConnectionEvent, Event, Method, Side};
-use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, expect};
+use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, expect, fail};
 
 /// The name of the queue, the exchange and the routing key.
 pub const MESSAGES: &str = "messages";
@@ -221,6 +221,12 @@ pub async fn tries(lab: &Lab, service: &Service, times: usize) -> Outcome {
     let why = "most failures pass: a program that does not retry has to be restarted by hand";
     lab.eventually(&expected, why, async || {
         let seen = attempts(lab, service);
+        // One that may end has ended: it will not try again.
+        if let Some(exit) = service.exit().filter(|_| seen < times) {
+            lab.all_well()?;
+            let ended = fail(&expected, format!("{seen} time(s); {exit}"));
+            return Err(ended.because(why).into());
+        }
         Ok(Seen::when(seen >= times, || format!("{seen} time(s)")))
     })
     .await

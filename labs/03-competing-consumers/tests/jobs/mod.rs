@@ -14,7 +14,7 @@ pub const DEAD: &str = "messages.dead";
 pub const CONFIRMED: &str = "exit code 0 says that the broker has confirmed each job";
 
 /// How long a worker with a short job may take to end.
-const STOPS_WITHIN: Duration = Duration::from_secs(4);
+const STOPS_WITHIN: Duration = Duration::from_secs(3);
 
 /// A worker that is not started yet; a unit of work takes it `unit_ms` milliseconds.
 pub async fn worker(lab: &Lab, name: &str, unit_ms: u32, more: &[&str]) -> Outcome<Service> {

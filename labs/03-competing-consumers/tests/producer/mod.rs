@@ -73,7 +73,7 @@ async fn keeps_the_rate(lab: &Lab) -> Outcome {
 }
 
 /// How long a burst may take to be published: far longer than it does.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(2);
 
 pub async fn burst(lab: Lab) -> Outcome {
     let (producer, relay) = held_burst(&lab, "producer", 50).await?;

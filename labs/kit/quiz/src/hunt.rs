@@ -174,9 +174,13 @@ impl Target {
         let mut others: Vec<&Mutant> = mutants.iter().filter(differs).collect();
         others.shuffle(&mut chance);
         // Two of the same hole, so that who knows the hole must still read the evidence.
-        let (near, far): (Vec<&Mutant>, Vec<&Mutant>) = others
-            .into_iter()
-            .partition(|other| !other.holes(places).is_disjoint(holes));
+        let is_near = |other: &&Mutant| {
+            let same = |(one, theirs): &(&Mutant, BTreeSet<u32>)| {
+                one.file == other.file && !theirs.is_disjoint(holes)
+            };
+            in_holes.iter().any(same)
+        };
+        let (near, far): (Vec<&Mutant>, Vec<&Mutant>) = others.into_iter().partition(is_near);
         let near_first = near
             .iter()
             .take(NEAR)
@@ -314,7 +318,14 @@ mod tests {
             let name = &chapter.name;
             let mut different = BTreeSet::new();
             let mutants = Mutant::all(&chapter).unwrap();
+            let in_holes = mutants
+                .iter()
+                .filter(|one| !one.holes(&places).is_empty())
+                .count();
             for seed in SEEDS {
+                if seed > 50 && different.len() == in_holes {
+                    break;
+                }
                 let target = Target::draw(&mutants, &places, seed).unwrap();
                 let causes: BTreeSet<&String> = target.causes.iter().collect();
                 assert_eq!(causes.len(), CAUSES, "{name} --seed {seed}");
@@ -323,8 +334,7 @@ mod tests {
                 assert!(!target.holes.is_empty(), "{name} --seed {seed}");
                 different.insert(mutant.file.clone());
             }
-            let in_holes = mutants.iter().filter(|one| !one.holes(&places).is_empty());
-            assert_eq!(different.len(), in_holes.count(), "{name}: seeds reach all");
+            assert_eq!(different.len(), in_holes, "{name}: seeds reach all");
             assert!(different.len() >= 6, "{name}: {different:?}");
         }
     }

@@ -106,21 +106,21 @@ reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
 
 # Fill the holes before HOLE from the solution
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
 catch-up NN HOLE *ARGS:
     {{ build }}; exec {{ quote(lab) }} catch-up "$@"
 
 # Guess what a run will show, then run it
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
-predict NN *ARGS:
+predict *ARGS:
     {{ build }}; exec {{ quote(lab) }} predict "$@"
 
 # Find what is wrong with a wrong answer; --seed N
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
-hunt NN *ARGS:
+hunt *ARGS:
     {{ build }}; exec {{ quote(lab) }} hunt "$@"
 
 # Its services in containers; --watch, --solution

@@ -105,10 +105,10 @@ diff NN:
 reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
 
-# Fill the holes before HOLE from the solution
+# Fill the holes before one, as in: just catch-up 02 5
 [group('student: a chapter')]
 [no-exit-message]
-catch-up NN HOLE *ARGS:
+catch-up *ARGS:
     {{ build }}; exec {{ quote(lab) }} catch-up "$@"
 
 # Guess what a run will show, then run it

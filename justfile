@@ -63,7 +63,7 @@ setup:
 doctor:
     {{ cargo }} || test -x {{ quote(lab) }} || exit 2; exec {{ quote(lab) }} doctor
 
-# Check your lab, as in: just lab 02; --part a, --only CHECK
+# Check your lab, as in: just lab 02; --part a, --all
 [group('student: a chapter')]
 [no-exit-message]
 lab *ARGS:

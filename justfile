@@ -63,7 +63,7 @@ setup:
 doctor:
     {{ cargo }} || test -x {{ quote(lab) }} || exit 2; exec {{ quote(lab) }} doctor
 
-# Check your lab, as in: just lab 02; --part a, --only CHECK
+# Check your lab, as in: just lab 02; --part a, --all
 [group('student: a chapter')]
 [no-exit-message]
 lab *ARGS:
@@ -105,22 +105,22 @@ diff NN:
 reset NN:
     {{ build }}; exec {{ quote(lab) }} reset "$@"
 
-# Fill the holes before HOLE from the solution
-[group('chapter')]
+# Fill the holes before one, as in: just catch-up 02 5
+[group('student: a chapter')]
 [no-exit-message]
-catch-up NN HOLE *ARGS:
+catch-up *ARGS:
     {{ build }}; exec {{ quote(lab) }} catch-up "$@"
 
 # Guess what a run will show, then run it
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
-predict NN *ARGS:
+predict *ARGS:
     {{ build }}; exec {{ quote(lab) }} predict "$@"
 
 # Find what is wrong with a wrong answer; --seed N
-[group('chapter')]
+[group('student: a chapter')]
 [no-exit-message]
-hunt NN *ARGS:
+hunt *ARGS:
     {{ build }}; exec {{ quote(lab) }} hunt "$@"
 
 # Its services in containers; --watch, --solution

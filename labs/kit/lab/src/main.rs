@@ -82,13 +82,16 @@ fn main() -> ExitCode {
     start(cli.command).unwrap_or_else(|error| terminal::tell(&error))
 }
 
-/// `just lab` without a number goes on with the `current` chapter, and so do `watch` and `hint`.
+/// The commands that go on with the current chapter when no number is typed.
+const GO_ON: [&str; 5] = ["lab", "watch", "hint", "predict", "hunt"];
+
+/// `just lab` without a number goes on with the `current` chapter, and so do its like.
 fn with_chapter(
     mut typed: Vec<OsString>,
     current: impl FnOnce() -> Option<String>,
 ) -> Vec<OsString> {
     let word = |index: usize| typed.get(index).map(|word| word.to_string_lossy());
-    let goes_on = word(1).is_some_and(|command| ["lab", "watch", "hint"].contains(&&*command));
+    let goes_on = word(1).is_some_and(|command| GO_ON.contains(&&*command));
     let named =
         word(2).is_some_and(|word| !word.starts_with('-') || word == "--help" || word == "-h");
     if goes_on

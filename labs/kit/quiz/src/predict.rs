@@ -84,6 +84,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         Ended::Stopped(code) => return Ok(code),
     };
     for (index, asked) in questions.iter().enumerate() {
+        println!();
         let seen = look(&mut runs, &chapter, index + 1, asked, &command)?;
         let journal = fs::read_to_string(&seen.journal)
             .with_context(|| format!("cannot read {}", seen.journal.display()))?;
@@ -169,7 +170,6 @@ fn show(paths: &Paths, number: usize, asked: &Prediction, guess: &str, what: &st
         true => format!("{GOOD}✔{GOOD:#}"),
         false => format!("{BAD}✘{BAD:#}"),
     };
-    println!();
     println!(
         "{}",
         labelled(&format!("{BOLD}{number}{BOLD:#}"), 3, &asked.ask)

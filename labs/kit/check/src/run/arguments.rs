@@ -35,27 +35,18 @@ pub struct Arguments {
     #[arg(long)]
     pub all: bool,
     /// Run the checks of one part of the chapter: a or b.
-    #[arg(long, value_name = "PART", ignore_case = true)]
-    pub part: Option<WhichPart>,
+    #[arg(long, value_name = "PART", value_parser = part)]
+    pub part: Option<Part>,
     #[command(flatten)]
     ignored: Ignored,
 }
 
-/// One part of the chapter, as a person types it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum WhichPart {
-    /// The pattern.
-    A,
-    /// When things fail.
-    B,
-}
-
-impl From<WhichPart> for Part {
-    fn from(part: WhichPart) -> Self {
-        match part {
-            WhichPart::A => Self::A,
-            WhichPart::B => Self::B,
-        }
+/// A part of the chapter, as a person types it.
+fn part(typed: &str) -> Result<Part, &'static str> {
+    match typed {
+        "a" | "A" => Ok(Part::A),
+        "b" | "B" => Ok(Part::B),
+        _ => Err("a chapter has the parts a and b"),
     }
 }
 
@@ -130,7 +121,7 @@ impl Arguments {
     /// # Errors
     /// When a part is asked for in a chapter that has none.
     pub fn of_part(&self, checks: Vec<Check>, parts: Option<Parts>) -> Result<Vec<Check>> {
-        let Some(part) = self.part.map(Part::from) else {
+        let Some(part) = self.part else {
             return Ok(checks);
         };
         let parts = parts.context("this chapter has no parts: leave --part out")?;

@@ -350,9 +350,8 @@ impl Report {
         }
         if let Some(detail) = &line.failure {
             // One open hole stops many checks, and need not be explained for each.
-            if let Some(earlier) = self.explained_by(detail) {
-                let first = earlier.observed.lines().next().unwrap_or_default();
-                part("observed", format!("as above: {first}"));
+            if let Some(above) = self.explained_above(detail) {
+                part("observed", above);
                 return;
             }
             part("expected", &detail.expected);
@@ -373,11 +372,19 @@ impl Report {
         }
     }
 
-    /// The failure printed before that says the same.
-    fn explained_by(&self, detail: &Detail) -> Option<&Detail> {
-        let earlier = self.lines.iter().filter_map(|line| line.failure.as_ref());
-        let same = |other: &&Detail| other.observed == detail.observed && other.why == detail.why;
-        earlier.into_iter().find(same)
+    /// What a failure comes to that one printed before says already: the same, or the same open hole.
+    fn explained_above(&self, detail: &Detail) -> Option<String> {
+        let mut earlier = self.lines.iter().filter_map(|line| line.failure.as_ref());
+        let hole = self.open.filter(|open| *open == detail.hole);
+        let found = earlier.find(|other| {
+            let same = other.observed == detail.observed && other.why == detail.why;
+            same || hole == Some(other.hole)
+        })?;
+        let first = found.observed.lines().next().unwrap_or_default();
+        Some(match hole {
+            Some(hole) => format!("as above: HOLE {hole} is open"),
+            None => format!("as above: {first}"),
+        })
     }
 
     /// Prints the sum and writes the JSON.

@@ -102,12 +102,17 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A text that a manifest may break anywhere, for the terminal to break.
+fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Asks one question.
 fn ask(number: usize, asked: &Prediction, answers: &mut Answers) -> Result<Answer> {
     println!();
     println!(
         "{}",
-        labelled(&format!("{BOLD}{number}{BOLD:#}"), 3, &asked.ask)
+        labelled(&format!("{BOLD}{number}{BOLD:#}"), 3, &joined(&asked.ask))
     );
     for (index, choice) in asked.choices.iter().enumerate() {
         println!("{}", labelled(&format!("     {}", index + 1), 8, choice));
@@ -172,11 +177,11 @@ fn show(paths: &Paths, number: usize, asked: &Prediction, guess: &str, what: &st
     };
     println!(
         "{}",
-        labelled(&format!("{BOLD}{number}{BOLD:#}"), 3, &asked.ask)
+        labelled(&format!("{BOLD}{number}{BOLD:#}"), 3, &joined(&asked.ask))
     );
     part("guessed", guess);
     part("seen", &format!("{what} {mark}"));
-    part("why", &asked.why);
+    part("why", &joined(&asked.why));
     if what != asked.answer {
         part(
             "but",

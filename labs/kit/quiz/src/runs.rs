@@ -11,10 +11,9 @@ use command::crates::Crates;
 use course::chapter::{Chapter, Variant};
 use course::mutants::Mutant;
 use course::paths::Paths;
-use process::parent;
-use process::stop::{Ended, until_stopped};
+use process::stop::{Ended, asked, until_stopped};
 use serde_json::Value;
-use terminal::{DIM, user_error};
+use terminal::{DIM, UNKNOWN, user_error};
 
 /// How often a check may end without a verdict, as on a busy machine.
 const ATTEMPTS: usize = 3;
@@ -62,7 +61,7 @@ impl Runs {
                 ));
             }
         };
-        follow_parent();
+        end_when_asked();
         Ok(Ended::Done(Self {
             crates: Crates::new(paths, dir.join("crates"))?,
             paths: paths.clone(),
@@ -151,11 +150,12 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
 
-/// Ends this program when `just` ends; the checks then end, too.
-fn follow_parent() {
+/// Ends this program at a signal, which is not the default any more once one was waited for, and when
+/// `just` ends. The checks then end, too.
+fn end_when_asked() {
     std::thread::spawn(|| {
-        actix_web::rt::System::new().block_on(parent::parent_gone());
-        std::process::exit(143);
+        let asked = actix_web::rt::System::new().block_on(asked());
+        std::process::exit(i32::from(asked.unwrap_or(UNKNOWN)));
     });
 }
 

@@ -153,4 +153,7 @@ fn guesses_are_kept_and_what_was_seen_stands_beside_them() {
     assert!(!asked.contains("seen"), "{asked}");
     let sum = format!("{right} of {} as predicted", questions.len());
     assert!(seen.contains(&sum), "{seen}");
+    for line in shown.out.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
 }

@@ -77,7 +77,8 @@ function measure(leastText, foot) {
       if (over > 1 && !(outside?.over > over)) outside = { over, said: 'a box' }
     }
     for (const text of section.querySelectorAll('svg.topology g text')) {
-      const box = text.parentElement.querySelector('rect').getBoundingClientRect()
+      const box = text.parentElement.querySelector('rect')?.getBoundingClientRect()
+      if (!box) continue
       const over = (text.getBoundingClientRect().width - box.width) / scale
       if (over > -4) tell(`"${text.textContent}" is wider than its box`)
     }

@@ -64,7 +64,17 @@ function filled(slide, number, root) {
       throw new Error(`slide ${number}: ${error.message}`)
     }
   })
-  return { text, answer }
+  return { text: stepped(text), answer }
+}
+
+/** What stands behind `<!-- step -->`, down to the notes, appears at the next key. */
+function stepped(slide) {
+  const [first, ...steps] = slide.split('<!-- step -->\n')
+  return steps.reduce((before, step) => {
+    const number = (before.match(/data-marpit-fragment/g)?.length ?? 0) + 1
+    const [, body, notes = ''] = step.match(/^([^]*?)(\n<!--\nminutes:[^]*)?$/)
+    return `${before}<div class="step" data-marpit-fragment="${number}">\n\n${body}\n\n</div>\n${notes}`
+  }, first)
 }
 
 /** `file=a/b.rs#c lines=1-3` as an object. */

@@ -18,24 +18,29 @@ const BOX = { width: 190, height: 58 }
 /** The SVG for a description. Throws when a line of it cannot be read. */
 export function draw(text) {
   const { nodes, arrows } = parse(text)
+  const id = `head-${++drawings}`
   place(nodes)
   const all = [...nodes.values()]
   const width = Math.max(...all.map((node) => node.x)) + BOX.width / 2 + 14
   const height = Math.max(...all.map((node) => node.y)) + BOX.height / 2 + 14
   const left = Math.min(...all.map((node) => node.x)) - BOX.width / 2 - 14
   const parts = [
-    ...arrows.map((arrow) => line(arrow, nodes)),
+    ...arrows.map((arrow) => line(arrow, nodes, id)),
     ...all.map(shape),
     ...arrows.map((arrow) => label(arrow, nodes)),
   ]
   // One line: an empty one would end the block for Markdown.
-  return `<svg class="topology" xmlns="http://www.w3.org/2000/svg" viewBox="${left} 0 ${width - left} ${height}" role="img">${HEADS}${parts.join('')}</svg>`
+  return `<svg class="topology" xmlns="http://www.w3.org/2000/svg" viewBox="${left} 0 ${width - left} ${height}" role="img">${heads(id)}${parts.join('')}</svg>`
 }
 
-const HEADS = ['plain', 'cut', 'dashed']
+// A marker's id must be its drawing's own: the browser takes the first of that id, and draws
+// nothing when that one stands on a slide that isn't shown.
+let drawings = 0
+
+const heads = (id) => ['plain', 'cut', 'dashed']
   .map(
     (kind) =>
-      `<marker id="head-${kind}" class="head ${kind}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker>`,
+      `<marker id="${id}-${kind}" class="head ${kind}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker>`,
   )
   .join('')
 
@@ -129,9 +134,9 @@ function ends({ from, to }, nodes) {
   return [a.x + (right * BOX.width) / 2, a.y, b.x - (right * BOX.width) / 2, b.y]
 }
 
-function line(arrow, nodes) {
+function line(arrow, nodes, id) {
   const [x1, y1, x2, y2] = ends(arrow, nodes)
-  const head = `<path class="arrow ${arrow.style}" d="M${x1} ${y1}L${x2} ${y2}" marker-end="url(#head-${arrow.style})"/>`
+  const head = `<path class="arrow ${arrow.style}" d="M${x1} ${y1}L${x2} ${y2}" marker-end="url(#${id}-${arrow.style})"/>`
   if (arrow.style !== 'cut') return head
   const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2]
   return `${head}<path class="cross" d="M${x - 9} ${y - 9}l18 18m0 -18l-18 18"/>`

@@ -85,6 +85,12 @@ test('a sequence has a fragment for each step, and what cannot be read is told',
   assert.throws(() => sequence('lane a'), /nothing to draw/)
 })
 
+test('what stands behind a step appears after what is drawn before it, and the notes stay notes', () => {
+  const deck = '# a\n\n```sequence\nlane a\na : b\n```\n\n<!-- step -->\nSo **it** is.\n\n<!--\nminutes: 1\nAsk.\n-->\n'
+  const made = prepare(deck, { root })
+  assert.match(made, /data-marpit-fragment="2">\n\nSo \*\*it\*\* is\.\n[^<]*<\/div>\n\n<!--\nminutes: 1\n/)
+})
+
 test('every slide of every deck has minutes and notes worth reading', () => {
   assert.equal(decks().length, 9)
   for (const name of decks()) {

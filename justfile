@@ -1,4 +1,4 @@
-# Every command that a person types here. `just` alone lists them.
+# Every command that a person types here. `just help` lists them.
 
 set positional-arguments
 set quiet

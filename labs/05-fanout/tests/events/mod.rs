@@ -229,7 +229,7 @@ pub async fn watch(streaming: &Service, count: usize) -> Outcome<Vec<String>> {
         let expected = "GET /video answers 200 with the film and its view-id";
         ids.push(watched(&answer).ok_or_else(|| {
             fail(expected, with_log(streaming, &answer))
-                .because("the broker runs, and a queue is bound")
+                .because("a bound queue takes the view, so the viewer gets 200")
                 .hole(BOUND)
         })?);
     }

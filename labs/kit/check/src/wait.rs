@@ -180,6 +180,6 @@ fn died(service: &Service) -> Option<Failure> {
             format!("{} keeps running", service.name()),
             format!("it ended by itself: {exit}; it printed last:\n{words}"),
         )
-        .because("a service that ends when something around it fails must be restarted by hand"),
+        .because("a service that has ended does no work until somebody restarts it"),
     )
 }

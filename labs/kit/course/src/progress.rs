@@ -18,7 +18,7 @@ pub struct Progress {
     pub status: String,
     /// How many checks pass.
     pub passed: usize,
-    /// The score of each part, where the whole chapter was checked.
+    /// The score of each part when it was last checked.
     #[serde(default)]
     pub parts: Vec<Score>,
     /// Where to go on.
@@ -62,10 +62,11 @@ impl Progress {
         Some(Self { when, ..read })
     }
 
-    /// Whether all checks pass.
+    /// Whether all checks of both parts pass.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.status == "pass"
+        let full = |part| self.parts.iter().any(|score| score.is_full(part));
+        Part::ALL.into_iter().all(full)
     }
 }
 
@@ -79,6 +80,16 @@ impl Score {
             passed: passes.iter().filter(|passes| **passes).count(),
             all: passes.len(),
         }
+    }
+
+    /// The scores of a run, and the `earlier` ones of the parts that it left out.
+    #[must_use]
+    pub fn update(mut scores: Vec<Self>, earlier: Vec<Self>) -> Vec<Self> {
+        let left_out = |score: &Self| scores.iter().all(|new| new.part != score.part);
+        let kept: Vec<Self> = earlier.into_iter().filter(left_out).collect();
+        scores.extend(kept);
+        scores.sort_by(|a, b| a.part.cmp(&b.part));
+        scores
     }
 
     /// Whether this is `part`, and all of its checks pass.

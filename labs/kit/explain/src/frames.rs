@@ -109,11 +109,10 @@ pub(super) fn sent(publish: &At<'_>) -> String {
     let word = |name: &str| publish.frame.args[name].as_str().unwrap_or("?");
     let to = match direct_to(publish.frame) {
         Some(queue) => format!("`{queue}`"),
-        None => format!(
-            "exchange `{}` with key `{}`",
-            word("exchange"),
-            word("routing_key")
-        ),
+        None => match word("routing_key") {
+            "" => format!("exchange `{}` with an empty key", word("exchange")),
+            key => format!("exchange `{}` with key `{key}`", word("exchange")),
+        },
     };
     format!("{id} was published to {to} at {:.3} s", publish.t)
 }

@@ -16,7 +16,7 @@ use process::stop::{Ended, until_stopped};
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// For the checks: --only CHECK, --seed N, --json FILE, --list
+    /// For the checks: --part a, --all, --only CHECK, --seed N, --json FILE, --list
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<OsString>,
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use course::chapter::Chapter;
 use course::holes;
 use course::paths::Paths;
-use course::progress::{Next, Progress, Score};
+use course::progress::{Progress, Score};
 
 use terminal::{BOLD, DIM, GOOD, TYPE};
 
@@ -88,15 +88,23 @@ fn print_last(paths: &Paths, chapter: &Chapter, progress: &Progress) {
     for Score { part, passed, all } in &progress.parts {
         println!("  {part}: {passed} of {all} checks pass");
     }
-    if let Some(Next { hole }) = progress.next {
-        let place = match holes::locate(&chapter.lab.join("src"), hole) {
+    let src = chapter.lab.join("src");
+    if progress.is_done() {
+        println!("  {GOOD}done{GOOD:#}");
+    } else if let Some(hole) = go_on(chapter, progress) {
+        let place = match holes::locate(&src, hole) {
             Ok(Some((file, line))) => format!(", {}:{line}", paths.short(&file)),
             _ => String::new(),
         };
         println!("  next: HOLE {hole}{place}");
-    } else if progress.is_done() {
-        println!("  {GOOD}done{GOOD:#}");
     }
+}
+
+/// The hole to go on with: the one that the last check named, or the first that is open.
+pub fn go_on(chapter: &Chapter, progress: &Progress) -> Option<u32> {
+    let named = progress.next.as_ref().map(|next| next.hole);
+    let open = || holes::open_in_tree(&chapter.lab.join("src"));
+    named.or_else(|| open().first().copied())
 }
 
 /// `02 · Single queue`, and how far the student has come in it.

@@ -12,6 +12,7 @@ use course::holes;
 use course::paths::Paths;
 use course::progress::Progress;
 
+use crate::here;
 use command::Which;
 use terminal::{BOLD, DIM, TYPE};
 use terminal::{WIDTH, labelled, user_error};
@@ -84,7 +85,7 @@ fn read(paths: &Paths, chapter: &Chapter) -> Result<Hints> {
 
 /// The hole that the last check named as the next one to fill.
 fn pointed_to(paths: &Paths, chapter: &Chapter) -> Option<u32> {
-    Some(Progress::of(paths, chapter)?.next?.hole)
+    here::go_on(chapter, &Progress::of(paths, chapter)?)
 }
 
 /// What the last check saw of this hole: a hint is about that.
@@ -111,7 +112,10 @@ fn list(paths: &Paths, chapter: &Chapter) -> Result<()> {
     let places = holes::in_tree(&chapter.solution.join("src"))?;
     println!("{BOLD}The holes of lab {}{BOLD:#}", chapter.heading());
     for holes::Place { hole, .. } in &places {
-        println!("  {:>2}  {}", hole.number, hole.task);
+        println!(
+            "{}",
+            labelled(&format!("  {:>2}", hole.number), 6, &hole.task)
+        );
         let place = place(paths, chapter, hole.number);
         println!("      {DIM}{}{DIM:#}", place.trim_start_matches(" · "));
     }

@@ -96,11 +96,22 @@ fn with_chapter(
         word(2).is_some_and(|word| !word.starts_with('-') || word == "--help" || word == "-h");
     if goes_on
         && !named
-        && let Some(chapter) = current()
+        && let Some(chapter) = later(&mut typed).or_else(|| current().map(OsString::from))
     {
-        typed.insert(2, chapter.into());
+        typed.insert(2, chapter);
     }
     typed
+}
+
+/// Takes out the number that stands last, as in `just lab --part a 02`. The value of a flag, as in
+/// `--seed 7`, is no chapter.
+fn later(typed: &mut Vec<OsString>) -> Option<OsString> {
+    let [.., before, last] = typed.as_slice() else {
+        return None;
+    };
+    let number = last.to_str()?.bytes().all(|byte| byte.is_ascii_digit());
+    let value = before.to_str()?.starts_with("--");
+    (typed.len() > 3 && number && !value).then(|| typed.pop())?
 }
 
 fn start(command: Command) -> Result<ExitCode> {
@@ -143,6 +154,8 @@ mod tests {
         };
         assert_eq!(line("just lab"), "just lab 05");
         assert_eq!(line("just lab --part a"), "just lab 05 --part a");
+        assert_eq!(line("just lab --part a 02"), "just lab 02 --part a");
+        assert_eq!(line("just lab --seed 7"), "just lab 05 --seed 7");
         assert_eq!(line("just hint"), "just hint 05");
         assert_eq!(line("just lab 02"), "just lab 02");
         assert_eq!(line("just lab --help"), "just lab --help");

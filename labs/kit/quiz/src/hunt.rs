@@ -220,7 +220,7 @@ fn heading(chapter: &Chapter, again: &str) {
     let gap = WIDTH.saturating_sub(width(&left) + width(again)).max(2);
     println!();
     println!("{BOLD}{left}{BOLD:#}{:gap$}{DIM}{again}{DIM:#}", "");
-    println!("Somebody filled the holes, one of them wrongly. This is what the check saw.");
+    println!("Somebody filled the holes and made one mistake. This is what the check saw.");
     println!();
 }
 

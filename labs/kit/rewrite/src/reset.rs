@@ -1,12 +1,13 @@
 //! `reset NN`: restores the lab's files as handed out, and keeps a copy of the student's.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anstream::println;
 use anyhow::{Context, Result, bail};
-use course::chapter::Chapter;
+use course::chapter::{Chapter, Variant};
 use course::holes;
 use course::paths::Paths;
 
@@ -49,14 +50,27 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         let from = ["restore", &source, "--staged", "--worktree", "--", &short];
         git(paths, &from)?;
     }
+    forget_progress(paths, &chapter)?;
     println!("{GOOD}✔{GOOD:#} {short} is as handed out again:");
     for change in &changed {
         let what = if change.new { "removed" } else { "restored" };
         println!("  {what:<9} {}", change.path);
     }
     println!("{DIM}your work{DIM:#} is kept in {copy}");
-    println!("{DIM}compare{DIM:#}   {TYPE}git diff --no-index {copy} {short}{TYPE:#}");
+    println!("{DIM}compare{DIM:#}");
+    println!("  {TYPE}git diff --no-index {copy} {short}{TYPE:#}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the last report, which is about the work that is gone.
+fn forget_progress(paths: &Paths, chapter: &Chapter) -> Result<()> {
+    let folder = paths.data().join(chapter.run_folder(Variant::Lab));
+    match fs::remove_file(folder.join("report.json")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).context("cannot remove the last report")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The commit in which the lab is as a student gets it, however often they have committed

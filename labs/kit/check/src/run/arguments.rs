@@ -110,6 +110,10 @@ impl Arguments {
                 known.join("\n  ")
             );
         }
+        let finds = |word: &&String| known.iter().any(|name| name.contains(word.as_str()));
+        if let Some(word) = self.filter.iter().find(|word| !finds(word)) {
+            bail!("no check's name contains `{word}`; a part is --part a");
+        }
         Ok(checks
             .into_iter()
             .filter(|check| self.wants(&check.name))

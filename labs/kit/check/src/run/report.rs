@@ -131,7 +131,8 @@ struct Written<'a> {
     seed: u64,
     status: Status,
     passed: usize,
-    parts: &'a [Score],
+    /// A part that this run left out has its score of an earlier one.
+    parts: Vec<Score>,
     checks: &'a [Line],
     waiting: &'a [Waiting],
     next: Option<&'a Next>,
@@ -213,15 +214,12 @@ impl Report {
         for group in self.waiting.chunk_by(|a, b| part_of(a) == part_of(b)) {
             let (first, last) = (group[0].hole, group[group.len() - 1].hole);
             head(&mut self.heading, part_of(&group[0]));
-            let (count, plural) = match group.len() {
-                1 => ("1 more check".to_owned(), "s"),
-                n => (format!("{n} more checks"), ""),
-            };
+            let (count, plural) = (group.len(), if group.len() == 1 { "" } else { "s" });
             let holes = match first == last {
                 true => format!("HOLE {first}"),
-                false => format!("HOLE {first} to {last}"),
+                false => format!("HOLES {first} to {last}"),
             };
-            anstream::println!("  {FAINT}· {count} need{plural} {holes}{FAINT:#}");
+            anstream::println!("  {FAINT}· {count} more check{plural} for {holes}{FAINT:#}");
         }
     }
 
@@ -403,7 +401,8 @@ impl Report {
         for line in self.sum(status, passed, &scores, next.as_ref()) {
             anstream::println!("  {style}{line}{style:#}");
         }
-        self.tell_passed(&scores, earlier, next.as_ref());
+        let earlier = earlier.map_or(Vec::new(), |progress| progress.parts);
+        self.tell_passed(&scores, &earlier, next.as_ref());
         let written = Written {
             report: 1,
             chapter: &self.chapter.number,
@@ -412,7 +411,7 @@ impl Report {
             seed: self.seed,
             status,
             passed,
-            parts: &scores,
+            parts: Score::update(scores, earlier),
             checks: &self.lines,
             waiting: &self.waiting,
             next: next.as_ref(),
@@ -447,9 +446,10 @@ impl Report {
         }
         let way = match next {
             Some(next) => format!("next: HOLE {}, {}:{}", next.hole, next.file, next.line),
-            None if status == Status::Pass && self.variant == Variant::Lab => {
-                format!("compare with ours: just diff {}", self.chapter.number)
-            }
+            None if status == Status::Pass && self.variant == Variant::Lab => match scores {
+                [_] => format!("the whole chapter: just lab {}", self.chapter.number),
+                _ => format!("compare with ours: just diff {}", self.chapter.number),
+            },
             None => return vec![sum],
         };
         let line = format!("{sum} · {way}");
@@ -481,16 +481,15 @@ impl Report {
     }
 
     /// Says that a part is done, and the first time what it has taught.
-    fn tell_passed(&self, scores: &[Score], earlier: Option<Progress>, next: Option<&Next>) {
+    fn tell_passed(&self, scores: &[Score], earlier: &[Score], next: Option<&Next>) {
         if self.variant != Variant::Lab {
             return;
         }
-        let earlier = earlier.map_or(Vec::new(), |progress| progress.parts);
         let full = |scores: &[Score], part| scores.iter().any(|score| score.is_full(part));
         let readme = std::fs::read_to_string(self.chapter.readme()).unwrap_or_default();
         for part in Part::ALL {
             let text = after(&readme, part);
-            if full(scores, part) && !full(&earlier, part) && !text.is_empty() {
+            if full(scores, part) && !full(earlier, part) && !text.is_empty() {
                 anstream::println!("\n  {STRONG}After {part}{STRONG:#}");
                 for line in lay_out(&text, WIDTH - 2).lines() {
                     anstream::println!("  {line}");

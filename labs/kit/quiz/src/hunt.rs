@@ -78,7 +78,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let number = &chapter.number;
     let places = holes::in_tree(&chapter.solution.join("src"))?;
     let mutants = Mutant::all(&chapter)?;
-    // A mistake in given code is nobody's to find.
+    // The student looks for a mistake in a hole, not in given code.
     if mutants
         .iter()
         .all(|mutant| mutant.holes(&places).is_empty())

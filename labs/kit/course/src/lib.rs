@@ -10,4 +10,4 @@ pub mod manifest;
 pub mod mutants;
 pub mod parts;
 pub mod paths;
-pub mod progress;
+pub mod report;

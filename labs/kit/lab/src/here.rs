@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use course::chapter::Chapter;
 use course::holes;
 use course::paths::Paths;
-use course::progress::{Progress, Score};
+use course::report::{Report, Score};
 
 use terminal::{BOLD, DIM, GOOD, TYPE};
 
@@ -21,9 +21,9 @@ pub fn current(paths: &Paths) -> Result<Chapter> {
     let chapters = Chapter::all(&paths.root)?;
     let at = match last(paths, &chapters) {
         None => 0,
-        Some((chapter, progress)) => {
+        Some((chapter, report)) => {
             let at = chapters.iter().position(|one| one == chapter);
-            at.unwrap_or(0) + usize::from(progress.is_done())
+            at.unwrap_or(0) + usize::from(report.is_done())
         }
     };
     let at = at.min(chapters.len().saturating_sub(1));
@@ -38,7 +38,7 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     let here = current(paths)?;
     let number = &here.number;
     match last(paths, &chapters) {
-        Some((chapter, progress)) => print_last(paths, chapter, &progress),
+        Some((chapter, report)) => print_last(paths, chapter, &report),
         None => {
             println!("Nothing is checked yet. Read labs/README.md first: it says why messaging.")
         }
@@ -74,24 +74,24 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
 }
 
 /// The lab that was checked last.
-fn last<'a>(paths: &Paths, chapters: &'a [Chapter]) -> Option<(&'a Chapter, Progress)> {
+fn last<'a>(paths: &Paths, chapters: &'a [Chapter]) -> Option<(&'a Chapter, Report)> {
     let checked = chapters
         .iter()
-        .filter_map(|chapter| Some((chapter, Progress::of(paths, chapter)?)));
-    checked.max_by_key(|(_, progress)| progress.when)
+        .filter_map(|chapter| Some((chapter, Report::of(paths, chapter)?)));
+    checked.max_by_key(|(_, report)| report.when)
 }
 
-fn print_last(paths: &Paths, chapter: &Chapter, progress: &Progress) {
+fn print_last(paths: &Paths, chapter: &Chapter, report: &Report) {
     let heading = chapter.heading();
-    let when = progress.when.map_or(String::new(), ago);
+    let when = report.when.map_or(String::new(), ago);
     println!("{BOLD}Lab {heading}{BOLD:#}  {DIM}checked {when}{DIM:#}");
-    for Score { part, passed, all } in &progress.parts {
+    for Score { part, passed, all } in &report.parts {
         println!("  {part}: {passed} of {all} checks pass");
     }
     let src = chapter.lab.join("src");
-    if progress.is_done() {
+    if report.is_done() {
         println!("  {GOOD}done{GOOD:#}");
-    } else if let Some(hole) = go_on(chapter, progress) {
+    } else if let Some(hole) = go_on(chapter, report) {
         let place = match holes::locate(&src, hole) {
             Ok(Some((file, line))) => format!(", {}:{line}", paths.short(&file)),
             _ => String::new(),
@@ -101,19 +101,19 @@ fn print_last(paths: &Paths, chapter: &Chapter, progress: &Progress) {
 }
 
 /// The hole to go on with: the one that the last check named, or the first that is open.
-pub fn go_on(chapter: &Chapter, progress: &Progress) -> Option<u32> {
-    let named = progress.next.as_ref().map(|next| next.hole);
+pub fn go_on(chapter: &Chapter, report: &Report) -> Option<u32> {
+    let named = report.next.as_ref().map(|next| next.hole);
     let open = || holes::open_in_tree(&chapter.lab.join("src"));
     named.or_else(|| open().first().copied())
 }
 
 /// `02 · Single queue`, and how far the student has come in it.
 fn line_of(paths: &Paths, chapter: &Chapter) -> String {
-    let state = match Progress::of(paths, chapter) {
+    let state = match Report::of(paths, chapter) {
         None => String::new(),
-        Some(progress) if progress.is_done() => format!("  {GOOD}✔{GOOD:#}"),
-        Some(progress) => {
-            let parts: Vec<String> = progress.parts.iter().map(Score::to_string).collect();
+        Some(report) if report.is_done() => format!("  {GOOD}✔{GOOD:#}"),
+        Some(report) => {
+            let parts: Vec<String> = report.parts.iter().map(Score::to_string).collect();
             format!("  {DIM}{}{DIM:#}", parts.join(", "))
         }
     };

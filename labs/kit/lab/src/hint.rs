@@ -1,7 +1,6 @@
 //! `hint NN [HOLE]`: prints the next hint of a hole.
 
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::println;
@@ -10,7 +9,7 @@ use course::chapter::{Chapter, Variant};
 use course::hints::{self, Hints, SeenHints};
 use course::holes;
 use course::paths::Paths;
-use course::progress::Progress;
+use course::report::Report;
 
 use crate::here;
 use command::Which;
@@ -33,7 +32,9 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let chapter = args.which.resolve(paths)?;
     let hints = read(paths, &chapter)?;
     let data = paths.data().join(chapter.run_folder(Variant::Lab));
-    let Some(hole) = args.hole.or_else(|| pointed_to(paths, &chapter)) else {
+    let report = Report::of(paths, &chapter);
+    let pointed_to = || here::go_on(&chapter, report.as_ref()?);
+    let Some(hole) = args.hole.or_else(pointed_to) else {
         list(paths, &chapter)?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -47,8 +48,8 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(observed) = observed(&data.join("report.json"), hole) {
-        println!("\n{}", labelled(&format!("{DIM}seen{DIM:#}"), 6, &observed));
+    if let Some(observed) = report.as_ref().and_then(|report| observed(report, hole)) {
+        println!("\n{}", labelled(&format!("{DIM}seen{DIM:#}"), 6, observed));
     }
     let mut given = SeenHints::load(data.join("hints.json"));
     let again = given.all(hole, texts.len());
@@ -83,20 +84,14 @@ fn read(paths: &Paths, chapter: &Chapter) -> Result<Hints> {
     hints::parse(&text).with_context(|| name)
 }
 
-/// The hole that the last check named as the next one to fill.
-fn pointed_to(paths: &Paths, chapter: &Chapter) -> Option<u32> {
-    here::go_on(chapter, &Progress::of(paths, chapter)?)
-}
-
 /// What the last check saw of this hole: a hint is about that.
-fn observed(report: &Path, hole: u32) -> Option<String> {
-    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).ok()?).ok()?;
-    let mut failures = report["checks"]
-        .as_array()?
+fn observed(report: &Report, hole: u32) -> Option<&str> {
+    let mut failures = report
+        .checks
         .iter()
-        .map(|check| &check["failure"]);
-    let of_hole = failures.find(|failure| failure["hole"] == hole)?;
-    of_hole["observed"].as_str().map(str::to_owned)
+        .filter_map(|line| line.failure.as_ref());
+    let of_hole = failures.find(|failure| failure.hole == hole)?;
+    Some(&of_hole.observed)
 }
 
 /// ` · labs/02-single-queue/src/consumer.rs:41`, or nothing where the marker is gone.

@@ -15,8 +15,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
+pub use course::report::Status;
 use ladder::Ladder;
-pub use report::{NO_HOLE, Status};
+pub use report::NO_HOLE;
 use report::{Report, Verdict};
 
 use crate::{Check, Checks, Lab, LabConfig, Outcome, Stop};

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use course::paths::Paths;
-use serde_json::Value;
+use course::report::Report;
 
 /// The result of a run of checks.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Finished {
     /// The exit code; none when a signal ended the checks.
     pub code: Option<i32>,
     /// `report.json`.
-    pub report: Value,
+    pub report: Report,
     /// All that the checks printed.
     pub printed: String,
 }
@@ -57,18 +57,11 @@ pub fn run(
     let output = command.output().context("the checks cannot be started")?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    let report = std::fs::read(dir.join("report.json"))
+    let report = Report::read(&dir.join("report.json"))
         .with_context(|| format!("no report.json; the checks printed:\n{printed}"))?;
     Ok(Finished {
         code: output.status.code(),
-        report: serde_json::from_slice(&report)?,
+        report,
         printed,
     })
-}
-
-impl Finished {
-    /// The checks that were run, as in the report.
-    pub fn checks(&self) -> impl Iterator<Item = &Value> {
-        self.report["checks"].as_array().into_iter().flatten()
-    }
 }

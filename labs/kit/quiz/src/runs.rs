@@ -11,8 +11,8 @@ use command::crates::Crates;
 use course::chapter::{Chapter, Variant};
 use course::mutants::Mutant;
 use course::paths::Paths;
+use course::report::{Line, Status};
 use process::stop::{Ended, asked, until_stopped};
-use serde_json::Value;
 use terminal::{DIM, UNKNOWN, user_error};
 
 /// How often a check may end without a verdict, as on a busy machine.
@@ -112,15 +112,16 @@ impl Runs {
         for _ in 0..ATTEMPTS {
             let finished = checks::run(&self.paths, &self.checks, &dir, other, &arguments)?;
             let result = finished
-                .checks()
-                .next()
+                .report
+                .checks
+                .first()
                 .with_context(|| format!("nothing was checked:\n{}", finished.printed))?;
-            if result["status"] != "unknown" {
+            if result.status != Status::Unknown {
                 return Ok(Seen::new(result, dir.join(check).join("journal.jsonl")));
             }
-            text(result, "reason").clone_into(&mut reason);
+            reason = result.reason.clone().unwrap_or_default();
             // Without a broker nothing is run, and a second attempt changes nothing.
-            if result["seconds"] == 0.0 {
+            if result.trace.is_empty() {
                 break;
             }
         }
@@ -133,21 +134,21 @@ impl Runs {
 }
 
 impl Seen {
-    fn new(result: &Value, journal: PathBuf) -> Self {
-        let failure = &result["failure"];
-        let parts = ["expected", "observed", "why"].map(|part| (part, text(failure, part)));
-        let told = parts.into_iter().filter(|(_, text)| !text.is_empty());
+    fn new(result: &Line, journal: PathBuf) -> Self {
+        let failure = result.failure.iter().flat_map(|detail| {
+            [
+                ("expected", detail.expected.clone()),
+                ("observed", detail.observed.clone()),
+                ("why", detail.why.clone()),
+            ]
+        });
         Self {
-            says: text(result, "says").to_owned(),
-            passed: result["status"] == "pass",
-            failure: told.map(|(part, text)| (part, text.to_owned())).collect(),
+            says: result.says.clone(),
+            passed: result.status == Status::Pass,
+            failure: failure.filter(|(_, text)| !text.is_empty()).collect(),
             journal,
         }
     }
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or_default()
 }
 
 /// Ends this program at a signal, which is not the default any more once one was waited for, and when
@@ -162,19 +163,34 @@ fn end_when_asked() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use course::report::Detail;
 
     #[test]
-    fn a_result_is_read_from_the_report() {
-        let failure = json!({ "expected": "a", "observed": "b", "why": "", "hole": 3 });
-        let result = json!({ "says": "it holds", "status": "fail", "failure": failure });
+    fn a_result_shows_what_its_failure_says() {
+        let mut result = Line {
+            check: "x".to_owned(),
+            says: "it holds".to_owned(),
+            hole: 3,
+            optional: false,
+            status: Status::Fail,
+            seconds: 1.0,
+            failure: Some(Detail {
+                expected: "a".to_owned(),
+                observed: "b".to_owned(),
+                why: String::new(),
+                hole: 3,
+                again: String::new(),
+            }),
+            reason: None,
+            trace: "journal.jsonl".to_owned(),
+        };
         let seen = Seen::new(&result, PathBuf::new());
         assert!(!seen.passed);
         assert_eq!(seen.says, "it holds");
         let parts = [("expected", "a".to_owned()), ("observed", "b".to_owned())];
         assert_eq!(seen.failure, parts);
-        let pass = json!({ "says": "it holds", "status": "pass" });
-        let seen = Seen::new(&pass, PathBuf::new());
+        (result.status, result.failure) = (Status::Pass, None);
+        let seen = Seen::new(&result, PathBuf::new());
         assert!(seen.passed && seen.failure.is_empty());
     }
 }

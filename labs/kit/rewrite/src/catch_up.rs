@@ -12,7 +12,7 @@ use course::chapter::Chapter;
 use course::holes::{self, Place};
 use course::paths::Paths;
 
-use crate::copy::keep;
+use crate::copy::{keep, tell_kept};
 use command::Which;
 use terminal::user_error;
 use terminal::{DIM, GOOD, TYPE};
@@ -64,8 +64,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let copy = paths.short(&copy);
     println!("{GOOD}✔{GOOD:#} {short} is filled up to HOLE {hole}:");
     work.print(number, hole);
-    println!("{DIM}your work{DIM:#} is kept in {copy}");
-    println!("{DIM}compare{DIM:#}   {TYPE}git diff --no-index {copy} {short}{TYPE:#}");
+    tell_kept(&copy, &short);
     if let Ok(Some((file, line))) = holes::locate(&src, hole) {
         let file = paths.short(&file);
         println!("{DIM}next{DIM:#}      HOLE {hole}, {file}:{line}");

@@ -4,9 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anstream::println;
 use anyhow::{Context, Result};
 use course::holes;
 use course::paths::Paths;
+use terminal::{DIM, TYPE};
+
+/// Prints where the student's work is kept, and how to compare it with what is there now.
+pub fn tell_kept(copy: &str, now: &str) {
+    println!("{DIM}your work{DIM:#} is kept in {copy}");
+    println!("{DIM}compare{DIM:#}");
+    println!("  {TYPE}git diff --no-index {copy} {now}{TYPE:#}");
+}
 
 /// Copies `src` to a new folder under `target/lab/reset`.
 pub fn keep(paths: &Paths, src: &Path, chapter: &str) -> Result<PathBuf> {

@@ -11,10 +11,10 @@ use course::chapter::{Chapter, Variant};
 use course::holes;
 use course::paths::Paths;
 
-use crate::copy::keep;
+use crate::copy::{keep, tell_kept};
 use command::Which;
+use terminal::GOOD;
 use terminal::user_error;
-use terminal::{DIM, GOOD, TYPE};
 
 /// What `reset` is told.
 #[derive(Debug, clap::Args)]
@@ -56,9 +56,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         let what = if change.new { "removed" } else { "restored" };
         println!("  {what:<9} {}", change.path);
     }
-    println!("{DIM}your work{DIM:#} is kept in {copy}");
-    println!("{DIM}compare{DIM:#}");
-    println!("  {TYPE}git diff --no-index {copy} {short}{TYPE:#}");
+    tell_kept(&copy, &short);
     Ok(ExitCode::SUCCESS)
 }
 

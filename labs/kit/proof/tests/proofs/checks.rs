@@ -10,6 +10,7 @@ use course::chapter::{Chapter, Variant};
 use course::manifest::Prediction;
 use course::mutants::Mutant;
 use course::paths::Paths;
+use course::report::Status;
 use serde_json::Value;
 
 use super::run::Verdict;
@@ -83,14 +84,14 @@ impl Checks {
     /// The solution passes every check.
     pub fn pass(&self) -> Result<Verdict> {
         let finished = self.run("solution", None, &[])?;
-        let all = finished.checks().count();
+        let all = finished.report.checks.len();
         Ok(finished.judge(&[
             (
                 finished.code == Some(0),
                 "the solution does not pass".into(),
             ),
             (
-                all > 0 && finished.report["passed"] == all,
+                all > 0 && finished.report.passed == all,
                 "not every check passed".into(),
             ),
         ]))
@@ -106,15 +107,15 @@ impl Checks {
         let finished = self.run_other(&rung.name(), Some(other), &[])?;
         let next = rung.filled + 1;
         let (mut passed, mut failed, mut required) = (true, false, false);
-        for check in finished.checks() {
-            if check["hole"].as_u64() <= Some(rung.filled.into()) {
-                passed &= check["status"] == "pass";
+        for check in &finished.report.checks {
+            if check.hole <= rung.filled {
+                passed &= check.status == Status::Pass;
             } else {
-                failed |= check["status"] == "fail";
-                required |= check["optional"] != true;
+                failed |= check.status == Status::Fail;
+                required |= !check.optional;
             }
         }
-        let leads = finished.report["next"]["hole"] == next;
+        let leads = finished.report.next.as_ref().map(|next| next.hole) == Some(next);
         let lines = finished.printed.lines().count();
         Ok(finished.judge(&[
             (
@@ -140,18 +141,21 @@ impl Checks {
     pub fn catch(&self, mutant: &Mutant, program: &Path) -> Result<Verdict> {
         let finished = self.run(&mutant.file, Some(program), &["--only", &mutant.check])?;
         let check = finished
-            .checks()
-            .next()
+            .report
+            .checks
+            .first()
             .context("the report has no check")?;
-        let parts = ["expected", "observed", "why"].map(|part| text(check, part));
+        let words_seen = check.failure.as_ref().map_or(String::new(), |detail| {
+            [&*detail.expected, &detail.observed, &detail.why].join(" ")
+        });
         let (check_name, words) = (&mutant.check, &mutant.text);
         Ok(finished.judge(&[
             (
-                check["status"] == "fail",
+                check.status == Status::Fail,
                 format!("`{check_name}` did not catch it"),
             ),
             (
-                parts.join(" ").contains(words.as_str()),
+                words_seen.contains(words.as_str()),
                 format!("it was caught, but without the words `{words}`"),
             ),
         ]))
@@ -167,10 +171,11 @@ impl Checks {
     ) -> Result<Verdict> {
         let finished = self.run(folder, program, &["--only", &asked.run])?;
         let check = finished
-            .checks()
-            .next()
+            .report
+            .checks
+            .first()
             .with_context(|| format!("no check `{}`:\n{}", asked.run, finished.printed))?;
-        let passed = check["status"] == "pass";
+        let passed = check.status == Status::Pass;
         let journal = self.dir(folder).join(&asked.run).join("journal.jsonl");
         let seen = asked.seen(&std::fs::read_to_string(journal)?, passed)?;
         let (ask, answer) = (&asked.ask, &asked.answer);
@@ -196,7 +201,12 @@ impl Judge for Finished {
     /// check with verdict *unknown* proves nothing.
     fn judge(&self, properties: &[(bool, String)]) -> Verdict {
         let printed = &self.printed;
-        if self.checks().any(|check| check["status"] == "unknown") {
+        if self
+            .report
+            .checks
+            .iter()
+            .any(|check| check.status == Status::Unknown)
+        {
             return Verdict::Unknown(format!("a check has no verdict:\n{printed}"));
         }
         match properties.iter().find(|(holds, _)| !holds) {
@@ -204,8 +214,4 @@ impl Judge for Finished {
             None => Verdict::Proved,
         }
     }
-}
-
-fn text<'a>(check: &'a Value, part: &str) -> &'a str {
-    check["failure"][part].as_str().unwrap_or_default()
 }

@@ -59,7 +59,11 @@ pub async fn run(settings: Settings) -> Result<()> {
     let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sent = 0;
-    while jobs.peek().is_some() && shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+    while jobs.peek().is_some() {
+        shutdown.run_until_cancelled(ticks.tick()).await;
+        if shutdown.is_cancelled() {
+            break;
+        }
         let jobs: Vec<Job> = jobs.by_ref().take(window).collect();
         sent += jobs.len();
         deliver(&outlet, jobs, &shutdown).await?;

@@ -99,8 +99,8 @@ impl Producer {
     async fn send_log(&self, count: usize, rate: f64, text: &str) -> Result<()> {
         let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
         for (key, number) in LEVELS.iter().cycle().zip(1..=count) {
-            let next = self.shutdown.run_until_cancelled(ticks.tick()).await;
-            if next.is_none() {
+            self.shutdown.run_until_cancelled(ticks.tick()).await;
+            if self.shutdown.is_cancelled() {
                 break;
             }
             let message = Message::new((*key).into(), format!("{number} {text}"));

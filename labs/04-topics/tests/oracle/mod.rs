@@ -107,12 +107,19 @@ pub fn random_key(chance: &mut StdRng) -> String {
     (0..length).map(word).collect::<Vec<_>>().join(".")
 }
 
+/// RabbitMQ since 4.3 refuses a binding key with more.
+const MOST_HASHES: usize = 2;
+
 /// A pattern of up to four words, about half of them wildcards.
 pub fn random_pattern(chance: &mut StdRng) -> String {
     let length = chance.random_range(0..=4);
+    let mut hashes = 0;
     let word = |_| match chance.random_range(0..4) {
         0 => "*",
-        1 => "#",
+        1 if hashes < MOST_HASHES => {
+            hashes += 1;
+            "#"
+        }
         _ => WORDS[chance.random_range(0..WORDS.len())],
     };
     (0..length).map(word).collect::<Vec<_>>().join(".")

@@ -20,7 +20,8 @@ use futures_lite::StreamExt;
 use lapin::message::BasicGetMessage;
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
-    BasicRejectOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
+    BasicRejectOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{
@@ -112,6 +113,10 @@ fn main() {
             delayed_retry,
         ),
         row("a message of 17 MiB", large_message),
+        row(
+            "a topic exchange: a binding key with three `#`",
+            three_hashes,
+        ),
         row("an exchange of type `x-local-random`", local_random),
         row(
             "a policy with `ha-mode`, mirrored classic queues",
@@ -439,6 +444,26 @@ async fn large_message(test: TestVhost) -> Result<String> {
     declare(&channel, "films", &[]).await?;
     match publish(&channel, "films", &vec![0; 17 << 20]).await {
         Ok(()) => Ok("taken".into()),
+        Err(error) if code(&error) == Some(406) => Ok("406".into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn three_hashes(test: TestVhost) -> Result<String> {
+    let (_connection, channel) = test.channel().await?;
+    declare(&channel, "q", &[]).await?;
+    let table = FieldTable::default();
+    let bound = channel
+        .queue_bind(
+            "q".into(),
+            "amq.topic".into(),
+            "#.a.#.b.#".into(),
+            QueueBindOptions::default(),
+            table,
+        )
+        .await;
+    match bound {
+        Ok(()) => Ok("bound".into()),
         Err(error) if code(&error) == Some(406) => Ok("406".into()),
         Err(error) => Err(error.into()),
     }

@@ -33,7 +33,7 @@ typos := 'command -v typos >/dev/null || { echo "error: typos, which checks the 
 # the disk that `just test` takes. What it keeps of the labs' programs and of the kit stays.
 tidy := 'find "$CARGO_TARGET_DIR/debug/incremental" -mindepth 1 -maxdepth 1' \
     + ' ! -name "lab*" ! -name "common-*" ! -name "messaging-*" ! -name "check-*" ! -name "command-*"' \
-    + ' ! -name "course-*" ! -name "explain-*" ! -name "process-*" ! -name "terminal-*" ! -name "broker-*" ! -name "quiz-*" ! -name "rewrite-*" -exec rm -r {} +'
+    + ' ! -name "course-*" ! -name "audit-*" ! -name "verdict-*" ! -name "explain-*" ! -name "process-*" ! -name "terminal-*" ! -name "broker-*" ! -name "quiz-*" ! -name "rewrite-*" -exec rm -r {} +'
 
 # Where you are, and how to go on. Before `just setup` there is no program to ask.
 _default:

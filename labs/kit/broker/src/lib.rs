@@ -318,6 +318,29 @@ impl Broker {
         self.api.import(vhost, definitions).await
     }
 
+    /// Makes `queue` refuse every publish from now on: the broker nacks it. Messages in the queue stay.
+    ///
+    /// # Errors
+    /// When the management API does not answer or refuses.
+    pub async fn refuse_publishes(&self, vhost: &str, queue: &str) -> Result<()> {
+        let policy = serde_json::json!({
+            "pattern": format!("^{}$", queue.replace('.', "\\.")),
+            "apply-to": "queues",
+            "priority": 100,
+            "definition": { "max-length": 0, "overflow": "reject-publish" },
+        });
+        self.api.set_policy(vhost, &refusing(queue), &policy).await
+    }
+
+    /// Ends [`Broker::refuse_publishes`]. A quorum queue goes on to refuse a channel that it has refused
+    /// once (3.10.8).
+    ///
+    /// # Errors
+    /// When the management API does not answer, or the queue refuses nothing.
+    pub async fn accept_publishes(&self, vhost: &str, queue: &str) -> Result<()> {
+        self.api.clear_policy(vhost, &refusing(queue)).await
+    }
+
     /// Creates a user without any rights.
     ///
     /// # Errors
@@ -420,6 +443,11 @@ impl Broker {
             let _ = node.touch();
         }
     }
+}
+
+/// The name of the policy that makes a queue refuse publishes.
+fn refusing(queue: &str) -> String {
+    format!("lab.refuses.{queue}")
 }
 
 /// Becomes the keeper of a node, or a guard, if this process was started as one, and never returns.

@@ -58,6 +58,10 @@ pub(super) struct WhoAmI {
     pub tags: Value,
 }
 
+fn policy_path(vhost: &str, name: &str) -> String {
+    format!("policies/{}/{}", encode(vhost), encode(name))
+}
+
 impl Api {
     /// `base` is an address such as `http://127.0.0.1:15672`.
     pub fn new(base: &str, user: &str, password: &str) -> Self {
@@ -147,6 +151,19 @@ impl Api {
         self.send_json(Method::POST, &path, definitions)
             .await
             .with_context(|| format!("cannot import definitions into vhost {vhost}"))
+    }
+
+    pub async fn set_policy(&self, vhost: &str, name: &str, policy: &Value) -> Result<()> {
+        self.put(&policy_path(vhost, name), policy)
+            .await
+            .with_context(|| format!("cannot set policy {name} in vhost {vhost}"))
+    }
+
+    pub async fn clear_policy(&self, vhost: &str, name: &str) -> Result<()> {
+        self.call(Method::DELETE, &policy_path(vhost, name))
+            .await
+            .map(drop)
+            .with_context(|| format!("cannot clear policy {name} in vhost {vhost}"))
     }
 
     /// Closes the listed connections to `vhost`, and returns how many.

@@ -7,7 +7,7 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind};
 use rand::distr::{Alphanumeric, SampleString};
 
 use super::{Lab, Outcome, fail};
@@ -108,6 +108,30 @@ impl Lab {
         Ok(())
     }
 
+    /// Makes `queue` refuse every publish from now on: the broker nacks it. Its messages stay.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not answer.
+    pub async fn refuse(&self, queue: &str) -> Outcome {
+        let broker = self.need_broker()?;
+        broker.refuse_publishes(self.vhost(), queue).await?;
+        self.journal()
+            .note(format!("administrator: `{queue}` refuses publishes"));
+        Ok(())
+    }
+
+    /// Ends [`Lab::refuse`]; for a quorum queue, only on a new channel.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not answer.
+    pub async fn accept(&self, queue: &str) -> Outcome {
+        let broker = self.need_broker()?;
+        broker.accept_publishes(self.vhost(), queue).await?;
+        self.journal()
+            .note(format!("administrator: `{queue}` takes publishes again"));
+        Ok(())
+    }
+
     /// The state of a queue; `None` when no queue has that name. Unacked messages of a quorum
     /// queue are counted on the wire: the broker reports them up to 5 s late.
     ///
@@ -133,7 +157,7 @@ impl Lab {
     /// Declares `queue` as another client would: durable, and without arguments.
     ///
     /// # Errors
-    /// Unknown when the broker refuses, as it does where the queue exists with other arguments.
+    /// A failure when the queue exists with other arguments.
     pub async fn declare_queue(&self, queue: &str) -> Outcome {
         let connection = self.connect().await?;
         let declared = async {
@@ -142,8 +166,8 @@ impl Lab {
             let none = FieldTable::default();
             channel.queue_declare(queue.into(), options, none).await
         };
-        let declared = declared.await;
-        declared.with_context(|| format!("the check cannot declare `{queue}`"))?;
+        let what = format!("declare `{queue}` as another client does: durable, without arguments");
+        allowed(declared.await, &what)?;
         self.journal().note(format!("queue `{queue}` declared"));
         Ok(())
     }
@@ -151,7 +175,7 @@ impl Lab {
     /// Deletes `queue` with all its messages.
     ///
     /// # Errors
-    /// Unknown when the broker refuses.
+    /// A failure when another connection holds it for itself.
     pub async fn delete_queue(&self, queue: &str) -> Outcome {
         let connection = self.connect().await?;
         let deleted = async {
@@ -159,8 +183,7 @@ impl Lab {
             let options = QueueDeleteOptions::default();
             channel.queue_delete(queue.into(), options).await
         };
-        let deleted = deleted.await;
-        deleted.with_context(|| format!("the check cannot delete `{queue}`"))?;
+        allowed(deleted.await, &format!("delete `{queue}`"))?;
         self.journal().note(format!("queue `{queue}` deleted"));
         Ok(())
     }
@@ -235,7 +258,10 @@ impl Lab {
             connection.close(200, "done".into()).await?;
             Ok::<_, lapin::Error>(shown)
         };
-        let shown = published.await.context("the check cannot publish")?;
+        let shown = allowed(
+            published.await,
+            &format!("publish to exchange `{exchange}`"),
+        )?;
         for line in shown {
             self.journal().note(line);
         }
@@ -245,7 +271,7 @@ impl Lab {
     /// Takes all messages that wait in `queue` now, oldest first.
     ///
     /// # Errors
-    /// Unknown when the queue does not exist, or the broker does not answer.
+    /// A failure when the queue does not exist.
     pub async fn take(&self, queue: &str) -> Outcome<Vec<BasicGetMessage>> {
         let connection = self.connect().await?;
         let taken = async {
@@ -259,8 +285,7 @@ impl Lab {
             connection.close(200, "done".into()).await?;
             Ok::<_, lapin::Error>(taken)
         };
-        let taken = taken.await;
-        let taken = taken.with_context(|| format!("the check cannot take from `{queue}`"))?;
+        let taken = allowed(taken.await, &format!("take messages from `{queue}`"))?;
         self.journal()
             .note(format!("took {} message(s) from `{queue}`", taken.len()));
         Ok(taken)
@@ -353,5 +378,27 @@ impl Lab {
         broker.create_user(&login.user, &login.password).await?;
         let rights = [rights.configure, rights.write, rights.read];
         broker.permit(&login.user, self.vhost(), rights).await
+    }
+}
+
+/// What the broker let the check do as another client. Queues and exchanges are the program's, so a
+/// refusal (404, 405, 406) tells of how it declared them.
+///
+/// # Errors
+/// A failure when the broker refused; unknown for other trouble.
+pub(super) fn allowed<T>(done: lapin::Result<T>, what: &str) -> Outcome<T> {
+    let error = match done {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let refusal = match error.kind() {
+        ErrorKind::ProtocolError(refusal) => Some(refusal.get_message().to_string()),
+        _ => None,
+    };
+    match refusal {
+        Some(refusal) => Err(fail(format!("another client can {what}"), format!("the broker refuses: {refusal}"))
+            .because("the name, type, flags and arguments of a queue or exchange are an agreement with all its clients")
+            .into()),
+        None => Err(anyhow::Error::new(error).context(format!("the check cannot {what}")).into()),
     }
 }

@@ -1,7 +1,7 @@
 //! The sandbox of one check: a vhost, a folder, a journal, seeded randomness, and the services that
 //! it has started.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 use super::{
     Failure, Finding, Login, Outcome, Port, Service, Topic, fail, fate, fate_at, http_fate,
 };
+use audit::Storms;
 use broker::{Broker, OwnNode};
 use course::paths::Paths;
 use process::Launch;
@@ -56,6 +57,10 @@ pub(super) struct Sandbox {
     pub(super) watch: Arc<Watch>,
     chance: RefCell<StdRng>,
     pub(super) services: RefCell<Vec<Service>>,
+    pub(super) storms: RefCell<Storms>,
+    pub(super) looks: Cell<usize>,
+    /// What the check waits for, for the failure of one that takes too long.
+    pub(super) waits_for: RefCell<String>,
     logins: RefCell<Vec<Login>>,
 }
 
@@ -87,6 +92,9 @@ impl Lab {
             watch,
             chance,
             services: RefCell::default(),
+            storms: RefCell::default(),
+            looks: Cell::default(),
+            waits_for: RefCell::default(),
             logins: RefCell::default(),
         }));
         if let Some(broker) = &lab.0.config.broker {

@@ -54,7 +54,7 @@ mod database;
 mod each_once;
 mod lab;
 mod lifecycle;
-mod outcome;
+mod limits;
 mod own_queue;
 mod refusal;
 mod requests;
@@ -68,18 +68,20 @@ mod wait;
 use std::future::Future;
 use std::pin::Pin;
 
+use course::report::Waiting;
+
 pub use broker::access::{Grant, Grants, Login};
 pub use broker_actions::Rights;
 pub use database::{Locked, Row, rows};
 pub use explain::{Finding, Topic, fate, fate_at, http_fate, short};
 pub(crate) use lab::LabConfig;
 pub use lab::{DEADLINE, Lab, PATIENCE};
-pub use outcome::{Condition, Expectation, Failure, Outcome, Seen, Stop, expect, fail};
 pub use process::{Exit, Port};
 pub use response::Response;
 pub use service::Service;
 pub use silent_broker::SilentBroker;
 pub use span::Span;
+pub use verdict::{Condition, Expectation, Failure, Outcome, Seen, Stop, expect, fail};
 pub use wiretap;
 
 type Body = Box<dyn Fn(Lab) -> Pin<Box<dyn Future<Output = Outcome>>>>;
@@ -144,6 +146,16 @@ impl Check {
     pub fn patient(mut self) -> Self {
         self.patient = true;
         self.early()
+    }
+
+    /// What a report says of it where it was not run.
+    fn waiting(&self) -> Waiting {
+        Waiting {
+            check: self.name.clone(),
+            says: self.says.to_owned(),
+            hole: self.hole,
+            optional: self.optional,
+        }
     }
 
     /// Marks this check as one about an optional hole: it runs and is shown, but its failure

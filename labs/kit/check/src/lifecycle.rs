@@ -172,6 +172,17 @@ impl Service {
         })
     }
 
+    /// How many threads it has.
+    pub(super) fn all_threads(&self) -> usize {
+        let process = self.0.process.borrow();
+        process.as_ref().map_or(0, Process::all_threads)
+    }
+
+    /// How much memory it takes, in bytes, where the system says so at once.
+    pub(super) fn resident(&self) -> Option<u64> {
+        self.0.process.borrow().as_ref()?.resident()
+    }
+
     /// How many of its threads have the name `name`; 0 where the system does not say, as on macOS.
     ///
     /// # Errors

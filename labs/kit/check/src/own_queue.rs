@@ -1,17 +1,17 @@
 //! Declares the check's own exchange and queue, as a client in another language does.
 
-use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind, Result};
 
+use super::broker_actions::allowed;
 use super::{Lab, Outcome};
 
 impl Lab {
     /// Declares the durable exchange `name`, without arguments.
     ///
     /// # Errors
-    /// Unknown when the broker refuses.
+    /// A failure when the exchange exists as something else.
     pub async fn declare_exchange(&self, name: &str, kind: ExchangeKind) -> Outcome {
         let connection = self.connect().await?;
         let declared = async {
@@ -19,9 +19,8 @@ impl Lab {
             declare(&channel, name, kind.clone()).await?;
             connection.close(200, "done".into()).await
         };
-        declared
-            .await
-            .context("the check cannot declare an exchange")?;
+        let what = format!("declare the durable {kind:?} exchange `{name}`");
+        allowed(declared.await, &what)?;
         self.journal()
             .note(format!("declared the durable {kind:?} exchange `{name}`"));
         Ok(())
@@ -31,7 +30,7 @@ impl Lab {
     /// [`Lab::take`] returns the messages that arrive there.
     ///
     /// # Errors
-    /// Unknown when the broker refuses.
+    /// A failure when the exchange exists as something else.
     pub async fn bind_queue(
         &self,
         queue: &str,
@@ -51,7 +50,8 @@ impl Lab {
             bound.await?;
             connection.close(200, "done".into()).await
         };
-        bound.await.context("the check cannot make its own queue")?;
+        let what = format!("bind a queue to the durable {kind:?} exchange `{exchange}`");
+        allowed(bound.await, &what)?;
         self.journal().note(format!(
             "declared the durable {kind:?} exchange `{exchange}`, and bound queue `{queue}` \
              with `{key}`"

@@ -152,6 +152,11 @@ impl Service {
         self
     }
 
+    /// The source file that the program's panics name: relative to the workspace.
+    pub(super) fn source(&self, file: &str) -> std::path::PathBuf {
+        self.0.lab.0.config.paths.root.join(file)
+    }
+
     /// What it has printed since its first start.
     #[must_use]
     pub fn output(&self) -> String {

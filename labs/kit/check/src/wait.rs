@@ -1,6 +1,9 @@
 //! Waits for a state, as long as no service fails.
 
+use std::path::Path;
 use std::time::Duration;
+
+use course::holes;
 
 use super::{DEADLINE, Failure, Lab, Outcome, Seen, Service, Topic, fail};
 use wiretap::{Frame, Method, Side};
@@ -35,6 +38,7 @@ impl Lab {
         mut probe: impl AsyncFnMut() -> Outcome<Seen<T>>,
     ) -> Outcome<T> {
         let span = self.span();
+        self.0.waits_for.replace(expected.to_owned());
         loop {
             let late = span.exceeds(deadline);
             let (instead, hole) = match probe().await? {
@@ -53,17 +57,21 @@ impl Lab {
         }
     }
 
-    /// Checks that no service has ended by itself or reached an open hole.
+    /// Checks that no service has ended by itself, reached an open hole, or does something without
+    /// end.
     ///
     /// # Errors
     /// A failure that says which one.
     pub fn all_well(&self) -> Outcome {
         for service in self.0.services.borrow().iter() {
-            if let Some(failure) = open_hole(service).or_else(|| died(service)) {
+            if let Some(failure) = open_hole(service)
+                .or_else(|| panicked(service))
+                .or_else(|| died(service))
+            {
                 return Err(failure.into());
             }
         }
-        Ok(())
+        self.no_storm()
     }
 
     /// Waits until the queue has `count` consumers.
@@ -169,6 +177,38 @@ fn open_hole(service: &Service) -> Option<Failure> {
         .because(format!("to do:{task}"))
         .hole(hole),
     )
+}
+
+/// The failure of a service that has panicked: in a task of its own, the rest may still run.
+fn panicked(service: &Service) -> Option<Failure> {
+    let output = service.output();
+    // thread 'main' (1234) panicked at labs/02-single-queue/src/consumer.rs:65:14:
+    let (_, rest) = output.split_once(" panicked at ")?;
+    let mut lines = rest.lines();
+    let (place, message) = (lines.next()?, lines.next().unwrap_or_default());
+    let (file, line) = place.rsplit_once(':').unwrap_or((place, ""));
+    let (file, line) = match file.rsplit_once(':') {
+        Some((file, line)) => (file, line),
+        None => (file, line),
+    };
+    let short = file.rsplit_once("/src/").map_or(file, |(_, name)| name);
+    let mut failure = fail(
+        format!("{} does its work", service.name()),
+        format!("it panicked at src/{short}:{line}: {message}"),
+    )
+    .because("a panic ends its task at once, and what the task had begun stays undone");
+    failure.hole = hole_at(&service.source(file), line.parse().ok()?);
+    Some(failure)
+}
+
+/// The hole in which this line of a source file stands.
+fn hole_at(file: &Path, line: usize) -> Option<u32> {
+    let source = std::fs::read_to_string(file).ok()?;
+    let holes = holes::parse(&source).ok()?;
+    let mut inside = holes
+        .iter()
+        .filter(|hole| hole.first_line < line && line < hole.last_line);
+    inside.next().map(|hole| hole.number)
 }
 
 /// The failure of a service that has ended although no check stopped it.

@@ -90,6 +90,9 @@ pub struct Detail {
     pub why: String,
     /// The hole to look at; 0 for none.
     pub hole: u32,
+    /// Whether what was seen points there; else it is only the hole that the check is about.
+    #[serde(default)]
+    pub explained: bool,
     /// The command that runs it again, with the same data.
     pub again: String,
 }

@@ -222,6 +222,23 @@ impl Process {
         }
     }
 
+    /// The same, at once; `None` where the system has no `/proc`, as on macOS.
+    #[must_use]
+    pub fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes: u64 = line.trim_end_matches("kB").trim().parse().ok()?;
+        Some(kibibytes * 1024)
+    }
+
+    /// How many threads it has; 0 where the system does not say, as on macOS.
+    #[must_use]
+    pub fn all_threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count)
+    }
+
     /// How many of its threads are called `name`; 0 where the system does not say, as on macOS.
     #[must_use]
     pub fn threads(&self, name: &str) -> usize {

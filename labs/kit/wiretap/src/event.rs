@@ -124,6 +124,8 @@ pub enum ConnectionEvent {
     TurnedAway,
     /// The link cut it instead of passing on this method.
     CutBefore(Method),
+    /// The check holds this method back, and what follows it.
+    HeldBack(Method),
     /// One side sent what is not AMQP; bytes are passed on unread from here on.
     Unreadable,
     /// Both sides have closed it.
@@ -236,6 +238,7 @@ impl fmt::Display for ConnectionEvent {
         match self {
             Self::Opened => f.write_str("opened"),
             Self::TurnedAway => f.write_str("turned away"),
+            Self::HeldBack(method) => write!(f, "that {method} held back"),
             Self::CutBefore(method) => write!(f, "cut before that {method} arrives"),
             Self::Unreadable => f.write_str("not AMQP from here on: passed on unread"),
             Self::Closed => f.write_str("closed"),

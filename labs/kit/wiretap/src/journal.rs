@@ -8,11 +8,13 @@
 //! seconds since the run began, `event`, its kind, and that kind's fields as documented on
 //! [`Event`]; a method and what happened stand there as they are displayed. A frame is
 //! journaled just before it is passed on, so a cause always stands above its effect. Lines are
-//! written in batches: after at most 50 ms, and at once when a check does something or ends.
+//! written in batches: after at most 50 ms, and at once when a check does something or ends; none
+//! once the journals of a run have 20 MB.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +28,13 @@ use super::{Method, lock};
 /// How long a line may wait to be written with others. The lines of this time are lost when
 /// this process is killed.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
+
+/// The most that all journals of this process write to their files together, in bytes. A service that
+/// floods the wire must not fill the disk.
+const MOST_WRITTEN: usize = 20_000_000;
+
+/// What they have written.
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The version of the schema that [`Journal`] writes.
 pub const SCHEMA: u32 = 1;
@@ -76,6 +85,9 @@ impl Inner {
             }
         }
         kept.written = kept.entries.len();
+        if WRITTEN.fetch_add(lines.len(), Ordering::Relaxed) > MOST_WRITTEN {
+            return;
+        }
         // A full disk must not change what the services see. The verdict needs only the entries
         // in memory, and the runner has found the folder writable at the start.
         let _ = kept.file.write_all(&lines);

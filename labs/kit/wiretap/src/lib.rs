@@ -59,11 +59,51 @@ impl Deref for Wiretap {
     }
 }
 
-/// Cuts the connection instead of passing on the next frame of this kind.
+/// What is to happen to the next frame of this kind.
 #[derive(Debug)]
 struct Trap {
     from: Side,
     method: Method,
+    then: Then,
+}
+
+#[derive(Debug)]
+enum Then {
+    /// The connection is cut instead.
+    Cut,
+    /// It waits, and all that follows it, until the check lets it pass.
+    Hold(watch::Receiver<Grip>, watch::Sender<bool>),
+}
+
+/// Whether a frame is held, once it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grip {
+    Holds,
+    LetsGo,
+}
+
+/// A frame that waits on the wire, or that will once it comes. Dropping this lets it pass.
+#[derive(Debug)]
+pub struct Held {
+    grip: watch::Sender<Grip>,
+    reached: watch::Receiver<bool>,
+}
+
+impl Held {
+    /// Whether the frame has come, and waits.
+    #[must_use]
+    pub fn reached(&self) -> bool {
+        *self.reached.borrow()
+    }
+
+    /// Lets the frame pass, and all that came after it.
+    pub fn release(self) {}
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.grip.send_replace(Grip::LetsGo);
+    }
 }
 
 impl Wiretap {
@@ -114,13 +154,26 @@ impl Wiretap {
 
     /// Cuts the connection on which `from` next sends `method`, before that arrives. Once.
     pub fn cut_before(&self, from: Side, method: Method) {
-        lock(&self.traps).push(Trap { from, method });
+        let then = Then::Cut;
+        lock(&self.traps).push(Trap { from, method, then });
+    }
+
+    /// Holds back the next frame in which `from` sends `method`, and everything that it sends
+    /// after it on that connection. The journal has the frame when it comes.
+    #[must_use = "the frame passes as soon as this is dropped"]
+    pub fn hold(&self, from: Side, method: Method) -> Held {
+        let (grip, holds) = watch::channel(Grip::Holds);
+        let (reach, reached) = watch::channel(false);
+        let then = Then::Hold(holds, reach);
+        lock(&self.traps).push(Trap { from, method, then });
+        Held { grip, reached }
     }
 
     /// Whether every trap set by [`Wiretap::cut_before`] has sprung.
     #[must_use]
     pub fn sprung(&self) -> bool {
-        lock(&self.traps).is_empty()
+        let traps = lock(&self.traps);
+        !traps.iter().any(|trap| matches!(trap.then, Then::Cut))
     }
 }
 
@@ -158,13 +211,18 @@ impl Tapped {
         Ok(())
     }
 
-    /// Removes the trap that `frame` springs, if there is one.
-    fn springs(&self, frame: &Frame) -> bool {
+    /// Removes the trap that `frame` springs, if there is one, and says what is to happen.
+    fn springs(&self, frame: &Frame) -> Option<Then> {
         let mut traps = lock(&self.traps);
+        // A hold that the check has given up holds nothing.
+        traps.retain(|trap| match &trap.then {
+            Then::Cut => true,
+            Then::Hold(holds, _) => *holds.borrow() == Grip::Holds,
+        });
         let hit = traps
             .iter()
             .position(|trap| trap.from == frame.from && trap.method == frame.method);
-        hit.map(|at| traps.remove(at)).is_some()
+        hit.map(|at| traps.remove(at).then)
     }
 }
 
@@ -174,6 +232,8 @@ struct Way {
     number: u32,
     from: Side,
     decoder: Decoder,
+    /// How many bytes of the input are decoded already: those of a frame that was held.
+    decoded: usize,
     condition: watch::Receiver<Condition>,
 }
 
@@ -186,6 +246,7 @@ impl Way {
     ) -> Self {
         Self {
             decoder: Decoder::new(&tapped.service, number, from),
+            decoded: 0,
             tapped: tapped.clone(),
             number,
             from,
@@ -209,19 +270,22 @@ impl Way {
                 read = reader.read_buf(&mut input), if room => {
                     let length = read?;
                     let Some(delay) = self.delay().await? else { break };
-                    let whole = match length {
-                        0 => {
-                            end = Some(End::Gone);
-                            input.len()
+                    if length == 0 {
+                        end = Some(End::Gone);
+                        self.decoded = input.len();
+                    }
+                    loop {
+                        let (whole, held) = self.inspect(&input, &mut end);
+                        if delay.is_zero() && delayed.is_empty() {
+                            writer.write_all(&input[..whole]).await?;
+                            input.drain(..whole);
+                        } else {
+                            let bytes = input.drain(..whole).collect();
+                            delayed.push_back((Instant::now() + delay, bytes));
                         }
-                        _ => self.inspect(&input, &mut end),
-                    };
-                    if delay.is_zero() && delayed.is_empty() {
-                        writer.write_all(&input[..whole]).await?;
-                        input.drain(..whole);
-                    } else {
-                        let bytes = input.drain(..whole).collect();
-                        delayed.push_back((Instant::now() + delay, bytes));
+                        let Some(mut held) = held else { break };
+                        // An error means that the check has dropped its end.
+                        let _ = held.wait_for(|grip| *grip == Grip::LetsGo).await;
                     }
                 }
                 bytes = next_due(&delayed) => {
@@ -246,18 +310,31 @@ impl Way {
     }
 
     /// Journals the complete frames in `input`, and returns how many of its bytes may be passed
-    /// on. Sets `end` to a cut when a trap springs.
-    fn inspect(&mut self, input: &[u8], end: &mut Option<End>) -> usize {
+    /// on, and what holds the frame behind them. Sets `end` to a cut when such a trap springs.
+    fn inspect(
+        &mut self,
+        input: &[u8],
+        end: &mut Option<End>,
+    ) -> (usize, Option<watch::Receiver<Grip>>) {
         let knew = !self.decoder.lost();
-        let mut whole = 0;
+        let mut whole = std::mem::take(&mut self.decoded);
         while let Some((length, frame)) = self.decoder.read(&input[whole..]) {
             if let Some(frame) = frame {
                 let (sprung, method) = (self.tapped.springs(&frame), frame.method);
                 self.tapped.journal.record(Event::Amqp(frame));
-                if sprung {
-                    self.record(ConnectionEvent::CutBefore(method));
-                    *end = Some(End::Cut);
-                    return whole;
+                match sprung {
+                    None => {}
+                    Some(Then::Cut) => {
+                        self.record(ConnectionEvent::CutBefore(method));
+                        *end = Some(End::Cut);
+                        return (whole, None);
+                    }
+                    Some(Then::Hold(held, reached)) => {
+                        self.record(ConnectionEvent::HeldBack(method));
+                        reached.send_replace(true);
+                        self.decoded = length;
+                        return (whole, Some(held));
+                    }
                 }
             }
             whole += length;
@@ -265,7 +342,7 @@ impl Way {
         if knew && self.decoder.lost() {
             self.record(ConnectionEvent::Unreadable);
         }
-        whole
+        (whole, None)
     }
 
     fn record(&self, what: ConnectionEvent) {

@@ -54,6 +54,10 @@ fn main() {
             one_node::quorum_queues_are_counted_exactly,
         ),
         trial(
+            "a_queue_refuses_publishes",
+            one_node::a_queue_refuses_publishes,
+        ),
+        trial(
             "users_have_the_rights_they_are_given",
             one_node::users_have_the_rights_they_are_given,
         ),

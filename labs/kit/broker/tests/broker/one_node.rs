@@ -254,3 +254,41 @@ pub async fn bindings_are_those_of_a_queue() -> Result<()> {
     ensure!(pairs == [("amq.topic", "log.#")], "{pairs:?}");
     broker.delete_vhost(vhost).await
 }
+
+/// From the moment at which the broker is told, each publish is nacked, and each one after is not.
+/// A channel that a quorum queue has refused once stays refused (3.10.8), so that is asked on a new one.
+pub async fn a_queue_refuses_publishes() -> Result<()> {
+    let broker = acquire(shared()).await?;
+    let vhost = "refuses";
+    broker.create_vhost(vhost).await?;
+    let (connection, first) = channel(&broker, vhost).await?;
+    for kind in ["classic", "quorum"] {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        publish_to(&first, kind, arguments, 1).await?;
+        for round in 0..10 {
+            let channel = connection.create_channel().await?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            broker.refuse_publishes(vhost, kind).await?;
+            for _ in 0..3 {
+                let taken = confirmed(&channel, kind).await?;
+                ensure!(!taken, "{kind}, round {round}: taken");
+            }
+            broker.accept_publishes(vhost, kind).await?;
+            if kind == "classic" {
+                let taken = confirmed(&channel, kind).await?;
+                ensure!(taken, "round {round}: refused");
+            }
+        }
+    }
+    broker.delete_vhost(vhost).await
+}
+
+/// Whether the broker acks a publish to `queue`.
+async fn confirmed(channel: &Channel, queue: &str) -> Result<bool> {
+    let (options, about) = (BasicPublishOptions::default(), BasicProperties::default());
+    let sent = channel.basic_publish("".into(), queue.into(), options, b"a message", about);
+    Ok(sent.await?.await?.is_ack())
+}

@@ -2,7 +2,6 @@
 
 mod arguments;
 mod ladder;
-mod report;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,9 +16,10 @@ use tokio::task::JoinSet;
 pub use arguments::Arguments;
 pub use course::report::Status;
 use ladder::Ladder;
-pub use report::NO_HOLE;
-use report::{Report, Verdict};
+pub use verdict::NO_HOLE;
+use verdict::{Report, Verdict};
 
+use crate::limits::LONGEST;
 use crate::{Check, Checks, Lab, LabConfig, Outcome, Stop};
 use broker::Broker;
 use course::chapter::{Chapter, Variant};
@@ -110,7 +110,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         match find_broker(&paths, &mut report).await {
             Ok(broker) => Some(Rc::new(broker)),
             Err(reason) => {
-                report.no_broker(&waiting, &reason);
+                report.no_broker(waiting.iter().map(Check::waiting).collect(), &reason);
                 return report.finish(&dir, arguments.json.as_deref());
             }
         }
@@ -141,7 +141,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
             _ => break,
         }
     }
-    report.wait_for(waiting);
+    report.wait_for(waiting.iter().map(Check::waiting).collect());
     report.finish(&dir, arguments.json.as_deref())
 }
 
@@ -279,10 +279,11 @@ async fn one(plan: LabConfig, check: Check) -> Verdict {
             // In a task of its own: one that panics leaves the others their verdicts.
             let mut task = JoinSet::new();
             task.spawn_local((check.body)(lab.clone()));
-            let outcome = match task.join_next().await {
-                Some(Ok(outcome)) => blame(&lab, outcome),
-                Some(Err(error)) => Err(Stop::Unknown(format!("the lab's mistake: {error}"))),
-                None => Err(Stop::Unknown("the check was not run".to_owned())),
+            let outcome = match lab.since_start().limit(LONGEST, task.join_next()).await {
+                Some(Some(Ok(outcome))) => blame(&lab, outcome),
+                Some(Some(Err(error))) => Err(Stop::Unknown(format!("the lab's mistake: {error}"))),
+                Some(None) => Err(Stop::Unknown("the check was not run".to_owned())),
+                None => blame(&lab, Err(lab.overdue().into())),
             };
             lab.close().await;
             outcome

@@ -211,7 +211,7 @@ pub async fn json() -> Result<()> {
     let failed = &written["checks"][1];
     ensure!(
         failed["failure"]
-            == json!({"expected": "this", "observed": "that", "why": "reasons", "hole": 7,
+            == json!({"expected": "this", "observed": "that", "why": "reasons", "hole": 7, "explained": true,
                 "again": "just lab 99 --only fails-shortly --seed 1734"}),
         "{written:#}"
     );

@@ -39,6 +39,7 @@ fn main() {
         trial("no_broker", link::no_broker),
         trial("trap_on_a_delayed_link", traps::trap_on_a_delayed_link),
         trial("traps_spring_once", traps::traps_spring_once),
+        trial("held_frame", traps::held_frame),
         trial("http_pass", http::pass),
         trial("http_split_bodies", http::split_bodies),
         trial("http_lost", http::lost),

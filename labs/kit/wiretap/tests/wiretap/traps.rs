@@ -1,13 +1,14 @@
-//! `cut_before` on frames written by hand: where exactly the wire is cut.
+//! `cut_before` and `hold` on frames written by hand: where exactly the wire is cut or stopped.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 use wiretap::{Method, Side};
 
 use super::link::{Wire, rest};
-use proof::until;
+use proof::{SILENCE, until};
 
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
 /// `channel.open` on channel 1.
@@ -54,5 +55,31 @@ pub async fn traps_spring_once() -> Result<()> {
         ensure!(rest(&mut server).await? == expected);
         ensure!(wire.tap.sprung());
     }
+    Ok(())
+}
+
+/// What comes before the held frame arrives; it and the rest do when it is let go, byte for byte.
+pub async fn held_frame() -> Result<()> {
+    let wire = Wire::open().await?;
+    let held = wire.tap.hold(Side::Client, Method::BasicAck);
+    let (mut client, mut server) = wire.connect().await?;
+    client.write_all(&[GREETING, OPEN].concat()).await?;
+    let mut before = vec![0; GREETING.len() + OPEN.len()];
+    server.read_exact(&mut before).await?;
+    ensure!(!held.reached());
+    client.write_all(&[ACK, OPEN, ACK].concat()).await?;
+    client.shutdown().await?;
+    until("the ack has come", || held.reached()).await?;
+    let early = timeout(SILENCE, server.read_u8()).await;
+    ensure!(early.is_err(), "{early:?} passed");
+    held.release();
+    let got = rest(&mut server).await?;
+    ensure!(got == [ACK, OPEN, ACK].concat(), "{got:?} arrived");
+    // What was given up before it came holds nothing.
+    drop(wire.tap.hold(Side::Client, Method::BasicAck));
+    let (mut client, mut server) = wire.connect().await?;
+    client.write_all(&[GREETING, ACK].concat()).await?;
+    client.shutdown().await?;
+    ensure!(rest(&mut server).await? == [GREETING, ACK].concat());
     Ok(())
 }

@@ -53,8 +53,7 @@ impl Failure {
         self
     }
 
-    /// This failure unless `holds`: for a failure that was made beforehand, as for
-    /// [`Span::decide`](super::Span::decide).
+    /// This failure unless `holds`: for a failure that was made beforehand.
     ///
     /// # Errors
     /// This failure.
@@ -137,7 +136,7 @@ impl From<anyhow::Error> for Stop {
     }
 }
 
-/// What a probe of [`Lab::eventually`](super::Lab::eventually) has seen.
+/// What a look at the services has seen, while a check waits for a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen<T = ()> {
     /// The expected state.

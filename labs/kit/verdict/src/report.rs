@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{Check, Failure, Outcome, Stop};
+use crate::{Failure, Outcome, Stop};
 use broker::NoBroker;
 use course::chapter::{Chapter, Variant};
 use course::holes;
 use course::parts::{Part, Parts};
 use course::paths::Paths;
 use course::report::{Detail, Line, Next, Report as Written, Score, Status, Waiting};
-
-mod print;
 
 /// The hole of a check that points to none.
 pub const NO_HOLE: u32 = 0;
@@ -39,28 +37,30 @@ pub struct Verdict {
 /// Tells a run as it goes, and sums it up.
 #[derive(Debug)]
 pub struct Report {
-    paths: Paths,
-    chapter: Chapter,
-    variant: Variant,
+    pub(crate) paths: Paths,
+    pub(crate) chapter: Chapter,
+    pub(crate) variant: Variant,
     /// Where the student works, also when it is the solution that is checked.
     sources: PathBuf,
     /// The chapter's parts, where the checks are told by part.
-    parts: Option<Parts>,
+    pub(crate) parts: Option<Parts>,
     /// The part whose heading stands above.
-    heading: Option<Part>,
+    pub(crate) heading: Option<Part>,
     /// The first hole that is open: a check that needs it is about it.
-    open: Option<u32>,
-    seed: u64,
+    pub(crate) open: Option<u32>,
+    pub(crate) seed: u64,
     /// The command that runs these checks, where it is not `just lab` or `just solution`: then
     /// the check has no wiretap, and its data need no seed.
-    command: Option<String>,
-    broker: Option<String>,
-    lines: Vec<Line>,
-    waiting: Vec<Waiting>,
+    pub(crate) command: Option<String>,
+    pub(crate) broker: Option<String>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) waiting: Vec<Waiting>,
 }
 
 impl Report {
-    pub(super) fn new(paths: &Paths, chapter: Chapter, variant: Variant, seed: u64) -> Self {
+    /// A report about the checks of this chapter, with nothing in it yet.
+    #[must_use]
+    pub fn new(paths: &Paths, chapter: Chapter, variant: Variant, seed: u64) -> Self {
         Self {
             paths: paths.clone(),
             sources: chapter.lab.join("src"),
@@ -78,50 +78,45 @@ impl Report {
     }
 
     /// The same report about sources with holes, if the program has any, told by part.
-    pub(super) fn of_lab(mut self, sources: Option<PathBuf>, parts: Option<Parts>) -> Self {
+    #[must_use]
+    pub fn of_lab(mut self, sources: Option<PathBuf>, parts: Option<Parts>) -> Self {
         self.sources = sources.unwrap_or(self.sources);
         self.parts = parts;
         self
     }
 
     /// From now on this hole is the first that is open.
-    pub(super) fn open_hole(&mut self, hole: Option<u32>) {
+    pub fn open_hole(&mut self, hole: Option<u32>) {
         self.open = hole;
     }
 
     /// Whether all checks of this hole pass.
-    pub(super) fn passes(&self, hole: u32) -> bool {
+    #[must_use]
+    pub fn passes(&self, hole: u32) -> bool {
         let of_hole = |line: &&Line| line.hole == hole && line.counts();
         let mut lines = self.lines.iter().filter(of_hole);
         lines.all(|line| line.status == Status::Pass)
     }
 
     /// Takes the checks that were not run, and tells how many there are and what they need.
-    pub(super) fn wait_for(&mut self, checks: Vec<Check>) {
-        self.waiting = checks
-            .into_iter()
-            .map(|check| Waiting {
-                check: check.name,
-                says: check.says.to_owned(),
-                hole: check.hole,
-                optional: check.optional,
-            })
-            .collect();
+    pub fn wait_for(&mut self, waiting: Vec<Waiting>) {
+        self.waiting = waiting;
         self.print_waiting();
     }
 
     /// The same report for another command's checks.
-    pub(super) fn of_command(mut self, command: &str) -> Self {
+    #[must_use]
+    pub fn of_command(mut self, command: &str) -> Self {
         self.command = Some(command.to_owned());
         self
     }
 
     /// All checks are unknown, for want of a broker.
-    pub(super) fn no_broker(&mut self, checks: &[Check], reason: &NoBroker) {
+    pub fn no_broker(&mut self, checks: Vec<Waiting>, reason: &NoBroker) {
         self.header(None);
-        self.lines.extend(checks.iter().map(|check| Line {
-            check: check.name.clone(),
-            says: check.says.to_owned(),
+        self.lines.extend(checks.into_iter().map(|check| Line {
+            check: check.check,
+            says: check.says,
             hole: check.hole,
             optional: check.optional,
             status: Status::Unknown,
@@ -133,7 +128,8 @@ impl Report {
         self.print_not_run(&reason.why, &reason.mend);
     }
 
-    pub(super) fn show(&mut self, verdict: Verdict) {
+    /// Prints a check's verdict, and keeps it for the sum.
+    pub fn show(&mut self, verdict: Verdict) {
         let trace = self.paths.short(&verdict.trace);
         let (status, failure, reason) = match verdict.outcome {
             Ok(()) => (Status::Pass, None, None),
@@ -159,7 +155,7 @@ impl Report {
     }
 
     /// The command that runs one check again, with the same data.
-    fn again(&self, check: &str) -> String {
+    pub(crate) fn again(&self, check: &str) -> String {
         if let Some(command) = &self.command {
             return format!("{command} --only {check}");
         }
@@ -178,12 +174,13 @@ impl Report {
             observed: failure.observed,
             why: failure.why,
             hole,
+            explained: failure.hole.is_some(),
             again: self.again(check),
         }
     }
 
     /// What a failure comes to that one printed before says already: the same, or the same open hole.
-    fn explained_above(&self, detail: &Detail) -> Option<String> {
+    pub(crate) fn explained_above(&self, detail: &Detail) -> Option<String> {
         let mut earlier = self.lines.iter().filter_map(|line| line.failure.as_ref());
         let hole = self.open.filter(|open| *open == detail.hole);
         let found = earlier.find(|other| {
@@ -197,8 +194,11 @@ impl Report {
         })
     }
 
-    /// Prints the sum and writes the JSON.
-    pub(super) fn finish(&self, dir: &Path, json: Option<&Path>) -> Result<Status> {
+    /// Prints the sum and writes the JSON, to `dir` and to `json` where that is given.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(&self, dir: &Path, json: Option<&Path>) -> Result<Status> {
         let status = self.status();
         let next = self.next();
         let scores = match status {
@@ -253,7 +253,7 @@ impl Report {
     }
 
     /// The checks that count: all but those of optional holes that fail.
-    fn counted(&self) -> impl Iterator<Item = &Line> {
+    pub(crate) fn counted(&self) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(|line| line.counts())
     }
 
@@ -269,7 +269,7 @@ impl Report {
             .max(if waits { Status::Fail } else { Status::Pass })
     }
 
-    fn count(&self, status: Status) -> usize {
+    pub(crate) fn count(&self, status: Status) -> usize {
         self.counted().filter(|line| line.status == status).count()
     }
 

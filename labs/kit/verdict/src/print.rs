@@ -9,7 +9,7 @@ use course::parts::{Part, after};
 use course::report::{Line, Next, Score, Status, Waiting};
 use terminal::{WIDTH, labelled, width};
 
-use super::{NO_HOLE, Report};
+use crate::report::{NO_HOLE, Report};
 use broker::{Broker, out_of_support};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -20,11 +20,12 @@ const FAINT: Style = Style::new().dimmed();
 
 impl Report {
     /// Something slow begins.
-    pub(in crate::run) fn progress(&self, line: &str) {
+    pub fn progress(&self, line: &str) {
         anstream::eprintln!("{FAINT}{line}{FAINT:#}");
     }
 
-    pub(in crate::run) fn header(&mut self, broker: Option<&Broker>) {
+    /// Prints the first line: chapter, broker and seed.
+    pub fn header(&mut self, broker: Option<&Broker>) {
         let left = format!("{} {}", self.variant.title(), self.chapter.heading());
         self.broker = broker.map(Broker::label);
         let right = match &self.broker {
@@ -39,7 +40,7 @@ impl Report {
     }
 
     /// Prints how many checks of each part were not run, and which holes they need.
-    pub(super) fn print_waiting(&mut self) {
+    pub(crate) fn print_waiting(&mut self) {
         let parts = self.parts;
         let part_of = |waiting: &Waiting| parts.map(|parts| parts.part(waiting.hole));
         for group in self.waiting.chunk_by(|a, b| part_of(a) == part_of(b)) {
@@ -55,7 +56,7 @@ impl Report {
     }
 
     /// Prints the checks, none of which was run, and why.
-    pub(super) fn print_not_run(&self, why: &str, mend: &str) {
+    pub(crate) fn print_not_run(&self, why: &str, mend: &str) {
         for line in &self.lines {
             let left = format!("  {ODD}?{ODD:#} {}", line.says);
             let gap = 66_usize.saturating_sub(4 + width(&line.says)).max(2);
@@ -66,7 +67,7 @@ impl Report {
     }
 
     /// Prints one check's verdict, below the heading of its part.
-    pub(super) fn print(&mut self, line: &Line) {
+    pub(crate) fn print(&mut self, line: &Line) {
         let part_of_check = self.parts.map(|parts| parts.part(line.hole));
         head(&mut self.heading, part_of_check);
         let (style, mark) = match line.status {
@@ -115,7 +116,7 @@ impl Report {
     }
 
     /// Prints the count and the way on.
-    pub(super) fn print_sum(&self, status: Status, scores: &[Score], next: Option<&Next>) {
+    pub(crate) fn print_sum(&self, status: Status, scores: &[Score], next: Option<&Next>) {
         let style = match status {
             Status::Pass => GOOD,
             Status::Fail => BAD,
@@ -158,7 +159,7 @@ impl Report {
     }
 
     /// Says that a part is done, and the first time what it has taught.
-    pub(super) fn tell_passed(&self, scores: &[Score], earlier: &[Score], next: Option<&Next>) {
+    pub(crate) fn tell_passed(&self, scores: &[Score], earlier: &[Score], next: Option<&Next>) {
         if self.variant != Variant::Lab {
             return;
         }

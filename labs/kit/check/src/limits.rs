@@ -1,0 +1,110 @@
+//! What a service may take: it gives back what it takes, and does nothing without end.
+
+use std::time::Duration;
+
+use audit::{Links, Repeats, Usage};
+
+use super::{Failure, Lab, Outcome, Seen, Service, Topic, expect, fail};
+
+/// A check takes a few seconds; one deadline for all that it waits for.
+pub(crate) const LONGEST: Duration = Duration::from_secs(40);
+/// How long a service may take to close what it no longer needs.
+const TIDY: Duration = Duration::from_secs(3);
+/// A service of this lab needs a hundredth of this.
+const MOST_MEMORY: u64 = 1 << 30;
+
+impl Lab {
+    /// Checks that `services` take no more with more work: calls `work(count)` twice, and compares
+    /// what they hold after each. `work` does `count` operations, and returns when they are done;
+    /// `what` is their plural, `calls`. One more connection, channel or thread for each ten
+    /// operations is a leak, and so are 3 MiB of memory: choose a count and bodies that exceed that if
+    /// they are kept.
+    ///
+    /// # Errors
+    /// A failure that names what grows, and those of `work`.
+    pub async fn frugal(
+        &self,
+        services: &[&Service],
+        count: usize,
+        what: &str,
+        mut work: impl AsyncFnMut(usize) -> Outcome,
+    ) -> Outcome {
+        work(count).await?;
+        let mut before = Vec::new();
+        for service in services {
+            before.push(self.usage(service).await?);
+        }
+        work(count).await?;
+        for (service, before) in services.iter().zip(before) {
+            let name = service.name();
+            let expected = format!(
+                "{name} holds the same after {count} and after {0} {what}",
+                count * 2
+            );
+            let why =
+                "what each operation takes and none gives back is used up one day, in production";
+            self.eventually_within(TIDY, &expected, why, async || {
+                let after = self.usage(service).await?;
+                let leak = before.leak(&after, count);
+                Ok(Seen::when(leak.is_none(), || {
+                    let grows = leak.unwrap_or_default();
+                    format!("its {grows} grow: first {before}; then {after}")
+                }))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn usage(&self, service: &Service) -> Outcome<Usage> {
+        Ok(Usage {
+            links: Links::of(self.journal(), &service.name()),
+            threads: service.all_threads(),
+            memory: service.memory().await?,
+        })
+    }
+
+    /// Fails when a service repeats something without end, or takes memory without end.
+    pub(super) fn no_storm(&self) -> Outcome {
+        let storm = self.0.storms.borrow_mut().look(self.journal());
+        // An HTTP client may open a connection for each request; a broker's client may not.
+        let broker = self.broker().is_some();
+        if let Some(storm) = storm.filter(|storm| broker || storm.repeats != Repeats::Connect) {
+            let topic = match storm.repeats {
+                Repeats::Publish => Some(Topic::Publish),
+                Repeats::Requeue => Some(Topic::Settle),
+                Repeats::Connect | Repeats::Methods => None,
+            };
+            let mut failure = fail(
+                "each thing done once, and a pause before it is tried again",
+                storm.observed,
+            );
+            failure.hole = topic.map(self.0.config.hole_for);
+            return Err(failure.because(storm.why).into());
+        }
+        // One service a look, because this is asked many times a second.
+        let services = self.0.services.borrow();
+        let look = self.0.looks.replace(self.0.looks.get() + 1);
+        let Some(service) = services.get(look % services.len().max(1)) else {
+            return Ok(());
+        };
+        let memory = service.resident().unwrap_or_default();
+        let observed = format!("{} takes {} MiB", service.name(), memory >> 20);
+        expect(memory <= MOST_MEMORY)
+            .or("a service that takes a few MiB of memory", observed)
+            .because("a service that takes more and more is killed by the system one day")
+    }
+
+    /// The failure of a check that was not over after [`LONGEST`].
+    pub(crate) fn overdue(&self) -> Failure {
+        let waits_for = self.0.waits_for.borrow();
+        let limit = LONGEST.as_secs();
+        fail(
+            &*waits_for,
+            format!(
+                "not everything was done {limit} s after the check began; this it waited for last"
+            ),
+        )
+        .because("each wait was short enough; together they are longer than anybody waits")
+    }
+}

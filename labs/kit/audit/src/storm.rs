@@ -188,6 +188,7 @@ fn channel(frame: &Frame) -> Channel {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
     use proof::Scratch;

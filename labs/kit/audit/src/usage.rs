@@ -109,6 +109,7 @@ impl fmt::Display for Usage {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
     use proof::Scratch;

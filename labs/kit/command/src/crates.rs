@@ -53,7 +53,7 @@ impl Crates {
             fs::create_dir_all(to.parent().unwrap_or(&dir))?;
             fs::copy(sources.join(&file), to)?;
         }
-        apply(mutant, &dir)?;
+        apply(&mutant.path, &dir)?;
         let manifest = fs::read_to_string(chapter.solution.join("Cargo.toml"))?;
         self.write_manifest(name, &manifest, &chapter.package(Variant::Solution))
     }
@@ -182,15 +182,15 @@ fn foreign(packages: &[Package]) -> BTreeSet<String> {
     found
 }
 
-/// Applies a mutant's patch to the copy of a solution's `src` in `folder`.
+/// Applies a patch to the copy of a solution's `src` in `folder`.
 ///
 /// # Errors
 /// When it does not apply.
-pub fn apply(mutant: &Mutant, folder: &Path) -> Result<()> {
+pub fn apply(patch: &Path, folder: &Path) -> Result<()> {
     let applied = Command::new("git")
         // The patch has `a/src/file`, and `src` is this folder.
         .args(["apply", "--whitespace=nowarn", "-p2"])
-        .arg(&mutant.path)
+        .arg(patch)
         .current_dir(folder)
         // The clone around this folder ignores it, and git would silently skip it.
         .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
@@ -200,7 +200,7 @@ pub fn apply(mutant: &Mutant, folder: &Path) -> Result<()> {
     ensure!(
         applied.status.success(),
         "{} does not apply: {said}",
-        mutant.path.display()
+        patch.display()
     );
     Ok(())
 }

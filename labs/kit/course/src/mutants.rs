@@ -1,22 +1,56 @@
-//! The wrong answers of a chapter, `labs/NN-name/mutants/*.patch`: each is a patch to the solution, with
-//! the check that must catch it.
+//! Other answers to a chapter than the solution; each is a patch to it. The wrong ones are
+//! `labs/NN-name/mutants/*.patch`, each with the check that must catch it, words of its failure, and
+//! the hole that it must lead to (`none` where the mistake is in given code):
 //!
 //! ```text
 //! mutant: acks as it takes the message, then works
 //! check: killed-consumer
+//! hole: 5
 //! text: acked it at
 //!
 //! --- a/src/consumer.rs
 //! +++ b/src/consumer.rs
 //! ```
+//!
+//! The right ones are `labs/NN-name/variants/*.patch`, in another style; the head is one line,
+//! `variant: acks in groups, with a timer`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::chapter::Chapter;
 use crate::holes::Place;
+
+/// `variants/<file>.patch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RightAnswer {
+    /// The file's name without `.patch`.
+    pub file: String,
+    /// The path of the patch.
+    pub path: PathBuf,
+    /// What it does otherwise, in a sentence.
+    pub otherwise: String,
+}
+
+impl RightAnswer {
+    /// A chapter's right answers in another style, by name.
+    ///
+    /// # Errors
+    /// When a patch cannot be read, or does not say what it does otherwise.
+    pub fn all(chapter: &Chapter) -> Result<Vec<Self>> {
+        let read = |path: PathBuf| {
+            let patch = Patch::read(&path)?;
+            Ok(Self {
+                file: patch.file.clone(),
+                otherwise: patch.value("variant")?,
+                path,
+            })
+        };
+        all(chapter, "variants", read)
+    }
+}
 
 /// `mutants/<file>.patch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +63,8 @@ pub struct Mutant {
     pub wrong: String,
     /// The check that must fail.
     pub check: String,
+    /// The hole that its failure must lead to; `None` where the mistake is in none.
+    pub hole: Option<u32>,
     /// Words of its failure.
     pub text: String,
     /// The patch itself, from its first line `---`.
@@ -39,22 +75,9 @@ impl Mutant {
     /// A chapter's mutants, by name.
     ///
     /// # Errors
-    /// When a patch cannot be read, or lacks one of the three lines before it.
+    /// When a patch cannot be read, or lacks one of the four lines before it.
     pub fn all(chapter: &Chapter) -> Result<Vec<Self>> {
-        let folder = chapter.lab.join("mutants");
-        let mut mutants = Vec::new();
-        if !folder.exists() {
-            return Ok(mutants);
-        }
-        let entries = std::fs::read_dir(&folder)?;
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_some_and(|end| end == "patch") {
-                mutants.push(Self::read(path.clone()).with_context(|| path.display().to_string())?);
-            }
-        }
-        mutants.sort_by(|a, b| a.file.cmp(&b.file));
-        Ok(mutants)
+        all(chapter, "mutants", Self::read)
     }
 
     /// The chapter's mutant of that name.
@@ -72,33 +95,19 @@ impl Mutant {
     }
 
     fn read(path: PathBuf) -> Result<Self> {
-        let content = std::fs::read_to_string(&path)?;
-        let begins = |line: &str| line.starts_with("---") || line.starts_with("diff ");
-        let head: Vec<&str> = content.lines().take_while(|line| !begins(line)).collect();
-        let value = |name: &str| {
-            let line = head
-                .iter()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-            line.map(str::to_owned)
-                .with_context(|| format!("no line `{name}: …`"))
+        let patch = Patch::read(&path)?;
+        let hole = match &*patch.value("hole").unwrap_or("none".into()) {
+            "none" => None,
+            number => Some(number.parse().context("`hole:` is a number or `none`")?),
         };
-        let (wrong, check, text) = (value("mutant")?, value("check")?, value("text")?);
-        let diff = content
-            .split_inclusive('\n')
-            .skip_while(|line| !begins(line));
-        let diff = diff.collect();
-        let file = path
-            .file_stem()
-            .context("no name")?
-            .to_string_lossy()
-            .into_owned();
         Ok(Self {
-            file,
+            wrong: patch.value("mutant")?,
+            check: patch.value("check")?,
+            hole,
+            text: patch.value("text")?,
+            file: patch.file,
             path,
-            wrong,
-            check,
-            text,
-            diff,
+            diff: patch.diff,
         })
     }
 
@@ -145,6 +154,55 @@ impl Mutant {
     }
 }
 
+/// A patch with the lines above it.
+struct Patch {
+    file: String,
+    head: String,
+    diff: String,
+}
+
+impl Patch {
+    fn read(path: &Path) -> Result<Self> {
+        let content = std::fs::read_to_string(path)?;
+        let begins = |line: &str| line.starts_with("---") || line.starts_with("diff ");
+        let lines = content.split_inclusive('\n');
+        let head = lines.clone().take_while(|line| !begins(line)).collect();
+        let diff = lines.skip_while(|line| !begins(line)).collect();
+        let file = path.file_stem().context("no name")?.to_string_lossy();
+        Ok(Self {
+            file: file.into_owned(),
+            head,
+            diff,
+        })
+    }
+
+    fn value(&self, name: &str) -> Result<String> {
+        let mut lines = self.head.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.map(str::to_owned)
+            .with_context(|| format!("no line `{name}: …`"))
+    }
+}
+
+/// What `read` makes of each patch in this folder of the chapter's lab, by name; none without the folder.
+fn all<T>(chapter: &Chapter, folder: &str, read: impl Fn(PathBuf) -> Result<T>) -> Result<Vec<T>> {
+    let folder = chapter.lab.join(folder);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        paths.push(entry?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|end| end == "patch"));
+    paths.sort();
+    let read = |path: PathBuf| {
+        let shown = path.display().to_string();
+        read(path).context(shown)
+    };
+    paths.into_iter().map(read).collect()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -169,7 +227,7 @@ ack();
         let scratch = Scratch::new("mutants");
         scratch.write("solutions/02-x/src/main.rs", SOLUTION);
         scratch.write("labs/02-x/Cargo.toml", "");
-        let head = "mutant: a\ncheck: b\ntext: c: d\n\n";
+        let head = "mutant: a\ncheck: b\nhole: 2\ntext: c: d\n\n";
         let diff = format!("--- a/src/main.rs\n+++ b/src/main.rs\n{hunks}");
         scratch.write("labs/02-x/mutants/m.patch", &format!("{head}{diff}"));
         let chapter = Chapter::resolve(scratch.path(), "2").unwrap();
@@ -199,11 +257,11 @@ ack();
     }
 
     #[test]
-    fn a_patch_without_its_three_lines_is_an_error() {
+    fn a_patch_without_its_four_lines_is_an_error() {
         let scratch = Scratch::new("mutants-bad");
         scratch.write(
             "labs/02-x/mutants/m.patch",
-            "mutant: a\ncheck: b\n\n--- a/x\n",
+            "mutant: a\ncheck: b\nhole: none\n\n--- a/x\n",
         );
         let chapter = Chapter::resolve(scratch.path(), "2").unwrap();
         let error = Mutant::all(&chapter).unwrap_err();

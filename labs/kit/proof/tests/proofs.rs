@@ -1,7 +1,8 @@
 //! Proves the chapters. Each solution passes every check. Each rung of the ladder (the lab as committed,
 //! with its first holes filled) passes the checks of these holes, fails those of the next, and leads
-//! there. Each mutant fails the check that it names, on the words that it names. Each prediction's run
-//! shows its answer. One chapter: `cargo test -p proof --test proofs -- 02`.
+//! there. Each right answer in another style passes every check. Each mutant fails the check that it names,
+//! on the words that it names, and leads to its hole; with `LAB_TABLE` set, all checks look at each
+//! mutant, and a table of their catches is printed. Each prediction's run shows its answer. One chapter: `cargo test -p proof --test proofs -- 02`.
 //!
 //! `plan` lists the proofs and what to build for them; `run` builds and proves.
 
@@ -21,6 +22,8 @@ mod run;
 mod rungs;
 #[path = "proofs/screen.rs"]
 mod screen;
+#[path = "proofs/table.rs"]
+mod table;
 
 use std::process::ExitCode;
 
@@ -61,7 +64,10 @@ fn prove(arguments: &Arguments) -> Result<ExitCode> {
     }
     let history = History::read(&paths.data().join("proofs/history.json"));
     let at_once = arguments.test_threads.unwrap_or(AT_ONCE);
-    Ok(run::run(plan, history, at_once))
+    let table = plan.table.clone();
+    let code = run::run(plan, history, at_once);
+    print!("{}", table.map_or(String::new(), |table| table.text()));
+    Ok(code)
 }
 
 /// Whether the command line selects this proof, as in libtest. A filter may list several names,

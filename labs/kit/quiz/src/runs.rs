@@ -175,6 +175,7 @@ mod tests {
             status: Status::Fail,
             seconds: 1.0,
             failure: Some(Detail {
+                explained: true,
                 expected: "a".to_owned(),
                 observed: "b".to_owned(),
                 why: String::new(),

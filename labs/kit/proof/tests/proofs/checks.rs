@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::run::Verdict;
 use super::rungs::Rung;
+use super::table::{Row, Table};
 
 /// The lines of a terminal.
 const SCREEN: usize = 24;
@@ -137,7 +138,18 @@ impl Checks {
         ]))
     }
 
-    /// The check that the mutant names catches `program`, with the words that the mutant names.
+    /// Every check passes the right answer `program`, whose runs are kept under `name`.
+    pub fn accept(&self, name: &str, program: &Path) -> Result<Verdict> {
+        let finished = self.run(name, Some(program), &[])?;
+        let all = finished.report.checks.len();
+        Ok(finished.judge(&[(
+            finished.code == Some(0) && finished.report.passed == all,
+            "a right answer in another style does not pass".into(),
+        )]))
+    }
+
+    /// The check that the mutant names catches `program`, with the words that the mutant names, and the
+    /// report leads to its hole.
     pub fn catch(&self, mutant: &Mutant, program: &Path) -> Result<Verdict> {
         let finished = self.run(&mutant.file, Some(program), &["--only", &mutant.check])?;
         let check = finished
@@ -148,6 +160,7 @@ impl Checks {
         let words_seen = check.failure.as_ref().map_or(String::new(), |detail| {
             [&*detail.expected, &detail.observed, &detail.why].join(" ")
         });
+        let next = finished.report.next.as_ref().map(|next| next.hole);
         let (check_name, words) = (&mutant.check, &mutant.text);
         Ok(finished.judge(&[
             (
@@ -157,6 +170,37 @@ impl Checks {
             (
                 words_seen.contains(words.as_str()),
                 format!("it was caught, but without the words `{words}`"),
+            ),
+            (
+                mutant.hole.is_none() || next == mutant.hole,
+                format!("it leads to {}, not to {}", hole(next), hole(mutant.hole)),
+            ),
+        ]))
+    }
+
+    /// A run of all checks leads to the mutant's hole. Adds what it saw to the table.
+    pub fn lead(&self, mutant: &Mutant, program: &Path, table: &Table) -> Result<Verdict> {
+        let finished = self.run(&format!("all-{}", mutant.file), Some(program), &[])?;
+        let next = finished.report.next.as_ref().map(|next| next.hole);
+        let failed = finished.report.checks.iter();
+        let failed = failed.filter(|check| check.status == Status::Fail);
+        table.add(Row {
+            chapter: self.number.clone(),
+            mutant: mutant.file.clone(),
+            checks: finished
+                .report
+                .checks
+                .iter()
+                .map(|check| check.check.clone())
+                .collect(),
+            failed: failed.map(|check| check.check.clone()).collect(),
+            leads: mutant.hole.is_none() || next == mutant.hole,
+        });
+        Ok(finished.judge(&[
+            (next.is_some(), "no check caught it".into()),
+            (
+                mutant.hole.is_none() || next == mutant.hole,
+                format!("it leads to {}, not to {}", hole(next), hole(mutant.hole)),
             ),
         ]))
     }
@@ -190,6 +234,10 @@ impl Checks {
             ),
         ]))
     }
+}
+
+fn hole(number: Option<u32>) -> String {
+    number.map_or("no hole".to_owned(), |number| format!("HOLE {number}"))
 }
 
 trait Judge {

@@ -1,4 +1,5 @@
-//! The crates for the proofs: a chapter's rungs in one program, and its mutants in another.
+//! The crates for the proofs: a chapter's rungs in one program, and other answers than its solution in
+//! another.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use command::crates::Crates;
 use course::chapter::{Chapter, Variant};
-use course::mutants::Mutant;
 use course::paths::Paths;
 
 use super::merged::{self, Sources};
@@ -24,27 +24,34 @@ pub fn ladder(crates: &mut Crates, chapter: &Chapter, rungs: &[Rung]) -> Result<
     Ok(name)
 }
 
-/// Adds a program with these mutants of a chapter's solution, and returns its package. `all` says
-/// whether these are all. All, some and one have different names, so that cargo keeps what it
-/// has built of each.
-pub fn mutants(
+/// Another answer than the solution.
+pub struct Answer {
+    /// The name under which its program is started.
+    pub name: String,
+    /// Its patch to the solution.
+    pub patch: PathBuf,
+}
+
+/// Adds a program with these answers to a chapter, and returns its package. `all` says whether these are
+/// all. All, some and one have different names, so that cargo keeps what it has built of each.
+pub fn answers(
     crates: &mut Crates,
     chapter: &Chapter,
-    mutants: &[Mutant],
+    answers: &[Answer],
     all: bool,
 ) -> Result<String> {
     let number = &chapter.number;
-    let name = match mutants {
-        _ if all => format!("mutants-{number}"),
-        [one] => format!("mutant-{number}-{}", one.file),
-        _ => format!("some-mutants-{number}"),
+    let name = match answers {
+        _ if all => format!("answers-{number}"),
+        [one] => format!("answer-{number}-{}", one.name),
+        _ => format!("some-answers-{number}"),
     };
     let original = merged::read(&chapter.solution.join("src"))?;
-    let scratch = proof::Scratch::new("mutants");
+    let scratch = proof::Scratch::new("answers");
     let mut variants = Vec::new();
-    for mutant in mutants {
-        let changed = merged::patched(&original, mutant, scratch.path())?;
-        variants.push((mutant.file.clone(), changed));
+    for answer in answers {
+        let changed = merged::patched(&original, &answer.patch, scratch.path())?;
+        variants.push((answer.name.clone(), changed));
     }
     add(crates, chapter, &name, &original, &variants)?;
     Ok(name)

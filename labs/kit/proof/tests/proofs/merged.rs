@@ -9,7 +9,6 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use command::crates::apply;
-use course::mutants::Mutant;
 
 /// The module of the solution.
 const SOLUTION: &str = "solution";
@@ -45,10 +44,10 @@ pub fn write(original: &Sources, variants: &[(String, Sources)], dir: &Path) -> 
     Ok(())
 }
 
-/// The solution with this mutant's patch, which is applied in the empty folder `scratch`.
-pub fn patched(original: &Sources, mutant: &Mutant, scratch: &Path) -> Result<Sources> {
+/// The solution with this patch, which is applied in the empty folder `scratch`.
+pub fn patched(original: &Sources, patch: &Path, scratch: &Path) -> Result<Sources> {
     save(original, scratch)?;
-    apply(mutant, scratch)?;
+    apply(patch, scratch)?;
     let changed = read(scratch)?;
     fs::remove_dir_all(scratch)?;
     Ok(changed)

@@ -6,13 +6,14 @@ use anyhow::Result;
 use command::crates::Crates;
 use course::chapter::Chapter;
 use course::manifest::{Prediction, ServiceManifest};
-use course::mutants::Mutant;
+use course::mutants::{Mutant, RightAnswer};
 use course::paths::Paths;
 
 use super::checks::Checks;
-use super::crates;
+use super::crates::{self, Answer};
 use super::run::Verdict;
 use super::rungs::{self, Rung};
+use super::table::Table;
 
 /// The proofs of a run, and what to build for them.
 pub struct Plan {
@@ -22,6 +23,8 @@ pub struct Plan {
     pub proofs: Vec<Proof>,
     /// How many proofs are not selected.
     pub left_out: usize,
+    /// The table to fill, where one is asked for.
+    pub table: Option<Table>,
 }
 
 /// Something to build.
@@ -50,6 +53,7 @@ impl Plan {
             products: Vec::new(),
             proofs: Vec::new(),
             left_out: 0,
+            table: std::env::var_os("LAB_TABLE").map(|_| Table::default()),
         };
         let mut crates = Crates::new(paths, paths.data().join("proofs/crates"))?;
         for chapter in Chapter::all(&paths.root)?.iter().rev() {
@@ -81,17 +85,10 @@ impl Plan {
 
         self.ladder(paths, chapter, crates, (&checks, checks_built), wanted)?;
 
-        let mut mutants = Mutant::all(chapter)?;
-        let count = mutants.len();
-        let name = format!("{number} has six mutants at least");
-        if self.is_wanted(&name, wanted) {
-            self.proof(name, &[], move || {
-                Ok(match count >= 6 {
-                    true => Verdict::Proved,
-                    false => Verdict::Refuted(format!("it has {count}")),
-                })
-            });
-        }
+        let mutants = Mutant::all(chapter)?;
+        let right = RightAnswer::all(chapter)?;
+        self.count(number, "six mutants", mutants.len() >= 6, wanted);
+        self.count(number, "four variants", right.len() >= 4, wanted);
 
         let questions = ServiceManifest::of(&paths.root, chapter)?.predict;
         let mut asked: Vec<(String, Prediction)> = Vec::new();
@@ -102,50 +99,80 @@ impl Plan {
             }
         }
 
-        let of = |mutant: &Mutant| format!("{number} mutant {}", mutant.file);
+        // What to prove of which answer, and what to build for that.
+        let of_mutant = |mutant: &Mutant| format!("{number} mutant {}", mutant.file);
+        let of_right = |right: &RightAnswer| format!("{number} variant {}", right.file);
+        let mut answers = Vec::new();
         let mut caught = Vec::new();
-        mutants.retain(|mutant| {
-            let is = self.is_wanted(&of(mutant), wanted);
-            caught.extend(is.then(|| mutant.clone()));
+        for mutant in &mutants {
+            let is = self.is_wanted(&of_mutant(mutant), wanted);
+            caught.extend(is.then_some(mutant));
             let name = Some(&mutant.file);
-            is || asked.iter().any(|(_, asked)| asked.mutant.as_ref() == name)
-        });
-        let built = match mutants.is_empty() {
+            if is || asked.iter().any(|(_, asked)| asked.mutant.as_ref() == name) {
+                answers.push(Answer {
+                    name: mutant.file.clone(),
+                    patch: mutant.path.clone(),
+                });
+            }
+        }
+        let mut accepted = Vec::new();
+        for right in &right {
+            if self.is_wanted(&of_right(right), wanted) {
+                accepted.push(right);
+                answers.push(Answer {
+                    name: as_right(&right.file),
+                    patch: right.path.clone(),
+                });
+            }
+        }
+        let built = match answers.is_empty() {
             true => None,
             false => {
-                let package = crates::mutants(crates, chapter, &mutants, mutants.len() == count)?;
-                let what = format!("{number}'s mutants");
+                let all = answers.len() == mutants.len() + right.len();
+                let package = crates::answers(crates, chapter, &answers, all)?;
+                let what = format!("{number}'s mutants and variants");
                 Some((self.packages(what, crates, package.clone()), package))
             }
         };
-        let program = |mutant: &Mutant| match &built {
+        let program = |name: &str| match &built {
             Some((product, package)) => {
-                let link = crates::as_variant(paths, crates, package, &mutant.file)?;
+                let link = crates::as_variant(paths, crates, package, name)?;
                 Ok((*product, link))
             }
-            None => anyhow::bail!("no mutant is built"),
+            None => anyhow::bail!("no other answer is built"),
         };
-        for mutant in caught {
-            let (mutants_built, program) = program(&mutant)?;
+
+        for right in accepted {
+            let name = as_right(&right.file);
+            let (built, program) = program(&name)?;
             let checks = checks.clone();
-            self.proof(of(&mutant), &[checks_built, mutants_built], move || {
-                checks.catch(&mutant, &program)
+            self.proof(of_right(right), &[checks_built, built], move || {
+                checks.accept(&name, &program)
             });
+        }
+        for mutant in caught {
+            let (built, program) = program(&mutant.file)?;
+            let (checks, table, mutant) = (checks.clone(), self.table.clone(), mutant.clone());
+            self.proof(
+                of_mutant(&mutant),
+                &[checks_built, built],
+                move || match &table {
+                    Some(table) => checks.lead(&mutant, &program, table),
+                    None => checks.catch(&mutant, &program),
+                },
+            );
         }
         for (name, question) in asked {
             let mut needs = vec![checks_built];
             let mut wrong = None;
             if let Some(mutant) = &question.mutant {
-                let mutant = match Mutant::named(chapter, mutant) {
-                    Ok(mutant) => mutant,
-                    Err(no) => {
-                        let no = format!("{no:#}");
-                        self.proof(name, &[], move || Ok(Verdict::Refuted(no.clone())));
-                        continue;
-                    }
-                };
-                let (mutants_built, program) = program(&mutant)?;
-                needs.push(mutants_built);
+                if !mutants.iter().any(|known| known.file == *mutant) {
+                    let no = format!("there is no mutant {mutant}");
+                    self.proof(name, &[], move || Ok(Verdict::Refuted(no.clone())));
+                    continue;
+                }
+                let (built, program) = program(mutant)?;
+                needs.push(built);
                 wrong = Some(program);
             }
             let folder = name.split_once(' ').unwrap_or_default().1.replace(' ', "-");
@@ -155,6 +182,19 @@ impl Plan {
             });
         }
         Ok(())
+    }
+
+    /// A proof that the chapter has enough other answers.
+    fn count(&mut self, number: &str, what: &str, has: bool, wanted: &impl Fn(&str) -> bool) {
+        let name = format!("{number} has {what} at least");
+        if self.is_wanted(&name, wanted) {
+            self.proof(name, &[], move || {
+                Ok(match has {
+                    true => Verdict::Proved,
+                    false => Verdict::Refuted("it has fewer".to_owned()),
+                })
+            });
+        }
     }
 
     /// A proof for each rung of the chapter's ladder.
@@ -223,4 +263,9 @@ impl Plan {
             attempt: Box::new(attempt),
         });
     }
+}
+
+/// The name of a right answer's program: a mutant may have the same file name.
+fn as_right(file: &str) -> String {
+    format!("right-{file}")
 }

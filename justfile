@@ -186,7 +186,12 @@ hosts *ACTION:
 [group('maintainer')]
 [no-exit-message]
 test *NAME:
-    if [ "${1-}" = --table ]; then shift; export LAB_TABLE=1; set -- -p proof --test proofs -- "${@-mutant}"; fi
+    #!/bin/sh
+    if [ "${1-}" = --table ]; then
+        shift
+        export LAB_TABLE=1
+        set -- --package proof --test proofs -- "${@:-mutant}"
+    fi
     code=0; cargo test --no-fail-fast "$@" || code=$?; {{ tidy }}; exit $code
 
 # The skeleton of a chapter, as in: new-chapter 08-name

@@ -45,8 +45,10 @@ impl Table {
         }
         let mut text = String::new();
         for (chapter, rows) in chapters {
-            let leads = rows.iter().filter(|row| row.leads).count();
+            let elsewhere = rows.iter().filter(|row| !row.leads);
+            let elsewhere: Vec<&str> = elsewhere.map(|row| &*row.mutant).collect();
             let all = rows.len();
+            let leads = all - elsewhere.len();
             let _ = writeln!(
                 text,
                 "\n{chapter}: {all} mutants, {leads} lead to their hole\n  {:<28} first  also",
@@ -61,6 +63,9 @@ impl Table {
                 };
                 let Catches { first, also } = catches;
                 let _ = writeln!(text, "  {check:<28} {first:>5} {also:>5}{none}");
+            }
+            if !elsewhere.is_empty() {
+                let _ = writeln!(text, "  lead elsewhere: {}", elsewhere.join(", "));
             }
         }
         text

@@ -6,7 +6,7 @@ use audit::{Links, Repeats, Usage};
 
 use super::{Failure, Lab, Outcome, Seen, Service, Topic, expect, fail};
 
-/// A check takes a few seconds; one deadline for all that it waits for.
+/// A run of all checks takes a few seconds; this is the deadline for all that they wait for.
 pub(crate) const LONGEST: Duration = Duration::from_secs(40);
 /// How long a service may take to close what it no longer needs.
 const TIDY: Duration = Duration::from_secs(3);
@@ -95,15 +95,13 @@ impl Lab {
             .because("a service that takes more and more is killed by the system one day")
     }
 
-    /// The failure of a check that was not over after [`LONGEST`].
+    /// The failure of a check that was not over when its run took [`LONGEST`].
     pub(crate) fn overdue(&self) -> Failure {
         let waits_for = self.0.waits_for.borrow();
         let limit = LONGEST.as_secs();
         fail(
             &*waits_for,
-            format!(
-                "not everything was done {limit} s after the check began; this it waited for last"
-            ),
+            format!("not yet, when the run had taken {limit} s"),
         )
         .because("each wait was short enough; together they are longer than anybody waits")
     }

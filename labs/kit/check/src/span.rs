@@ -53,6 +53,15 @@ impl Lab {
 }
 
 impl Span {
+    /// A span that begins now, for what no single check does.
+    pub(crate) fn watched(watch: Arc<Watch>) -> Self {
+        Self {
+            watch,
+            from: Instant::now(),
+            to: None,
+        }
+    }
+
     /// How long it was by the clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -20,7 +20,7 @@ pub use verdict::NO_HOLE;
 use verdict::{Report, Verdict};
 
 use crate::limits::LONGEST;
-use crate::{Check, Checks, Lab, LabConfig, Outcome, Stop};
+use crate::{Check, Checks, Lab, LabConfig, Outcome, Span, Stop};
 use broker::Broker;
 use course::chapter::{Chapter, Variant};
 use course::parts::Parts;
@@ -118,8 +118,10 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         None
     };
     report.header(broker.as_deref());
+    let pressure = Pressure::start(&dir);
     let runs = Runs {
-        pressure: Pressure::start(&dir),
+        span: Span::watched(pressure.watch()),
+        pressure,
         paths,
         dir: dir.clone(),
         program: std::env::var_os("LAB_PROGRAM").map_or_else(|| package.program.into(), Into::into),
@@ -164,8 +166,10 @@ pub async fn one_by_one(
     };
     let _lock = lock(&dir, &paths)?;
     let mut report = Report::new(&paths, chapter.clone(), variant, 0).of_command(&command);
+    let pressure = Pressure::start(&dir);
     let runs = Runs {
-        pressure: Pressure::start(&dir),
+        span: Span::watched(pressure.watch()),
+        pressure,
         paths,
         dir: dir.clone(),
         program: PathBuf::new(),
@@ -175,7 +179,9 @@ pub async fn one_by_one(
         hole_for: |_| NO_HOLE,
     };
     for check in checks {
-        report.show(one(runs.plan(&check), check).await);
+        // Host checks take their time.
+        let span = Span::watched(runs.pressure.watch());
+        report.show(one(runs.plan(&check), check, &span).await);
     }
     report.finish(&dir, json)
 }
@@ -220,6 +226,8 @@ struct Runs {
     broker: Option<Rc<Broker>>,
     pressure: Pressure,
     hole_for: fn(crate::Topic) -> u32,
+    /// Since the run began.
+    span: Span,
 }
 
 impl Runs {
@@ -232,14 +240,14 @@ impl Runs {
         let mut order: Vec<_> = checks.into_iter().enumerate().collect();
         order.sort_by_key(|(_, check)| !check.early);
         for (index, check) in order {
-            let plan = self.plan(&check);
+            let (plan, span) = (self.plan(&check), self.span.clone());
             let places = places.clone();
             under_way.spawn_local(async move {
                 let _place = match check.patient {
                     true => None,
                     false => Some(places.acquire().await),
                 };
-                (index, one(plan, check).await)
+                (index, one(plan, check, &span).await)
             });
         }
         let mut shown = 0;
@@ -270,16 +278,24 @@ impl Runs {
     }
 }
 
-/// Runs one check in a sandbox of its own.
-async fn one(plan: LabConfig, check: Check) -> Verdict {
+/// Runs one check in a sandbox of its own, unless the run, which has lasted for `span`, takes too long.
+async fn one(plan: LabConfig, check: Check, span: &Span) -> Verdict {
     let trace = plan.dir.join("journal.jsonl");
     let began = Instant::now();
-    let outcome = match Lab::open(plan).await {
+    let left = LONGEST.saturating_sub(span.took());
+    let opened = match left.is_zero() {
+        true => Err(anyhow::anyhow!(
+            "not run: the checks before it took {} s. Mend what failed there first",
+            LONGEST.as_secs()
+        )),
+        false => Lab::open(plan).await,
+    };
+    let outcome = match opened {
         Ok(lab) => {
             // In a task of its own: one that panics leaves the others their verdicts.
             let mut task = JoinSet::new();
             task.spawn_local((check.body)(lab.clone()));
-            let outcome = match lab.since_start().limit(LONGEST, task.join_next()).await {
+            let outcome = match lab.since_start().limit(left, task.join_next()).await {
                 Some(Some(Ok(outcome))) => blame(&lab, outcome),
                 Some(Some(Err(error))) => Err(Stop::Unknown(format!("the lab's mistake: {error}"))),
                 Some(None) => Err(Stop::Unknown("the check was not run".to_owned())),

@@ -28,7 +28,11 @@ pub async fn published(lab: Lab) -> Outcome {
     expect(kind == Some("application/json") && body["videoPath"].is_string())
         .or(
             "the message is JSON with a videoPath, and says so (content_type)",
-            format!("content_type {kind:?}, body `{}`", message.body),
+            format!(
+                "content_type {}, body `{}`",
+                kind.unwrap_or("missing"),
+                message.body
+            ),
         )
         .because("a consumer must know the format of a body before it can read it")?;
     carries_the_id(&id, message.id.as_deref())?;
@@ -38,7 +42,7 @@ pub async fn published(lab: Lab) -> Outcome {
 }
 
 fn carries_the_id(id: &str, seen: Option<&str>) -> Outcome {
-    let seen_is = format!("message_id {seen:?}");
+    let seen_is = format!("its message_id is {}", seen.unwrap_or("missing"));
     expect(seen == Some(id))
         .or(format!("the message has the viewer's id, {id}"), seen_is)
         .because(

@@ -61,7 +61,7 @@ pub(super) struct Sandbox {
     pub(super) looks: Cell<usize>,
     /// What the check waits for, for the failure of one that takes too long.
     pub(super) waits_for: RefCell<String>,
-    logins: RefCell<Vec<Login>>,
+    pub(super) logins: RefCell<Vec<Login>>,
 }
 
 impl Lab {

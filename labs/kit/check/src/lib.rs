@@ -53,6 +53,7 @@ mod broker_actions;
 mod database;
 mod each_once;
 mod lab;
+mod last_error;
 mod lifecycle;
 mod limits;
 mod own_queue;

@@ -164,10 +164,10 @@ impl Service {
         launch.log.as_deref().map(read_log).unwrap_or_default()
     }
 
-    /// The last lines that it printed, at most `count`.
+    /// The last lines that it printed, at most `count`, without its passwords.
     #[must_use]
     pub fn last_words(&self, count: usize) -> Vec<String> {
-        let output = self.output();
+        let output = self.masked(&self.output());
         let lines: Vec<&str> = output.lines().filter(|l| !l.trim().is_empty()).collect();
         let from = lines.len().saturating_sub(count);
         lines[from..].iter().map(|&line| line.to_owned()).collect()

@@ -185,7 +185,8 @@ fn panicked(service: &Service) -> Option<Failure> {
     // thread 'main' (1234) panicked at labs/02-single-queue/src/consumer.rs:65:14:
     let (_, rest) = output.split_once(" panicked at ")?;
     let mut lines = rest.lines();
-    let (place, message) = (lines.next()?, lines.next().unwrap_or_default());
+    let place = lines.next()?;
+    let message = service.masked(lines.next().unwrap_or_default());
     let (file, line) = place.rsplit_once(':').unwrap_or((place, ""));
     let (file, line) = match file.rsplit_once(':') {
         Some((file, line)) => (file, line),

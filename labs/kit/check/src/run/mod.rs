@@ -320,7 +320,11 @@ async fn one(plan: LabConfig, check: Check, span: &Span) -> Verdict {
 /// An open hole or a dead service explains any other failure, and so does a busy machine.
 fn blame(lab: &Lab, outcome: Outcome) -> Outcome {
     match outcome {
-        Err(Stop::Failed(_)) => lab.all_well().and(lab.since_start().judge(outcome)),
+        Err(Stop::Failed(failure)) => {
+            lab.all_well()?;
+            let failure = lab.with_last_errors(*failure);
+            lab.since_start().judge(Err(failure.into()))
+        }
         other => other,
     }
 }

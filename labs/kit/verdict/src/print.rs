@@ -92,13 +92,20 @@ impl Report {
             part("again", self.again(&line.check));
         }
         if let Some(detail) = &line.failure {
-            // One open hole stops many checks, and need not be explained for each.
-            if let Some(above) = self.explained_above(detail) {
-                part("observed", above);
+            // One cause stops many checks, and need not be explained for each.
+            if self.is_open_above(detail) {
+                part(
+                    "observed",
+                    format!("as above: HOLE {} is open", detail.hole),
+                );
                 return;
             }
             part("expected", &detail.expected);
             part("observed", &detail.observed);
+            if self.has_cause_above(detail) {
+                part("why", "as above");
+                return;
+            }
             part("why", &detail.why);
             self.print_trace(line);
             part("again", &detail.again);

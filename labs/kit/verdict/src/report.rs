@@ -1,5 +1,6 @@
 //! What a run tells: lines for a person, the same as JSON for a program.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,6 +15,9 @@ use course::report::{Detail, Line, Next, Report as Written, Score, Status, Waiti
 
 /// The hole of a check that points to none.
 pub const NO_HOLE: u32 = 0;
+
+/// What an explained failure counts, where one that has only its check's hole counts 1.
+const EXPLAINED: usize = 3;
 
 /// How one check ended.
 #[derive(Debug)]
@@ -179,19 +183,19 @@ impl Report {
         }
     }
 
-    /// What a failure comes to that one printed before says already: the same, or the same open hole.
-    pub(crate) fn explained_above(&self, detail: &Detail) -> Option<String> {
-        let mut earlier = self.lines.iter().filter_map(|line| line.failure.as_ref());
-        let hole = self.open.filter(|open| *open == detail.hole);
-        let found = earlier.find(|other| {
-            let same = other.observed == detail.observed && other.why == detail.why;
-            same || hole == Some(other.hole)
-        })?;
-        let first = found.observed.lines().next().unwrap_or_default();
-        Some(match hole {
-            Some(hole) => format!("as above: HOLE {hole} is open"),
-            None => format!("as above: {first}"),
-        })
+    /// Whether the hole of this failure is open, and a failure printed before said so.
+    pub(crate) fn is_open_above(&self, detail: &Detail) -> bool {
+        self.open == Some(detail.hole) && self.above().any(|other| other.hole == detail.hole)
+    }
+
+    /// Whether a failure printed before has the same cause.
+    pub(crate) fn has_cause_above(&self, detail: &Detail) -> bool {
+        self.above()
+            .any(|other| other.hole == detail.hole && other.why == detail.why)
+    }
+
+    fn above(&self) -> impl Iterator<Item = &Detail> {
+        self.lines.iter().filter_map(|line| line.failure.as_ref())
     }
 
     /// Prints the sum and writes the JSON, to `dir` and to `json` where that is given.
@@ -273,11 +277,14 @@ impl Report {
         self.counted().filter(|line| line.status == status).count()
     }
 
-    /// The first hole that a failure points to.
+    /// Where to go on: at the first open hole, else at the hole of the likeliest cause.
     fn next(&self) -> Option<Next> {
         let failures = self.counted().filter_map(|line| line.failure.as_ref());
-        let holes = failures.map(|detail| detail.hole);
-        let hole = holes.filter(|&hole| hole != NO_HOLE).min()?;
+        let failures: Vec<&Detail> = failures.filter(|detail| detail.hole != NO_HOLE).collect();
+        let hole = match self.open {
+            Some(_) => failures.iter().map(|detail| detail.hole).min()?,
+            None => cause(&failures)?,
+        };
         let (file, line) = holes::locate(&self.sources, hole).ok().flatten()?;
         Some(Next {
             hole,
@@ -285,4 +292,16 @@ impl Report {
             line,
         })
     }
+}
+
+/// The hole that most of these failures point to; the first of several. A failure that what was seen
+/// explains counts for more than one that has only its check's hole.
+fn cause(failures: &[&Detail]) -> Option<u32> {
+    let mut weights: BTreeMap<u32, usize> = BTreeMap::new();
+    for detail in failures {
+        *weights.entry(detail.hole).or_default() += if detail.explained { EXPLAINED } else { 1 };
+    }
+    let most = weights.values().copied().max()?;
+    let mut heaviest = weights.into_iter().filter(|(_, weight)| *weight == most);
+    heaviest.next().map(|(hole, _)| hole)
 }

@@ -1,24 +1,31 @@
 //! What the checks of this chapter work with: the two services, the relay between them, the
-//! calls that crossed it ([`calls`]), and the history's list ([`history`]).
+//! calls that crossed it ([`calls`]), the tries of one view ([`tries`]), and the history's list
+//! ([`history`]).
 
 mod calls;
 mod history;
+mod tries;
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-use check::wiretap::{ConnectionEvent, Event, HttpRelay};
-use check::{Failure, Lab, Outcome, Response, Seen, Service, Span, Stop, expect, fail};
+use check::wiretap::HttpRelay;
+use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
 
 pub use calls::Call;
 pub use history::{History, comma};
 
+/// The time limit of a call in a check that does not wait for a timeout: longer than any call
+/// takes, even on a busy machine.
+pub const AMPLE: Duration = Duration::from_secs(15);
+/// How many calls a view gets at most, as in the task.
+pub const TRIES: usize = 4;
+/// The type of a body.
+pub const JSON: &str = "application/json";
 /// The role whose calls the relay writes to the journal.
 const VIDEO: &str = "video-streaming";
 /// How long a view's tries take at most, with its line in the log, when each fails at once.
 pub const SOON: Duration = Duration::from_secs(4);
-/// After a line of level error for a view, no call for it comes later than this.
-const LAST_TRY: Duration = Duration::from_millis(1200);
 
 /// `video-streaming`, `history`, and a relay between them.
 pub struct FlixTube {
@@ -42,9 +49,8 @@ impl FlixTube {
     pub async fn without_history(lab: &Lab, timeout: Duration) -> Outcome<Self> {
         let service = lab.service("history").await?;
         let relay = HttpRelay::open(VIDEO, service.port(), lab.journal()).await?;
-        let video = lab
-            .service(VIDEO)
-            .await?
+        let video = lab.service(VIDEO).await?;
+        let video = video
             .with("HISTORY_URL", relay.url())
             .with("HISTORY_TIMEOUT_MS", timeout.as_millis());
         video.start().await?;
@@ -57,14 +63,24 @@ impl FlixTube {
         })
     }
 
-    /// Starts another `video-streaming`, which calls the history through the same relay.
-    pub async fn another_video(&self, name: &str, timeout: Duration) -> Outcome<Service> {
+    /// Starts another `video-streaming`, which calls a history at `url`.
+    pub async fn another_video(
+        &self,
+        name: &str,
+        url: &str,
+        timeout: Duration,
+    ) -> Outcome<Service> {
         let another = self.lab.instance(name, &[VIDEO]).await?;
         let another = another
-            .with("HISTORY_URL", self.relay.url())
+            .with("HISTORY_URL", url)
             .with("HISTORY_TIMEOUT_MS", timeout.as_millis());
         another.start().await?;
         Ok(another)
+    }
+
+    /// Adds films that were watched without [`FlixTube::watch`].
+    pub fn remember(&self, views: Vec<String>) {
+        self.watched.borrow_mut().extend(views);
     }
 
     /// Watches the film, and returns the id of this view.
@@ -75,29 +91,13 @@ impl FlixTube {
     /// As [`FlixTube::watch`], at this instance of `video-streaming`.
     pub async fn watch_at(&self, video: &Service) -> Outcome<String> {
         let view = watch(video).await?;
-        self.watched.borrow_mut().push(view.clone());
+        self.remember(vec![view.clone()]);
         Ok(view)
     }
 
     /// How often the history was called for `view`.
     pub fn calls_for(&self, view: &str) -> usize {
         self.calls().iter().filter(|call| call.view == view).count()
-    }
-
-    /// When a connection was turned away by the relay, in seconds of the run.
-    pub fn turned_away(&self) -> Vec<f64> {
-        self.lab.journal().read(|entries| {
-            let turned_away = entries.iter().filter(|entry| {
-                matches!(
-                    &entry.event,
-                    Event::Connection {
-                        what: ConnectionEvent::TurnedAway,
-                        ..
-                    }
-                )
-            });
-            turned_away.map(|entry| entry.t).collect()
-        })
     }
 
     /// Waits until the history's list has each of the films sent so far once and nothing else.
@@ -166,69 +166,6 @@ impl FlixTube {
         }
         self.lab.missing(expected, &seen, view).hole(hole)
     }
-
-    /// Waits until the history was called `count` times for `view`, and returns these calls. The
-    /// failure points to `hole`.
-    pub async fn called(
-        &self,
-        view: &str,
-        count: usize,
-        hole: u32,
-        why: &str,
-    ) -> Outcome<Vec<Call>> {
-        let expected = format!("{count} call(s) of the history for view {view}");
-        let mut given_up: Option<(Span, usize)> = None;
-        self.lab
-            .eventually_within(SOON, &expected, why, async || {
-                let all = self.calls();
-                if let Some(failure) = under_another_id(&all, &self.watched.borrow()) {
-                    return Err(failure.into());
-                }
-                let calls: Vec<_> = all.into_iter().filter(|call| call.view == view).collect();
-                let lost = complaints(&self.video, view);
-                if let (None, false) = (&given_up, lost.is_empty()) {
-                    given_up = Some((self.lab.span(), calls.len()));
-                }
-                match (&given_up, lost.first()) {
-                    (Some((_, before)), Some(line)) if calls.len() > *before => {
-                        Err(too_early(line).into())
-                    }
-                    _ if calls.len() >= count => Ok(Seen::Yes(calls)),
-                    (Some((since, _)), Some(line)) if since.exceeds(LAST_TRY) => {
-                        let instead = format!("{}, then the log says: {line}", times(&calls));
-                        let failure = fail(&expected, instead).because(why);
-                        Err(failure.hole(hole).into())
-                    }
-                    (None, _) if calls.last().is_some_and(Call::failed) => {
-                        let instead = format!("{}, and nothing more", times(&calls));
-                        // It was taken for success: who looks at the status?
-                        Ok(Seen::NotYetFor(2, instead))
-                    }
-                    _ => Ok(Seen::NotYetFor(hole, times(&calls))),
-                }
-            })
-            .await
-    }
-}
-
-/// How often the history was called, and with what answer at last.
-fn times(calls: &[Call]) -> String {
-    let answer = match calls.last() {
-        Some(call) => format!(", {call}"),
-        None => String::new(),
-    };
-    let count = calls.len();
-    format!("the history was called {count} time(s){answer}")
-}
-
-/// The failure of a line of level error for a view that was told again afterwards.
-fn too_early(line: &str) -> Failure {
-    fail(
-        "one line of level error, when the last try has failed",
-        format!("a further call after this line: {line}"),
-    )
-    .because("an operator counts lost views in the log, not tries")
-    .hole(hole_of(line))
 }
 
 /// The failure of the first call under an id that is not one of `views`.

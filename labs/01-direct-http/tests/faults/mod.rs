@@ -200,11 +200,15 @@ async fn turned_away(flixtube: &FlixTube) -> Outcome {
         Ok(Seen::when(over, instead).hole(5))
     })
     .await?;
-    let made = expect(calls() == TRIES)
-        .or(expected, format!("{} call(s)", calls()))
+    expect(calls() <= TRIES)
+        .or(expected, format!("{} calls", calls()))
         .hole(5)
-        .because("a moment without the history must lose no view, and retries must end");
-    flixtube.sorted(made).await?;
+        .because("retries that do not end are load on a history that has just come back")?;
+    let enough = expect(calls() == TRIES)
+        .or(expected, format!("{} call(s), then such a line", calls()))
+        .hole(5)
+        .because("most failures are over in a moment; giving up too early loses the view");
+    flixtube.sorted(enough).await?;
     pauses_grow(lab, &flixtube.turned_away())?;
     flixtube.video.stops_well().await?;
     logged_once(flixtube, &view)

@@ -1,17 +1,31 @@
 //! What the checks of this chapter work with: the two services, the relay between them, the
-//! calls that crossed it, and the history's list.
+//! calls that crossed it ([`calls`]), the tries of one view ([`tries`]), and the history's list
+//! ([`history`]).
 
-use std::collections::BTreeSet;
+mod calls;
+mod history;
+mod tries;
+
+use std::cell::RefCell;
 use std::time::Duration;
 
-use check::wiretap::{ConnectionEvent, Entry, Event, HttpLine, HttpRelay, Loss, Side};
+use check::wiretap::HttpRelay;
 use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
-use serde_json::Value;
 
+pub use calls::Call;
+pub use history::{History, comma};
+
+/// The time limit of a call in a check that does not wait for a timeout: longer than any call
+/// takes, even on a busy machine.
+pub const AMPLE: Duration = Duration::from_secs(15);
+/// How many calls a view gets at most, as in the task.
+pub const TRIES: usize = 4;
+/// The type of a body.
+pub const JSON: &str = "application/json";
 /// The role whose calls the relay writes to the journal.
 const VIDEO: &str = "video-streaming";
-/// The whole list: a check makes far fewer views.
-const LIST: &str = "/history?skip=0&limit=1000";
+/// How long a view's tries take at most, with its line in the log, when each fails at once.
+pub const SOON: Duration = Duration::from_secs(4);
 
 /// `video-streaming`, `history`, and a relay between them.
 pub struct FlixTube {
@@ -19,55 +33,66 @@ pub struct FlixTube {
     pub video: Service,
     pub history: History,
     pub relay: HttpRelay,
-}
-
-/// One call of the history, as the relay saw it.
-#[derive(Debug, Default)]
-pub struct Call {
-    /// When the request was complete, in seconds of the run.
-    pub at: f64,
-    /// The `viewId` in its body.
-    pub view: String,
-    /// The answer's first line without the protocol, as `200 OK`.
-    pub answer: Option<HttpLine>,
-    /// When the caller hung up without an answer.
-    pub given_up: Option<f64>,
-    connection: u32,
+    /// The ids of the films sent so far.
+    watched: RefCell<Vec<String>>,
 }
 
 impl FlixTube {
     /// Starts both services; a call of the history times out after `timeout`.
     pub async fn open(lab: &Lab, timeout: Duration) -> Outcome<Self> {
-        let history = History::open(lab).await?;
-        let relay = HttpRelay::open(VIDEO, history.service.port(), lab.journal()).await?;
-        let video = lab
-            .service(VIDEO)
-            .await?
+        let flixtube = Self::without_history(lab, timeout).await?;
+        flixtube.history.service.start().await?;
+        Ok(flixtube)
+    }
+
+    /// As [`FlixTube::open`], but the history is not started.
+    pub async fn without_history(lab: &Lab, timeout: Duration) -> Outcome<Self> {
+        let service = lab.service("history").await?;
+        let relay = HttpRelay::open(VIDEO, service.port(), lab.journal()).await?;
+        let video = lab.service(VIDEO).await?;
+        let video = video
             .with("HISTORY_URL", relay.url())
             .with("HISTORY_TIMEOUT_MS", timeout.as_millis());
         video.start().await?;
         Ok(Self {
             lab: lab.clone(),
             video,
-            history,
+            history: History { service },
             relay,
+            watched: RefCell::default(),
         })
+    }
+
+    /// Starts another `video-streaming`, which calls a history at `url`.
+    pub async fn another_video(
+        &self,
+        name: &str,
+        url: &str,
+        timeout: Duration,
+    ) -> Outcome<Service> {
+        let another = self.lab.instance(name, &[VIDEO]).await?;
+        let another = another
+            .with("HISTORY_URL", url)
+            .with("HISTORY_TIMEOUT_MS", timeout.as_millis());
+        another.start().await?;
+        Ok(another)
+    }
+
+    /// Adds films that were watched without [`FlixTube::watch`].
+    pub fn remember(&self, views: Vec<String>) {
+        self.watched.borrow_mut().extend(views);
     }
 
     /// Watches the film, and returns the id of this view.
     pub async fn watch(&self) -> Outcome<String> {
-        watch(&self.video).await
+        self.watch_at(&self.video).await
     }
 
-    /// The calls of the history so far.
-    pub fn calls(&self) -> Vec<Call> {
-        self.lab.journal().read(|entries| {
-            let mut calls = Vec::new();
-            for entry in entries {
-                add(&mut calls, entry);
-            }
-            calls
-        })
+    /// As [`FlixTube::watch`], at this instance of `video-streaming`.
+    pub async fn watch_at(&self, video: &Service) -> Outcome<String> {
+        let view = watch(video).await?;
+        self.remember(vec![view.clone()]);
+        Ok(view)
     }
 
     /// How often the history was called for `view`.
@@ -75,15 +100,15 @@ impl FlixTube {
         self.calls().iter().filter(|call| call.view == view).count()
     }
 
-    /// How many views, by their ids, the history has confirmed.
-    fn views_confirmed(&self) -> usize {
-        let confirmed = self.calls().into_iter().filter(Call::confirmed);
-        let views: BTreeSet<_> = confirmed.map(|call| call.view).collect();
-        views.len()
+    /// Waits until the history's list has each of the films sent so far once and nothing else.
+    pub async fn all_recorded(&self) -> Outcome {
+        let watched = self.watched.borrow().clone();
+        self.recorded(&watched).await
     }
 
-    /// Waits until the history's list has each of `views` once and nothing else. A view that is
-    /// missing once the history has confirmed as many will not come any more.
+    /// Waits until the history's list has each of `views` once and nothing else. Fails at once for
+    /// a missing view that will not come any more: the history has confirmed as many, or the log
+    /// says that the view is lost.
     pub async fn recorded(&self, views: &[String]) -> Outcome {
         let expected = match views {
             [view] => format!("view {view} in the history, once"),
@@ -92,15 +117,17 @@ impl FlixTube {
         let why = "a history with gaps, or with views that nobody watched, is worth little";
         let mut late = None;
         let outcome = self.lab.eventually(&expected, why, async || {
-            let confirmed = self.views_confirmed() >= views.len();
+            let all_confirmed = self.views_confirmed() >= views.len();
             let list = self.history.list().await?;
             let missing = views
                 .iter()
                 .find(|id| list.iter().all(|view| view.id != **id));
             let seen = format!("{} in it", list.len());
-            late = missing.filter(|_| !confirmed);
+            late = missing;
             match missing {
-                Some(view) if confirmed => Err(self.lab.missing(&expected, &seen, view).into()),
+                Some(view) if all_confirmed || !complaints(&self.video, view).is_empty() => {
+                    Err(self.missing(&expected, &seen, views, view).into())
+                }
                 Some(_) => Ok(Seen::NotYet(seen)),
                 None => expect(list.len() == views.len())
                     .or(&expected, seen)
@@ -112,79 +139,50 @@ impl FlixTube {
         match (outcome.await, late) {
             // At the deadline the journal tells what became of the first missing view.
             (Err(Stop::Failed(failure)), Some(view)) if self.lab.all_well().is_ok() => {
-                Err(self.lab.missing(&expected, &failure.observed, view).into())
+                let seen = &failure.observed;
+                Err(self.missing(&expected, seen, views, view).into())
             }
             (outcome, _) => outcome,
         }
     }
 
-    /// Waits until the history was called `count` times for `view`. Fails at once when the log
-    /// says that `video-streaming` has given the view up.
-    pub async fn called(&self, view: &str, count: usize, why: &str) -> Outcome<Vec<Call>> {
-        let expected = format!("{count} calls of the history for the one view");
-        self.lab
-            .eventually(&expected, why, async || {
-                let calls = self.calls();
-                let instead = format!("the history was called {} time(s)", calls.len());
-                if calls.len() >= count {
-                    return Ok(Seen::Yes(calls));
-                }
-                if let Some(line) = complaints(&self.video, view).first() {
-                    let observed = format!("{instead}, then the log says: {line}");
-                    return Err(fail(&expected, observed).because(why).into());
-                }
-                Ok(Seen::NotYet(instead))
-            })
-            .await
-    }
-}
-
-impl Call {
-    /// Whether the history answered with success.
-    fn confirmed(&self) -> bool {
-        self.answer.as_ref().is_some_and(HttpLine::is_success)
-    }
-}
-
-/// Adds to `calls` what `entry` tells: a request, its answer, or a caller that hung up.
-fn add(calls: &mut Vec<Call>, entry: &Entry) {
-    match &entry.event {
-        Event::Http {
-            service,
-            connection,
-            line,
-            body,
-        } if service == VIDEO => match (line.from(), last(calls, *connection)) {
-            (Side::Client, _) => calls.push(Call {
-                at: entry.t,
-                view: view_id(body),
-                connection: *connection,
-                ..Call::default()
-            }),
-            (Side::Server, Some(call)) => call.answer = Some(line.clone()),
-            (Side::Server, None) => {}
-        },
-        Event::Connection {
-            service,
-            connection,
-            what: ConnectionEvent::Lost(Loss::HungUp),
-        } if service == VIDEO => {
-            if let Some(call) = last(calls, *connection) {
-                call.given_up = Some(entry.t);
-            }
+    /// The failure of a history without `view`, one of `views`: what became of it, and in which
+    /// hole.
+    fn missing(&self, expected: &str, seen: &str, views: &[String], view: &str) -> Failure {
+        let calls = self.calls();
+        if let Some(failure) = under_another_id(&calls, views) {
+            return failure;
         }
-        _ => {}
+        let hole = match calls.iter().rfind(|call| call.view == view) {
+            Some(call) if call.confirmed() => 1,
+            Some(_) => 2,
+            None if calls.is_empty() => 2,
+            // Other views are told, so a call can be made.
+            None => 3,
+        };
+        let mut seen = seen.to_owned();
+        if let Some(line) = complaints(&self.video, view).first() {
+            seen = format!("{seen}; the log says: {line}");
+        }
+        self.lab.missing(expected, &seen, view).hole(hole)
     }
 }
 
-/// The last call on a connection.
-fn last(calls: &mut [Call], connection: u32) -> Option<&mut Call> {
-    calls.iter_mut().rfind(|call| call.connection == connection)
-}
-
-fn view_id(body: &str) -> String {
-    let body: Value = serde_json::from_str(body).unwrap_or_default();
-    body["viewId"].as_str().unwrap_or("none").to_owned()
+/// The failure of the first call under an id that is not one of `views`.
+pub fn under_another_id(calls: &[Call], views: &[String]) -> Option<Failure> {
+    let at = calls.iter().position(|call| !views.contains(&call.view))?;
+    let stray = match &*calls[at].view {
+        "" => "a call without a viewId".to_owned(),
+        id => format!("a call under another id: {id}"),
+    };
+    // A first call with the right id went before a retry.
+    let told = calls[..at]
+        .iter()
+        .any(|call| Some(&call.view) == views.last());
+    let expected = "each call carries the id that the viewer got in the header view-id";
+    let failure = fail(expected, stray);
+    let failure = failure.because("under a new id the history takes the same view for another one");
+    Some(failure.hole(if told { 5 } else { 2 }))
 }
 
 /// Watches the film of `video`, and returns the id of this view.
@@ -209,72 +207,20 @@ fn whole(answer: &Response) -> Failure {
         .hole(3)
 }
 
-/// The lines at level warn or error in which `video` names `view`.
+/// The lines at level error in which `video` names `view`.
 pub fn complaints(video: &Service, view: &str) -> Vec<String> {
-    let bad = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+    // `[2026-11-26T07:13:00Z ERROR lab_01::tell] …`
+    let is_error = |line: &&str| line.split_whitespace().nth(1) == Some("ERROR");
     let output = video.output();
-    let lines = output.lines().filter(bad);
+    let lines = output.lines().filter(is_error);
     lines
         .filter(|line| line.contains(view))
         .map(str::to_owned)
         .collect()
 }
 
-/// The service `history`.
-pub struct History {
-    pub service: Service,
-}
-
-/// A view in the history's list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
-    pub path: String,
-    pub id: String,
-}
-
-impl History {
-    /// Starts it with an empty database.
-    pub async fn open(lab: &Lab) -> Outcome<Self> {
-        Self::start(lab.service("history").await?).await
-    }
-
-    /// Starts a service that has its settings already.
-    pub async fn start(service: Service) -> Outcome<Self> {
-        service.start().await?;
-        Ok(Self { service })
-    }
-
-    /// Everything in the list.
-    pub async fn list(&self) -> Outcome<Vec<View>> {
-        let answer = self.service.get(LIST).await?;
-        let json = answer.json();
-        let views = json["history"].as_array().ok_or_else(|| {
-            fail(r#"{"history": […]} from GET /history"#, answer.summary())
-                .because("the list is what the service is for")
-        })?;
-        let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
-        let view = |row: &Value| View {
-            path: text(&row["videoPath"]),
-            id: text(&row["viewId"]),
-        };
-        Ok(views.iter().map(view).collect())
-    }
-
-    /// The films in the list.
-    pub async fn paths(&self) -> Outcome<Vec<String>> {
-        let list = self.list().await?;
-        Ok(list.into_iter().map(|view| view.path).collect())
-    }
-
-    /// Posts a view as a client would, and expects 200.
-    pub async fn record(&self, body: &Value) -> Outcome {
-        let answer = self.service.post("/viewed", body).await?;
-        expect(answer.ok())
-            .or(
-                format!("200 OK for POST /viewed with {body}"),
-                answer.summary(),
-            )
-            .hole(1)
-            .because("it is a valid view; an older service sends no viewId")
-    }
+/// The hole of the file that logged `line`: HOLE 5 of `tell.rs`, else HOLE 3.
+pub fn hole_of(line: &str) -> u32 {
+    let module = line.split_whitespace().nth(2).unwrap_or_default();
+    if module.ends_with("::tell]") { 5 } else { 3 }
 }

@@ -1,0 +1,279 @@
+//! HOLES 4 to 6: calls that time out, fail or are refused.
+
+use std::time::Duration;
+
+use check::wiretap::Answer;
+use check::{Lab, Outcome, Seen, expect, fail};
+
+use crate::flixtube::{AMPLE, FlixTube, SOON, TRIES, complaints, hole_of, watch};
+use crate::viewers::{complains, logged_once};
+
+/// Freezes the history: its kernel accepts connections, and no answer comes.
+pub async fn history_frozen(lab: Lab) -> Outcome {
+    const LIMIT: Duration = Duration::from_millis(800);
+    const SHORT: Duration = Duration::from_millis(200);
+    let flixtube = FlixTube::open(&lab, LIMIT).await?;
+    let impatient = flixtube
+        .another_video("impatient", &flixtube.relay.url(), SHORT)
+        .await?;
+    flixtube.history.service.freeze()?;
+    let view = film_not_delayed(&flixtube, LIMIT).await?;
+    // While a first call is in flight.
+    film_not_delayed(&flixtube, LIMIT).await?;
+    let other = flixtube.watch_at(&impatient).await?;
+    times_out(&flixtube, &other, SHORT).await?;
+    times_out(&flixtube, &view, LIMIT).await
+}
+
+/// Gets the film before a call of the frozen history times out, and returns the view.
+async fn film_not_delayed(flixtube: &FlixTube, limit: Duration) -> Outcome<String> {
+    let delayed = fail(
+        "each film at once, while calls of the history are in flight",
+        "the film was held up by a call",
+    );
+    let delayed = delayed
+        .because("the viewer waits for a list that they have not asked for")
+        .hole(3);
+    let span = flixtube.lab.span();
+    let film = span.limit(limit * 3, flixtube.watch()).await;
+    let view = span.judge(film.unwrap_or_else(|| Err(delayed.clone().into())))?;
+    let over = flixtube.calls().iter().any(|call| call.given_up.is_some());
+    span.judge(delayed.unless(!over))?;
+    Ok(view)
+}
+
+/// Waits until the caller gives up its first call for `view`, and judges how long that took.
+async fn times_out(flixtube: &FlixTube, view: &str, limit: Duration) -> Outcome {
+    let lab = &flixtube.lab;
+    let expected = format!(
+        "the call given up after {} ms (HISTORY_TIMEOUT_MS)",
+        limit.as_millis()
+    );
+    let why = "calls that are never given up pile up: connections, memory, waiting views";
+    let call = lab
+        .eventually_within(limit * 3, &expected, why, async || {
+            let calls = flixtube.calls();
+            let Some(call) = calls.iter().find(|call| call.view == view) else {
+                return Ok(Seen::NotYet("no call of the history".to_owned()));
+            };
+            let over = call.given_up.map(|end| lab.between(call.at, end));
+            Ok(Seen::some(over, || "not given up".to_owned()))
+        })
+        .await?;
+    let observed = format!("given up after {} ms", call.elapsed().as_millis());
+    let given_up = fail(expected, observed);
+    let late = Duration::from_millis(400);
+    call.at_most(limit + late, given_up.clone().because(why))?;
+    // The relay may see the call late: the caller's limit began before.
+    let short = given_up.because("a limit that is too short loses views that were on their way");
+    call.judge(short.unless(call.elapsed() > limit.mul_f64(0.8)))
+}
+
+/// Answers three calls with 5xx.
+pub async fn history_500(lab: Lab) -> Outcome {
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    flixtube.relay.next([500, 502, 504].map(Answer::Status));
+    let view = flixtube.watch().await?;
+    let why = "most failures are over in a moment; giving up at the first one loses the view";
+    let called = flixtube.called(&view, TRIES - 1, 5, why).await;
+    flixtube.sorted(called).await?;
+    answers_meanwhile(&flixtube).await?;
+    let calls = flixtube.called(&view, TRIES, 5, why).await?;
+    let times: Vec<_> = calls.iter().map(|call| call.at).collect();
+    pauses_grow(&lab, &times)?;
+    ends_recorded_once(&flixtube, &view).await
+}
+
+/// The service answers while a view waits 400 ms for its last call.
+async fn answers_meanwhile(flixtube: &FlixTube) -> Outcome {
+    const WELL_BEFORE: Duration = Duration::from_millis(250);
+    let span = flixtube.lab.span();
+    flixtube.video.get("/health").await?;
+    let span = span.end();
+    let observed = format!("it answered after {} ms", span.elapsed().as_millis());
+    let standstill = fail(
+        "GET /health answered at once, while a view waits for its next call",
+        observed,
+    );
+    let why = "a pause that blocks the thread stops every other viewer (`std::thread::sleep`)";
+    span.at_most(WELL_BEFORE, standstill.because(why).hole(5))
+}
+
+/// The pauses between calls at these `times`: 100 ms, and twice as long each time.
+fn pauses_grow(lab: &Lab, times: &[f64]) -> Outcome {
+    for (pair, pause) in times.windows(2).zip([100, 200, 400]) {
+        let pause = Duration::from_millis(pause);
+        let gap = lab.between(pair[0], pair[1]);
+        let wrong = fail(
+            "pauses of 100 ms, 200 ms and 400 ms between the four calls",
+            format!(
+                "a pause of {} ms instead of {} ms",
+                gap.elapsed().as_millis(),
+                pause.as_millis()
+            ),
+        );
+        let short = "a service in trouble needs time to recover";
+        expect(gap.elapsed() > pause.mul_f64(0.9))
+            .or(&wrong.expected, &wrong.observed)
+            .hole(5)
+            .because(short)?;
+        let long = "a view that waits is lost when this service is killed";
+        gap.at_most(pause * 2, wrong.because(long).hole(5))?;
+    }
+    Ok(())
+}
+
+/// Loses an answer, then delays one.
+pub async fn response_lost(lab: Lab) -> Outcome {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let flixtube = FlixTube::open(&lab, LIMIT).await?;
+    for (answer, why) in [
+        (
+            Answer::Lost,
+            "without an answer the caller cannot know whether the view was recorded",
+        ),
+        (
+            Answer::Late(AMPLE),
+            "a call that timed out may have been recorded, or not",
+        ),
+    ] {
+        flixtube.relay.next([answer]);
+        let view = flixtube.watch().await?;
+        let called = flixtube.called(&view, 2, 5, why).await;
+        flixtube.sorted(called).await?;
+        ends_recorded_once(&flixtube, &view).await?;
+    }
+    Ok(())
+}
+
+/// After its retries `view` is recorded once, under its one id, and nobody complains.
+async fn ends_recorded_once(flixtube: &FlixTube, view: &str) -> Outcome {
+    last_call_succeeds(flixtube).await?;
+    flixtube.all_recorded().await?;
+    let lines = complaints(&flixtube.video, view);
+    let Some(line) = lines.first() else {
+        return Ok(());
+    };
+    Err(fail("no line of level error: the view is recorded", line)
+        .because("false alarms make operators stop reading the log")
+        .hole(hole_of(line))
+        .into())
+}
+
+/// Waits until the history answers the last call with success.
+async fn last_call_succeeds(flixtube: &FlixTube) -> Outcome {
+    let expected = "the last call answered with 200 OK";
+    let why = "a caller whose view is recorded must hear 200, the second time too";
+    flixtube
+        .lab
+        .eventually(expected, why, async || {
+            let calls = flixtube.calls();
+            match calls.last().and_then(|call| call.answer.as_ref()) {
+                None => Ok(Seen::NotYet("no answer".to_owned())),
+                Some(answer) if answer.is_client_error() => {
+                    Err(fail(expected, answer).because(why).hole(1).into())
+                }
+                Some(answer) => Ok(Seen::when(answer.is_success(), || answer.to_string())),
+            }
+        })
+        .await
+}
+
+/// Lets no call reach the history.
+pub async fn given_up(lab: Lab) -> Outcome {
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    let (turned_away, refused) = tokio::join!(turned_away(&flixtube), refused_at_once(&flixtube));
+    turned_away.and(refused)
+}
+
+/// The relay accepts each connection and closes it: the journal has each try.
+async fn turned_away(flixtube: &FlixTube) -> Outcome {
+    flixtube.relay.turn_away();
+    let view = flixtube.watch().await?;
+    let calls = || flixtube.turned_away().len();
+    let lab = &flixtube.lab;
+    let expected = "four calls that find no connection, then a line of level error";
+    let why = "a view that is never given up takes memory, and no operator hears of it";
+    lab.eventually_within(SOON, expected, why, async || {
+        let over = calls() > TRIES || !complaints(&flixtube.video, &view).is_empty();
+        let instead = || format!("{} call(s) and no such line", calls());
+        Ok(Seen::when(over, instead).hole(5))
+    })
+    .await?;
+    expect(calls() <= TRIES)
+        .or(expected, format!("{} calls", calls()))
+        .hole(5)
+        .because("retries that do not end are load on a history that has just come back")?;
+    let enough = expect(calls() == TRIES)
+        .or(expected, format!("{} call(s), then such a line", calls()))
+        .hole(5)
+        .because("most failures are over in a moment; giving up too early loses the view");
+    flixtube.sorted(enough).await?;
+    pauses_grow(lab, &flixtube.turned_away())?;
+    flixtube.video.stops_well().await?;
+    logged_once(flixtube, &view)
+}
+
+/// No history listens: a refused connection leaves no trace on the wire, but the tries take time.
+async fn refused_at_once(flixtube: &FlixTube) -> Outcome {
+    const PAUSES: Duration = Duration::from_millis(650);
+    let lab = &flixtube.lab;
+    let nobody = lab.service("nobody").await?;
+    let video = flixtube
+        .another_video("alone", &nobody.url(""), AMPLE)
+        .await?;
+    let tries = lab.span();
+    let view = watch(&video).await?;
+    let expected = "a refused connection tried again: pauses of 100 ms, 200 ms and 400 ms";
+    let why = "a history that restarts refuses connections for a moment";
+    lab.eventually_within(SOON, expected, why, async || {
+        let over = !complaints(&video, &view).is_empty();
+        Ok(Seen::when(over, || "no line of level error".to_owned()))
+    })
+    .await?;
+    let took = tries.elapsed();
+    let tried = expect(took >= PAUSES)
+        .or(
+            expected,
+            format!("given up {} ms after the film", took.as_millis()),
+        )
+        .hole(5)
+        .because(why);
+    flixtube.sorted(tried).await
+}
+
+/// Answers with 4xx, and with a redirect.
+pub async fn history_400(lab: Lab) -> Outcome {
+    let flixtube = FlixTube::open(&lab, AMPLE).await?;
+    flixtube.relay.next([429, 408].map(Answer::Status));
+    let busy = flixtube.watch().await?;
+    let why = "429 `too many requests` and 408 `timeout`: the same call may succeed later";
+    flixtube.called(&busy, 3, 6, why).await?;
+    last_call_succeeds(&flixtube).await?;
+
+    let refusals = [400, 404, 422, 301];
+    flixtube.relay.next(refusals.map(Answer::Status));
+    flixtube.relay.next([Answer::Status(403); 12]); // for calls that must not come
+    let mut views = Vec::new();
+    for _ in refusals {
+        let view = flixtube.watch().await?;
+        flixtube.called(&view, 1, 2, "each view is told").await?;
+        views.push(view);
+    }
+    for view in &views {
+        complains(&flixtube, view, 3).await?;
+    }
+    flixtube.video.stop().await?;
+    for (view, status) in views.iter().zip(refusals) {
+        let calls = flixtube.calls_for(view);
+        expect(calls == 1)
+            .or(
+                format!("one call, answered with {status}"),
+                format!("called {calls} times"),
+            )
+            .because(
+                "`may_pass` says no, and `tell` must ask it: a refused request stays refused",
+            )?;
+    }
+    Ok(())
+}

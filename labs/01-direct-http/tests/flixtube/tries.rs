@@ -1,0 +1,129 @@
+//! The calls for one view: how many are made, and when the view is given up.
+
+use std::time::Duration;
+
+use check::wiretap::{Answer, ConnectionEvent, Entry, Event, HttpRelay, Side};
+use check::{Failure, Outcome, Seen, Span, Stop, fail};
+
+use super::{Call, FlixTube, SOON, complaints, hole_of, under_another_id, watch};
+
+/// After a line of level error for a view, no call for it comes later than this.
+const LAST_TRY: Duration = Duration::from_millis(1200);
+
+impl FlixTube {
+    /// When a connection was turned away by the relay, in seconds of the run.
+    pub fn turned_away(&self) -> Vec<f64> {
+        self.lab.journal().read(|entries| {
+            let turned_away = entries.iter().filter(|entry| {
+                matches!(
+                    &entry.event,
+                    Event::Connection {
+                        what: ConnectionEvent::TurnedAway,
+                        ..
+                    }
+                )
+            });
+            turned_away.map(|entry| entry.t).collect()
+        })
+    }
+
+    /// Waits until the history was called `count` times for `view`, and returns these calls. The
+    /// failure points to `hole`.
+    pub async fn called(
+        &self,
+        view: &str,
+        count: usize,
+        hole: u32,
+        why: &str,
+    ) -> Outcome<Vec<Call>> {
+        let expected = format!("{count} call(s) of the history for view {view}");
+        let mut given_up: Option<(Span, usize)> = None;
+        self.lab
+            .eventually_within(SOON, &expected, why, async || {
+                let all = self.calls();
+                if let Some(failure) = under_another_id(&all, &self.watched.borrow()) {
+                    return Err(failure.into());
+                }
+                let calls: Vec<_> = all.into_iter().filter(|call| call.view == view).collect();
+                let lost = complaints(&self.video, view);
+                if let (None, false) = (&given_up, lost.is_empty()) {
+                    given_up = Some((self.lab.span(), calls.len()));
+                }
+                match (&given_up, lost.first()) {
+                    (Some((_, before)), Some(line)) if calls.len() > *before => {
+                        Err(too_early(line).into())
+                    }
+                    _ if calls.len() >= count => Ok(Seen::Yes(calls)),
+                    (Some((since, _)), Some(line)) if since.exceeds(LAST_TRY) => {
+                        let instead = format!("{}, then the log says: {line}", times(&calls));
+                        let failure = fail(&expected, instead).because(why);
+                        Err(failure.hole(hole).into())
+                    }
+                    (None, _) if calls.last().is_some_and(Call::failed) => {
+                        let instead = format!("{}, and nothing more", times(&calls));
+                        // It was taken for success: who looks at the status?
+                        Ok(Seen::NotYetFor(2, instead))
+                    }
+                    _ => Ok(Seen::NotYetFor(hole, times(&calls))),
+                }
+            })
+            .await
+    }
+
+    /// An outcome of calls that fails in HOLE 5 fails in HOLE 6 if an answer of 503 is retried as it
+    /// should be: then it is the kind of failure that was not retried.
+    pub async fn sorted<T>(&self, calls: Outcome<T>) -> Outcome<T> {
+        match calls {
+            Err(Stop::Failed(failure)) if failure.hole == Some(5) && self.retries_503().await? => {
+                Err(failure.hole(6).into())
+            }
+            calls => calls,
+        }
+    }
+
+    /// Whether a view whose first three calls are answered with 503 gets a fourth.
+    async fn retries_503(&self) -> Outcome<bool> {
+        const NAME: &str = "another";
+        let relay = HttpRelay::open(NAME, self.history.service.port(), self.lab.journal()).await?;
+        relay.next([Answer::Status(503); 3]);
+        let video = self.another_video(NAME, &relay.url(), SOON).await?;
+        let view = watch(&video).await?;
+        let calls = || self.lab.journal().read(|entries| requests(entries, NAME));
+        let retried = self
+            .lab
+            .eventually_within(SOON, "four calls", "", async || {
+                let lost = !complaints(&video, &view).is_empty();
+                Ok(Seen::when(calls() == 4 || lost, String::new))
+            });
+        Ok(retried.await.is_ok() && calls() == 4)
+    }
+}
+
+/// How many requests `service` has sent.
+fn requests(entries: &[Entry], service: &str) -> usize {
+    let sent = entries.iter().filter(|entry| {
+        matches!(&entry.event, Event::Http { service: by, line, .. }
+            if by == service && line.from() == Side::Client)
+    });
+    sent.count()
+}
+
+/// How often the history was called, and with what answer at last.
+fn times(calls: &[Call]) -> String {
+    let answer = match calls.last() {
+        Some(call) => format!(", {call}"),
+        None => String::new(),
+    };
+    let count = calls.len();
+    format!("the history was called {count} time(s){answer}")
+}
+
+/// The failure of a line of level error for a view that was told again afterwards.
+fn too_early(line: &str) -> Failure {
+    fail(
+        "one line of level error, when the last try has failed",
+        format!("a further call after this line: {line}"),
+    )
+    .because("an operator counts lost views in the log, not tries")
+    .hole(hole_of(line))
+}

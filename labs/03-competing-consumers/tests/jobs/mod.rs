@@ -1,5 +1,6 @@
 //! Producers, jobs and workers, as the checks use them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::wiretap::Method;
@@ -127,6 +128,23 @@ pub async fn acked(lab: &Lab, worker: &str, id: &str) -> Outcome {
         Ok(Seen::when(lab.journal().acked(worker, id), told))
     })
     .await
+}
+
+/// How many jobs wait in the queues that services have declared, ready and unacked. A failed job may
+/// wait in a queue of its own for its next try.
+pub async fn in_queues(lab: &Lab) -> Outcome<u64> {
+    let declared = lab
+        .journal()
+        .frames(|frame| frame.method == Method::QueueDeclareOk);
+    let names: BTreeSet<&str> = declared
+        .iter()
+        .filter_map(|frame| frame.args["queue"].as_str())
+        .collect();
+    let mut jobs = 0;
+    for name in names {
+        jobs += lab.depth(name).await?;
+    }
+    Ok(jobs)
 }
 
 /// Waits until at least `count` jobs are done.

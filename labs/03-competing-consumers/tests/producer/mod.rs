@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::Context;
 use check::Exit;
 use check::wiretap::{ConfirmRelay, Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable};
 
 use super::jobs::{CONFIRMED, MESSAGES, send, worker};
 
@@ -178,6 +181,37 @@ async fn republished(lab: &Lab, producer: &str, exit: Exit) -> Outcome {
         .because("lapin puts a returned message into another job's confirm: its id names the job")
 }
 
+/// Declares `messages` again, with the arguments with which the producer declared it.
+async fn declared_again(lab: &Lab, producer: &str) -> Outcome {
+    let declares = lab.journal().methods(producer, Method::QueueDeclare);
+    let declare = declares
+        .iter()
+        .find(|frame| frame.args["queue"] == MESSAGES);
+    let mut arguments = FieldTable::default();
+    let given = declare.and_then(|frame| frame.args["arguments"].as_object());
+    for (name, value) in given.into_iter().flatten() {
+        let text = value
+            .as_str()
+            .map(|text| AMQPValue::LongString(text.into()));
+        let number = value.as_i64().map(AMQPValue::LongLongInt);
+        let flag = value.as_bool().map(AMQPValue::Boolean);
+        if let Some(value) = text.or(number).or(flag) {
+            arguments.insert(name.as_str().into(), value);
+        }
+    }
+    let connection = lab.connect().await?;
+    let declared = async {
+        let channel = connection.create_channel().await?;
+        let durable = QueueDeclareOptions::durable();
+        channel
+            .queue_declare(MESSAGES.into(), durable, arguments)
+            .await
+    };
+    let declared = declared.await;
+    declared.context("the check cannot declare `messages` again")?;
+    Ok(())
+}
+
 /// Has the first job of the window find no queue, and the others find one; waits until the
 /// broker has confirmed them all.
 async fn first_returned(lab: &Lab, producer: &str, relay: &ConfirmRelay) -> Outcome {
@@ -195,7 +229,7 @@ async fn first_returned(lab: &Lab, producer: &str, relay: &ConfirmRelay) -> Outc
         Ok(Seen::when(!returns.is_empty(), || "it does not".to_owned()))
     })
     .await?;
-    lab.declare_queue(MESSAGES).await?;
+    declared_again(lab, producer).await?;
     relay.pass(u64::MAX);
     let expected = format!("{WINDOW} jobs in flight before the first confirm arrives");
     let why = "a producer that awaits each confirm in turn publishes one job in each round trip";

@@ -1,6 +1,7 @@
 //! Role `producer`: sends messages, each under a routing key that says what it is about.
 //!
-//! Settings: `AMQP_URL`, the broker; `ALTERNATE_EXCHANGE`, see [`topics`]; and the command line.
+//! Settings: `AMQP_URL`, the broker; `CONFIRM_TIMEOUT_MS`, how long it may take to confirm a
+//! message (default 5000); `ALTERNATE_EXCHANGE`, see [`topics`]; and the command line.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::message::Message;
 use crate::publish::publish;
 use crate::{key, mail_shot, place, topics};
 
-/// How long the broker may take to confirm a message, connecting included.
+/// How long the broker may take to confirm a message, connecting included, if
+/// `CONFIRM_TIMEOUT_MS` is not set.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The pause after a failed attempt.
@@ -50,6 +52,7 @@ pub struct Settings {
 struct Producer {
     url: String,
     outlet: Outlet,
+    patience: Duration,
     alternate: Option<String>,
     shutdown: CancellationToken,
 }
@@ -60,6 +63,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let producer = Producer {
         outlet: Outlet::new(&url),
         url,
+        patience: settings::millis("CONFIRM_TIMEOUT_MS", PATIENCE)?,
         alternate: topics::alternate(),
         shutdown: shutdown::on_signal()?,
     };
@@ -116,7 +120,7 @@ impl Producer {
     /// is sent twice, with the same id.
     async fn deliver(&self, message: &Message) -> Result<Published> {
         loop {
-            let sent = timeout(PATIENCE, self.send(message)).await;
+            let sent = timeout(self.patience, self.send(message)).await;
             match sent.context("the broker takes too long").flatten() {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) if hopeless(&error) || self.shutdown.is_cancelled() => {

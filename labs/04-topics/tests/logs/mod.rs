@@ -1,16 +1,22 @@
 //! Producers, consumers and messages of the exchange `logs`, as the checks use them.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::time::Duration;
 
-use check::wiretap::Method;
+use check::wiretap::{ConnectionEvent, Event, Method};
 use check::{Failure, Lab, Outcome, Seen, Service, Stop, expect};
-use lapin::ExchangeKind;
+use lapin::{BasicProperties, ExchangeKind};
+
+use super::causes;
 
 /// The exchange that producers and consumers use.
 pub const LOGS: &str = "logs";
 /// The check's own queue.
 pub const CHECK: &str = "check";
+
+/// What exit code 0 of a producer means.
+pub const SENT: &str = "exit code 0 says that each message was confirmed and reached a queue";
 
 /// How long a message of the check's own may take to a consumer's database.
 const SOON: Duration = Duration::from_secs(3);
@@ -66,27 +72,55 @@ impl Listener {
     /// Starts it, and waits until it is the only consumer of its queue.
     pub async fn listen(&self, lab: &Lab) -> Outcome {
         self.launch().await?;
-        self.declares_shared_queue(lab).await?;
+        self.is_listening(lab).await
+    }
+
+    async fn is_listening(&self, lab: &Lab) -> Outcome {
+        self.declares_its_queue(lab).await?;
+        // An exclusive queue has no consumer that the lab could see.
+        causes::none(lab, 1)?;
         lab.consumers(&self.queue, 1).await
     }
 
-    async fn declares_shared_queue(&self, lab: &Lab) -> Outcome {
-        let name = self.name();
-        let declared = || lab.journal().methods(&name, Method::QueueDeclare);
-        let why = "a queue keeps the messages that its consumer cannot take yet";
-        lab.eventually(&format!("{name} declares a queue"), why, async || {
-            let there = !declared().is_empty();
-            Ok(Seen::when(there, || "no queue.declare so far".to_owned()))
+    async fn declares_its_queue(&self, lab: &Lab) -> Outcome {
+        let (name, queue) = (self.name(), &self.queue);
+        let why = "the queue has the name of the command line: consumers of one name share it";
+        lab.eventually(
+            &format!("{name} declares queue `{queue}`"),
+            why,
+            async || {
+                let declares = lab.journal().methods(&name, Method::QueueDeclare);
+                let mut names = declares
+                    .iter()
+                    .filter_map(|frame| frame.args["queue"].as_str());
+                let other = names
+                    .clone()
+                    .next()
+                    .map(|other| format!("it declares `{other}`"));
+                Ok(Seen::when(names.any(|name| name == queue), || {
+                    other.unwrap_or_else(|| "it declares none (no queue.declare)".to_owned())
+                })
+                .hole(1))
+            },
+        )
+        .await
+    }
+
+    /// Waits until a binding with each of its patterns exists, and no other.
+    pub async fn is_bound(&self, lab: &Lab, why: &str) -> Outcome {
+        let (queue, patterns) = (&self.queue, listed(&self.patterns));
+        let expected = format!("queue `{queue}` is bound with {patterns}, and no other pattern");
+        let mut wanted = self.patterns.clone();
+        wanted.sort();
+        lab.eventually_within(SOON, &expected, why, async || {
+            let mut keys = binding_keys(lab, queue).await?;
+            keys.sort();
+            let seen = Seen::when(keys == wanted, || {
+                format!("its bindings: {}", listed(&keys))
+            });
+            Ok(seen.hole(1))
         })
-        .await?;
-        let exclusive = declared().iter().any(|frame| frame.flag("exclusive"));
-        expect(!exclusive)
-            .or(
-                format!("several connections can use queue `{}`", self.queue),
-                "it is declared as exclusive (queue.declare)",
-            )
-            .hole(1)
-            .because("the broker deletes an exclusive queue when its one connection ends")
+        .await
     }
 
     /// The ids of the messages that it has recorded.
@@ -95,15 +129,20 @@ impl Listener {
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
-    /// Waits until it has recorded these lines, `KEY TEXT` each, in this order and no other.
+    /// Waits until it has recorded these lines, `KEY TEXT` each, in any order, and no other.
     pub async fn records(&self, lab: &Lab, lines: &[&str], why: &str) -> Outcome {
         let (queue, patterns) = (&self.queue, listed(&self.patterns));
-        let wanted = lines.join("`, `");
-        let expected = format!("queue `{queue}`, bound with {patterns}, gets `{wanted}`");
+        let mut wanted: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+        wanted.sort();
+        let expected = format!(
+            "queue `{queue}`, bound with {patterns}, gets {}",
+            listed(&wanted)
+        );
         lab.eventually_within(SOON, &expected, why, async || {
             let rows = self.rows("messages")?.into_iter();
-            let seen: Vec<String> = rows.map(|row| row.value).collect();
-            Ok(Seen::when(seen == lines, || {
+            let mut seen: Vec<String> = rows.map(|row| row.value).collect();
+            seen.sort();
+            Ok(Seen::when(seen == wanted, || {
                 format!("it got {}", listed(&seen))
             }))
         })
@@ -122,7 +161,10 @@ impl Listener {
         let (queue, count) = (&self.queue, right.len());
         let expected = format!("queue `{queue}`, bound with {patterns}, gets {count} message(s)");
         self.gets(lab, &expected, &ids_of(right)).await?;
-        self.recorded_only(&expected, sent, wanted)
+        match self.recorded_only(&expected, sent, wanted) {
+            Err(Stop::Failed(failure)) => Err(self.with_bindings(lab, *failure).await.into()),
+            outcome => outcome,
+        }
     }
 
     /// Waits until it has recorded the messages with these ids, and has acked all it was
@@ -134,16 +176,22 @@ impl Listener {
             .each_once_at(&name, expected, Some(queue), ids, recorded)
             .await;
         match arrived {
-            Ok(_) => lab.drained(queue).await,
+            Ok(_) => lab.settled(queue).await,
             Err(Stop::Failed(failure)) => Err(self.with_bindings(lab, *failure).await.into()),
             Err(unknown) => Err(unknown),
         }
     }
 
-    /// Adds what its queue is bound with; without a queue that is nothing.
+    /// Adds what its queue is bound with; without a queue that is nothing. Where that is not what the
+    /// command line says, HOLE 1 is to blame.
     async fn with_bindings(&self, lab: &Lab, mut failure: Failure) -> Failure {
         let keys = binding_keys(lab, &self.queue).await.unwrap_or_default();
         failure.observed += &format!("; the queue's bindings now: {}", listed(&keys));
+        let unwanted = keys.iter().any(|key| !self.patterns.contains(key));
+        let missing = self.patterns.iter().any(|pattern| !keys.contains(pattern));
+        if unwanted || missing {
+            failure.hole = Some(1);
+        }
         failure
     }
 
@@ -206,7 +254,7 @@ pub async fn all_listening<'a>(
         consumers.push(consumer);
     }
     for consumer in &consumers {
-        lab.consumers(&consumer.queue, 1).await?;
+        consumer.is_listening(lab).await?;
     }
     Ok(consumers)
 }
@@ -226,19 +274,18 @@ pub async fn send(lab: &Lab, name: &str, arguments: &[&str]) -> Outcome<Vec<Sent
 
 /// Runs a producer to its end.
 pub async fn ends_well(producer: &Service) -> Outcome {
-    let why = "exit code 0 says that each message was confirmed and reached a queue";
-    producer.ends_well(why).await
+    producer.ends_well(SENT).await
 }
 
 /// Runs a producer that sends a message under each of these keys, and gives what it has
 /// published.
 pub async fn send_keys(lab: &Lab, name: &str, keys: &[&str]) -> Outcome<Vec<Sent>> {
     let sent = send(lab, name, keys).await?;
-    let used: Vec<&str> = sent.iter().map(|message| &*message.key).collect();
+    let used: Vec<String> = sent.iter().map(|message| message.key.clone()).collect();
     expect(used == keys)
         .or(
-            format!("the keys as they were given: {keys:?}"),
-            format!("{used:?}"),
+            format!("the keys as they were given: `{}`", keys.join("`, `")),
+            listed(&used),
         )
         .because("a changed key matches other patterns than the given one")?;
     Ok(sent)
@@ -255,8 +302,73 @@ pub fn published(lab: &Lab, service: &str) -> Vec<Sent> {
     sent.collect()
 }
 
-/// Binds the check's own queue, which a client in another language could have made.
+/// The properties of a message of the check's own.
+pub fn identified(id: &str) -> BasicProperties {
+    BasicProperties::default().with_message_id(id.into())
+}
+
+/// What a service has open: its connections, and the channels on them.
+#[derive(Debug, Clone, Copy)]
+pub struct Open {
+    pub connections: usize,
+    pub channels: usize,
+}
+
+/// What `service` has open, as its wiretap saw it.
+pub fn open(lab: &Lab, service: &str) -> Open {
+    let journal = lab.journal();
+    let ends = journal.read(|entries| {
+        let events = entries.iter().filter_map(|entry| match &entry.event {
+            Event::Connection {
+                service: of,
+                connection,
+                what,
+            } if of == service => Some((*connection, what.clone())),
+            _ => None,
+        });
+        events.collect::<Vec<_>>()
+    });
+    let mut open = BTreeSet::new();
+    for (number, what) in ends {
+        match what {
+            ConnectionEvent::Opened => _ = open.insert(number),
+            what if what.is_end() => _ = open.remove(&number),
+            _ => {}
+        }
+    }
+    let count = |method| {
+        let of = journal.methods(service, method).into_iter();
+        of.filter(|frame| open.contains(&frame.connection)).count()
+    };
+    let opened = count(Method::ChannelOpen);
+    Open {
+        connections: open.len(),
+        channels: opened.saturating_sub(count(Method::ChannelClose)),
+    }
+}
+
+/// Whether `service`, with an unbroken link, made do with few connections and channels for `all`
+/// that it did.
+pub fn opens_few(lab: &Lab, service: &str, all: &str) -> Outcome {
+    let opened = &ConnectionEvent::Opened;
+    let connections = lab.journal().connection_count(service, opened);
+    let opens = lab.journal().methods(service, Method::ChannelOpen).len();
+    let closes = lab.journal().methods(service, Method::ChannelClose).len();
+    let channels = opens.saturating_sub(closes);
+    expect(connections <= 2 && channels <= 3)
+        .or(
+            format!("{service} uses one connection, with one channel, for {all}"),
+            format!("{connections} connection(s), and {channels} channel(s) that stay open"),
+        )
+        .because("to open one takes several round trips, and the broker has a limit for each")
+}
+
+/// Binds the check's own queue, which a client in another language could have made. The broker refuses
+/// if a service has declared another exchange.
 pub async fn bind_check(lab: &Lab, pattern: &str) -> Outcome {
-    lab.bind_queue(CHECK, LOGS, ExchangeKind::Topic, pattern)
-        .await
+    let bound = lab.bind_queue(CHECK, LOGS, ExchangeKind::Topic, pattern);
+    bound.await.map_err(|stop| match stop {
+        Stop::Failed(failure) => failure.hole(2).into(),
+        unknown => unknown,
+    })
 }

@@ -1,12 +1,27 @@
 //! What a producer must be able to do, and which faults it must survive.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use check::wiretap::{Frame, Method, Side};
-use check::{Exit, Lab, Outcome, Seen, Service, expect};
+use check::{DEADLINE, Exit, Lab, Outcome, PATIENCE, Seen, Service, expect, fail};
+use lapin::message::BasicGetMessage;
 use rand::RngExt;
 
-use super::logs::{CHECK, LOGS, bind_check, consumer, ends_well, producer, published, send};
+use super::causes;
+use super::logs::{
+    CHECK, LOGS, SENT, bind_check, consumer, ends_well, listed, opens_few, producer, published,
+    send,
+};
+
+/// How often a nacked message is sent before the broker takes it: a producer does not give up.
+const TRIES: usize = 4;
+
+/// The least pause before the next try: a fifteenth of our own.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a producer of the checks waits for a confirm.
+const CONFIRM_TIMEOUT_MS: u32 = 1000;
 
 pub async fn sent(lab: Lab) -> Outcome {
     bind_check(&lab, "#").await?;
@@ -18,28 +33,54 @@ async fn each_under_its_key(lab: &Lab) -> Outcome {
     let keys = ["log.warning", "pr.1.2he", "log.warning"];
     let text = lab.random(|chance| format!("disk {} is full", chance.random_range(0..1000)));
     let sent = send(lab, "producer", &[&keys[..], &["--text", &text]].concat()).await?;
+    causes::none(lab, 3)?;
     let ids: BTreeSet<_> = sent.iter().map(|message| &message.id).collect();
     expect(ids.len() == 3)
         .or("3 messages with 3 ids", format!("{} ids", ids.len()))
         .because("a consumer recognizes a redelivered message by its id")?;
     let there = lab.take(CHECK).await?;
-    let right = there.iter().zip(keys).filter(|(message, key)| {
-        message.exchange.as_str() == LOGS
-            && message.routing_key.as_str() == *key
-            && message.data == text.as_bytes()
-            && *message.properties.delivery_mode() == Some(2)
-    });
-    let right = right.count();
-    expect(right == 3 && there.len() == 3)
+    let mut each = there.iter().zip(keys);
+    let wrong = each.find_map(|(message, key)| Some((key, wrong_about(message, key, &text)?)));
+    let observed = match wrong {
+        Some((key, wrong)) => format!("the message under `{key}`: {wrong}"),
+        None => format!("{} of them", there.len()),
+    };
+    expect(wrong.is_none() && there.len() == 3)
         .or(
             "3 persistent messages, each under its key, are in a queue bound with `#`",
-            format!("{right} of {}", there.len()),
+            observed,
         )
-        .because("exit code 0 of a producer says that the broker confirmed each message")
+        .because("exit code 0 of a producer says that the broker keeps each message")
+}
+
+/// What is wrong with a message under `key` that says `text`.
+fn wrong_about(message: &BasicGetMessage, key: &str, text: &str) -> Option<&'static str> {
+    let about = &message.properties;
+    let wrong = [
+        (
+            message.routing_key.as_str() != key,
+            "it has another routing key",
+        ),
+        (message.data != text.as_bytes(), "it says something else"),
+        (
+            *about.delivery_mode() != Some(2),
+            "it is transient (delivery_mode)",
+        ),
+        (
+            about.expiration().is_some(),
+            "the broker drops it after some time (expiration)",
+        ),
+    ];
+    wrong
+        .into_iter()
+        .find(|(wrong, _)| *wrong)
+        .map(|(_, what)| what)
 }
 
 async fn a_key_for_each_severity(lab: &Lab) -> Outcome {
-    send(lab, "lines", &["--count", "5", "--rate", "100"]).await?;
+    send(lab, "lines", &["--count", "5", "--rate", "50"]).await?;
+    opens_few(lab, "lines", "5 messages")?;
+    at_its_rate(lab)?;
     let there = lab.take(CHECK).await?;
     let keys: Vec<_> = there.iter().map(|m| m.routing_key.as_str()).collect();
     let keys = keys.join(" ");
@@ -48,25 +89,40 @@ async fn a_key_for_each_severity(lab: &Lab) -> Outcome {
         .because("with a key for each severity, a consumer can ask for one of them")
 }
 
+/// Whether five lines at 50 a second took less than a second. (The first may wait for a connection.)
+fn at_its_rate(lab: &Lab) -> Outcome {
+    let published =
+        |frame: &Frame| frame.service == "lines" && frame.method == Method::BasicPublish;
+    let times = lab.journal().times(published);
+    let (Some(first), Some(last)) = (times.first(), times.last()) else {
+        return Ok(());
+    };
+    let span = lab.between(*first, *last);
+    let observed = format!("they took {} ms", span.elapsed().as_millis());
+    let failure = fail("5 log lines at 50 a second take 80 ms", observed)
+        .because("`--rate` says how many log lines a second the producer sends");
+    span.at_most(Duration::from_secs(1), failure)
+}
+
 pub async fn unroutable(lab: Lab) -> Outcome {
     bind_check(&lab, "log.#").await?;
     let nobody = lab.random(|chance| format!("nobody.n{}", chance.random_range(1000..9999)));
     let keys = ["log.first", &nobody, "log.last"];
     let producer = producer(&lab, "producer", &keys).await?;
     let exit = ends_without_retries(&lab, &producer, &nobody).await?;
-    let returns = returns(&lab);
-    expect(returns > 0)
+    is_mandatory(&lab, &nobody)?;
+    expect(exit != Exit::Code(0))
         .or(
-            "the broker returns the message (basic.return)",
-            format!("{returns} came back"),
-        )
-        .because("without `mandatory` the broker drops an unroutable message and confirms it")?;
-    expect(exit != Exit::Code(0) && producer.output().contains(&nobody))
-        .or(
-            format!("it names the key `{nobody}`, and ends with another exit code than 0"),
-            format!("{exit}; it said last: {}", producer.last_words(1).join("")),
+            "the producer ends with another exit code than 0",
+            format!("{exit}, after basic.return of the message under `{nobody}`"),
         )
         .because("no queue has the message: it is lost unless the producer reports it")?;
+    expect(producer.output().contains(&nobody))
+        .or(
+            format!("the producer names the key `{nobody}`"),
+            format!("it said last: {}", producer.last_words(1).join("")),
+        )
+        .because("the key shows which binding is missing, or which producer misspelt it")?;
     let there = lab.take(CHECK).await?.len();
     expect(there == 2)
         .or(
@@ -76,6 +132,19 @@ pub async fn unroutable(lab: Lab) -> Outcome {
         .because("one unroutable message must not stop the others")
 }
 
+/// Whether the message under `key` was published as mandatory, so that the broker returned it.
+fn is_mandatory(lab: &Lab, key: &str) -> Outcome {
+    let publishes = lab.journal().methods("producer", Method::BasicPublish);
+    let silent = |frame: &Frame| frame.args["routing_key"] == key && !frame.flag("mandatory");
+    expect(!publishes.iter().any(silent) && returns(lab) > 0)
+        .or(
+            "each message is mandatory: the broker returns it if no queue takes it",
+            "basic.publish without `mandatory`, and no basic.return",
+        )
+        .hole(3)
+        .because("without `mandatory` the broker drops an unroutable message and confirms it")
+}
+
 /// Starts the producer, and waits until it has ended after at most two tries under `key`.
 async fn ends_without_retries(lab: &Lab, producer: &Service, key: &str) -> Outcome<Exit> {
     let expected = "the producer reports the returned message, and ends";
@@ -83,16 +152,29 @@ async fn ends_without_retries(lab: &Lab, producer: &Service, key: &str) -> Outco
     producer.begin().await?;
     let exit = lab
         .eventually(expected, why, async || {
-            let tries = published(lab, "producer");
-            let tries = tries.iter().filter(|sent| sent.key == key).count();
-            expect(tries <= 2)
-                .or(expected, format!("it has sent `{key}` {tries} times"))
+            let tries = published_under(lab, key);
+            let count = tries.len();
+            // `deliver` tries again, on a new connection, when `publish` returns an error.
+            let first = tries.first().map(|frame| frame.connection);
+            let anew = tries.iter().any(|frame| Some(frame.connection) != first);
+            expect(count <= 2)
+                .or(
+                    expected,
+                    format!("it has sent `{key}` {count} times, though returned"),
+                )
+                .hole(if anew { 3 } else { 5 })
                 .because(why)?;
             Ok(Seen::some(producer.exit(), || "it still runs".to_owned()))
         })
         .await?;
     lab.all_well()?;
     Ok(exit)
+}
+
+fn published_under(lab: &Lab, key: &str) -> Vec<Frame> {
+    let mut publishes = lab.journal().methods("producer", Method::BasicPublish);
+    publishes.retain(|frame| frame.args["routing_key"] == key);
+    publishes
 }
 
 /// How many messages the broker returned to the producer.
@@ -122,6 +204,102 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
             format!("{} ids sent, {} arrived", sent.len(), arrived.len()),
         )
         .because("without a retry a message is lost; under a new id it counts twice")
+}
+
+pub async fn not_confirmed(lab: Lab) -> Outcome {
+    bind_check(&lab, "#").await?;
+    let producer = producer(&lab, "producer", &["log.a"]).await?;
+    let producer = producer.with("CONFIRM_TIMEOUT_MS", CONFIRM_TIMEOUT_MS);
+    lab.refuse(CHECK).await?;
+    producer.begin().await?;
+    let nacked = "the broker nacks it (basic.nack)";
+    sends_again(&lab, &producer, nacked, TRIES, PATIENCE).await?;
+    pauses(&lab)?;
+    let held = producer.tap().hold(Side::Server, Method::BasicAck);
+    lab.accept(CHECK).await?;
+    let why = "a broker that refuses a message takes it some time later";
+    let expected = "the producer sends a nacked message until the broker takes it";
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        let sent = published(&lab, "producer").len();
+        expect(producer.exit().is_none())
+            .or(expected, ended(&producer, sent))
+            .because(why)?;
+        Ok(Seen::when(held.reached(), || {
+            format!("sent {sent} times, and not confirmed")
+        }))
+    })
+    .await?;
+    let tries = published(&lab, "producer").len() + 1;
+    let late = "its confirm does not arrive within CONFIRM_TIMEOUT_MS (basic.ack)";
+    sends_again(&lab, &producer, late, tries, DEADLINE).await?;
+    held.release();
+    producer.finishes_well(SENT).await?;
+    arrives_under_one_id(&lab).await
+}
+
+/// Waits until the producer has sent its message `tries` times, because of `what`.
+async fn sends_again(
+    lab: &Lab,
+    producer: &Service,
+    what: &str,
+    tries: usize,
+    within: Duration,
+) -> Outcome {
+    let expected = format!("the producer sends a message again if {what}");
+    let why = "only a confirm says that the broker has the message";
+    lab.eventually_within(within, &expected, why, async || {
+        let sent = published(lab, "producer").len();
+        expect(sent >= tries || producer.exit().is_none())
+            .or(&expected, ended(producer, sent))
+            .because(why)?;
+        Ok(Seen::when(sent >= tries, || format!("sent {sent} times")))
+    })
+    .await
+}
+
+fn ended(producer: &Service, sent: usize) -> String {
+    let exit = producer
+        .exit()
+        .map_or_else(String::new, |exit| exit.to_string());
+    let words = producer.last_words(1).join("");
+    format!("it ended after {sent} tries: {exit}; it said last: {words}")
+}
+
+/// Whether the producer waited after each nack before it connected or published again.
+fn pauses(lab: &Lab) -> Outcome {
+    let journal = lab.journal();
+    let nacks = journal.times(|frame| frame.method == Method::BasicNack);
+    let mut tries = journal.times(|frame| frame.method == Method::BasicPublish);
+    tries.extend(journal.calls("producer"));
+    let why = "without a pause, one failure keeps the broker, the network and the log busy";
+    for nack in nacks {
+        let later = tries.iter().copied().filter(|next| *next > nack);
+        if let Some(next) = later.reduce(f64::min) {
+            let span = lab.between(nack, next);
+            let observed = format!(
+                "the next try {} ms after basic.nack",
+                span.elapsed().as_millis()
+            );
+            let failure = fail("a pause before a nacked message is sent again", observed);
+            span.at_least(PAUSE, failure.because(why))?;
+        }
+    }
+    Ok(())
+}
+
+async fn arrives_under_one_id(lab: &Lab) -> Outcome {
+    let sent = published(lab, "producer").into_iter();
+    let mut ids: BTreeSet<_> = sent.map(|message| Some(message.id)).collect();
+    let there = lab.take(CHECK).await?;
+    let there = there.iter().map(|message| {
+        let id = message.properties.message_id().as_ref();
+        id.map(ToString::to_string)
+    });
+    ids.extend(there);
+    let count = ids.len();
+    expect(count == 1)
+        .or("one message_id at each try", format!("{count} of them"))
+        .because("under a new id, a message that arrives twice counts twice")
 }
 
 /// AMQP limits a key's bytes; each of these letters has two.
@@ -170,12 +348,32 @@ pub async fn alternate(lab: Lab) -> Outcome {
     ops.listen(&lab).await?;
     let producer = producer(&lab, "producer", &["log.warning", "nobody.asks", ""]).await?;
     let exit = producer.with("ALTERNATE_EXCHANGE", &other).run().await?;
+    refers_to(&lab, &other)?;
     catches_two(&lab, &other).await?;
     is_durable(&lab, &other)?;
     keeps_the_keys(&lab, &other).await?;
     counts_as_routed(&lab, exit)?;
     let sent = published(&lab, "producer");
     ops.gets_only(&lab, &sent, |key| key == "log.warning").await
+}
+
+/// Whether everybody declares [`LOGS`] with `other` as its alternate exchange.
+fn refers_to(lab: &Lab, other: &str) -> Outcome {
+    let declares = lab
+        .journal()
+        .frames(|frame| frame.method == Method::ExchangeDeclare && frame.args["exchange"] == LOGS);
+    let without = |frame: &&Frame| frame.args["arguments"]["alternate-exchange"] != other;
+    let wrong = declares
+        .iter()
+        .find(without)
+        .map(|frame| &frame.args["arguments"]);
+    let observed = wrong.map(|arguments| format!("exchange.declare with arguments {arguments}"));
+    expect(wrong.is_none())
+        .or(
+            format!("`{LOGS}` is declared with the argument alternate-exchange, `{other}`"),
+            observed.unwrap_or_default(),
+        )
+        .because("the broker accepts an argument that it does not know, and says nothing")
 }
 
 async fn catches_two(lab: &Lab, other: &str) -> Outcome {
@@ -190,30 +388,35 @@ async fn catches_two(lab: &Lab, other: &str) -> Outcome {
 }
 
 fn is_durable(lab: &Lab, other: &str) -> Outcome {
-    let transient = lab.journal().frames(|frame: &Frame| {
-        let argument = match frame.method {
-            Method::ExchangeDeclare => "exchange",
-            Method::QueueDeclare => "queue",
-            _ => return false,
-        };
-        frame.args[argument] == *other && !frame.flag("durable")
+    let declares = lab.journal().frames(|frame| causes::declares_queue(&frame));
+    let mut declares = declares.iter().filter(|frame| frame.args["queue"] == other);
+    let (observed, why) = declares.find_map(causes::losing).unwrap_or_default();
+    expect(observed.is_empty())
+        .or(
+            format!("queue `{other}` keeps messages until somebody takes them"),
+            observed,
+        )
+        .because(why)?;
+    let transient = lab.journal().frames(|frame| {
+        frame.method == Method::ExchangeDeclare
+            && frame.args["exchange"] == other
+            && !frame.flag("durable")
     });
-    let method = transient.first().map_or("", |frame| frame.method.name());
     expect(transient.is_empty())
         .or(
-            format!("exchange and queue `{other}` are durable"),
-            format!("{method} without `durable`"),
+            format!("exchange `{other}` is durable"),
+            "exchange.declare with durable not set",
         )
         .because("messages kept for a person to look at must survive a broker restart")
 }
 
 async fn keeps_the_keys(lab: &Lab, other: &str) -> Outcome {
     let there = lab.take(other).await?;
-    let keys: Vec<_> = there.iter().map(|m| m.routing_key.as_str()).collect();
+    let keys: Vec<_> = there.iter().map(|m| m.routing_key.to_string()).collect();
     expect(keys == ["nobody.asks", ""])
         .or(
             "the messages have their keys: `nobody.asks` and ``",
-            format!("{keys:?}"),
+            listed(&keys),
         )
         .because("the key shows which binding is missing, or which producer misspelt it")
 }

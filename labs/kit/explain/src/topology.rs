@@ -4,6 +4,7 @@
 //! The journal has what crossed a wiretap, and what the check did itself. What an administrator's
 //! definitions create leaves no trace in it.
 
+mod endings;
 mod replay;
 mod routing;
 

@@ -2,7 +2,7 @@
 //! longer does, or consumes from another one.
 
 use super::{Case, direct_to};
-use crate::frames::{deed, refuses};
+use crate::frames::{At, deed, refuses};
 use crate::topology::{End, Fact};
 use crate::{Finding, Topic, tries::attempts};
 use process::Change;
@@ -14,11 +14,31 @@ pub(super) fn unconsumed(case: &Case<'_, '_>) -> Option<Finding> {
         && let Some(queue) = direct_to(case.publish.frame)
         && !consumes().any(|fact| fact.queue == queue)
     {
-        let other = consumes().rfind(|fact| fact.lives())?;
-        return Some(elsewhere(case, other, queue, None));
+        return nowhere(case, queue);
     }
     let mut names = case.consumers().into_iter();
     names.find_map(|name| of_service(case, name))
+}
+
+/// No service has ever consumed from this queue.
+fn nowhere(case: &Case<'_, '_>, queue: &str) -> Option<Finding> {
+    let mut consumes = case.topology.all(Method::BasicConsume);
+    let idle = |name: &str| {
+        let mut own = case.frames.iter().filter(|at| at.frame.service == name);
+        !own.any(|at| {
+            matches!(
+                at.frame.method,
+                Method::BasicPublish | Method::BasicConsumeOk
+            )
+        })
+    };
+    let closed = |at: &&At<'_>| refuses(at, &at.frame.service) && idle(&at.frame.service);
+    if let Some(close) = case.frames.iter().rfind(closed) {
+        return Some(never(case, &close.frame.service));
+    }
+    consumes
+        .rfind(|fact| fact.lives())
+        .map(|other| elsewhere(case, other, queue, None))
 }
 
 fn of_service(case: &Case<'_, '_>, name: &str) -> Option<Finding> {

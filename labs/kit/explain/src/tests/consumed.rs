@@ -21,6 +21,9 @@ fn never_consumed() {
     let words = "the broker closed history's connection at 8.000 s (connection.close: ACCESS REFUSED), \
                  and no basic.consume followed";
     found(refused, words);
+    let script = format!("history <channel.close reply_text=PRECONDITION_FAILED\n{DIRECT}");
+    let words = "history's channel at 1.000 s (channel.close: PRECONDITION FAILED), and no";
+    finds(&script, Topic::Consume, words);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind};
 use rand::distr::{Alphanumeric, SampleString};
 
-use super::{Lab, Outcome, fail};
+use super::{Lab, Outcome, fail, own_frame};
 use broker::access::{self, Grants, Login};
 use broker::{Binding, Broker, OwnNode, Queue};
 use explain::unacked_of;
@@ -168,7 +168,7 @@ impl Lab {
         };
         let what = format!("declare `{queue}` as another client does: durable, without arguments");
         allowed(declared.await, &what)?;
-        self.journal().note(format!("queue `{queue}` declared"));
+        self.record(CheckEvent::QueueDeclared(own_frame::declare(queue)));
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Lab {
             channel.queue_delete(queue.into(), options).await
         };
         allowed(deleted.await, &format!("delete `{queue}`"))?;
-        self.journal().note(format!("queue `{queue}` deleted"));
+        self.record(CheckEvent::QueueDeleted(queue.to_owned()));
         Ok(())
     }
 
@@ -242,30 +242,25 @@ impl Lab {
             let channel = connection.create_channel().await?;
             channel.confirm_select(Default::default()).await?;
             let mut confirms = Vec::new();
-            let mut shown = Vec::new();
             for (key, body, properties) in messages {
                 let (key, body) = (key.as_ref(), body.as_ref());
                 let options = BasicPublishOptions::default();
+                let frame = own_frame::publish(exchange, key, body, &properties);
+                self.record(CheckEvent::Published(frame));
                 let sent =
                     channel.basic_publish(exchange.into(), key.into(), options, body, properties);
                 confirms.push(sent.await?);
-                let body = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
-                shown.push(format!("published with routing key `{key}`: {body}"));
             }
             for confirm in confirms {
                 confirm.await?;
             }
             connection.close(200, "done".into()).await?;
-            Ok::<_, lapin::Error>(shown)
+            Ok::<_, lapin::Error>(())
         };
-        let shown = allowed(
+        allowed(
             published.await,
             &format!("publish to exchange `{exchange}`"),
-        )?;
-        for line in shown {
-            self.journal().note(line);
-        }
-        Ok(())
+        )
     }
 
     /// Takes all messages that wait in `queue` now, oldest first.

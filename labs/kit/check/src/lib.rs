@@ -56,6 +56,7 @@ mod lab;
 mod last_error;
 mod lifecycle;
 mod limits;
+mod own_frame;
 mod own_queue;
 mod refusal;
 mod requests;

@@ -3,14 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::short;
-use wiretap::{Entry, Event, Frame, Method};
+use wiretap::{CheckEvent, Entry, Event, Frame, Method, Side};
 
 /// A frame, where it stands in the journal, and when it was seen.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct At<'a> {
     pub(super) index: usize,
     pub(super) t: f64,
     pub(super) frame: &'a Frame,
+}
+
+impl At<'_> {
+    /// Whether a consumer got a message with this.
+    pub(super) fn delivers(&self) -> bool {
+        let method = self.frame.method;
+        matches!(method, Method::BasicDeliver | Method::BasicGetOk)
+    }
 }
 
 /// The frames among these entries, in order.
@@ -27,9 +35,68 @@ pub(super) fn frames(entries: &[Entry]) -> Vec<At<'_>> {
     frames.collect()
 }
 
+/// The frames after this place in the journal.
+pub(super) fn after<'f, 'a>(frames: &'f [At<'a>], index: usize) -> &'f [At<'a>] {
+    &frames[frames.partition_point(|at| at.index <= index)..]
+}
+
+/// The last publish of the message with this id, by a service or by the check.
+pub(super) fn publish_of<'a>(entries: &'a [Entry], id: &str) -> Option<At<'a>> {
+    let numbered = entries.iter().enumerate().rev();
+    let mut publishes = numbered.filter_map(|(index, entry)| match &entry.event {
+        Event::Amqp(frame)
+        | Event::Check {
+            what: CheckEvent::Published(frame),
+        } if frame.method == Method::BasicPublish => Some(At {
+            index,
+            t: entry.t,
+            frame,
+        }),
+        _ => None,
+    });
+    publishes.find(|at| at.frame.message_id() == Some(id))
+}
+
+/// What a frame did, as a clause: "history purged queue `viewed` at 1.234 s (queue.purge)".
+pub(super) fn deed(at: At<'_>) -> String {
+    let (frame, service) = (at.frame, &at.frame.service);
+    let its = match frame.from {
+        Side::Client => "its".to_owned(),
+        Side::Server => format!("{service}'s"),
+    };
+    let did = match frame.method {
+        Method::BasicCancel => format!("cancelled {its} consumer"),
+        Method::ChannelClose => format!("closed {its} channel"),
+        Method::ConnectionClose => format!("closed {its} connection"),
+        Method::QueueUnbind => format!("removed binding `{}`", word(frame, "routing_key")),
+        Method::QueuePurge => format!("purged queue `{}`", word(frame, "queue")),
+        Method::QueueDelete => format!("deleted queue `{}`", word(frame, "queue")),
+        _ => format!("deleted exchange `{}`", word(frame, "exchange")),
+    };
+    let (who, why) = match (frame.from, word(frame, "reply_text")) {
+        (Side::Client, _) => (&**service, String::new()),
+        (Side::Server, "") => ("the broker", String::new()),
+        (Side::Server, text) => ("the broker", format!(": {text}")),
+    };
+    format!("{who} {did} at {:.3} s ({}{why})", at.t, frame.method)
+}
+
+/// A text among the arguments of a frame; empty when there is none.
+pub(super) fn word<'a>(frame: &'a Frame, name: &str) -> &'a str {
+    frame.args[name].as_str().unwrap_or_default()
+}
+
+/// Whether the broker closes a channel or connection of this service here.
+pub(super) fn refuses(at: &At<'_>, service: &str) -> bool {
+    let closes = [Method::ChannelClose, Method::ConnectionClose];
+    at.frame.from == Side::Server
+        && at.frame.service == service
+        && closes.contains(&at.frame.method)
+}
+
 /// The ack, nack or reject that settled this delivery.
 pub(super) fn settlement<'a>(frames: &[At<'a>], delivery: At<'_>) -> Option<At<'a>> {
-    let later = frames.iter().skip_while(|at| at.index <= delivery.index);
+    let later = after(frames, delivery.index).iter();
     let mut open = later.take_while(|at| !at.frame.reopens(delivery.frame));
     open.find(|at| at.frame.settles(delivery.frame)).copied()
 }
@@ -67,9 +134,7 @@ pub(super) fn waits_behind(holders: &str) -> String {
 
 /// Whether this is a delivery that the service has not settled yet, and still can.
 pub(super) fn is_unacked(entries: &[Entry], frames: &[At<'_>], at: At<'_>) -> bool {
-    at.frame.method == Method::BasicDeliver
-        && settlement(frames, at).is_none()
-        && !ended(&entries[at.index..], at.frame)
+    at.delivers() && settlement(frames, at).is_none() && !ended(&entries[at.index..], at.frame)
 }
 
 /// Whether this subscription is to the queue of this message: the publish names the queue, or
@@ -114,7 +179,11 @@ pub(super) fn sent(publish: &At<'_>) -> String {
             key => format!("exchange `{}` with key `{key}`", word("exchange")),
         },
     };
-    format!("{id} was published to {to} at {:.3} s", publish.t)
+    let by = match publish.frame.connection {
+        0 => " by the check",
+        _ => "",
+    };
+    format!("{id} was published to {to} at {:.3} s{by}", publish.t)
 }
 
 /// The tag under which the broker confirms this publish: in confirm mode both sides count the

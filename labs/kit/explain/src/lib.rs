@@ -1,22 +1,34 @@
 //! Explains from the journal what became of a message. A failed check that misses a message takes
 //! its *observed* and *why* from here.
 //!
-//! This crate knows the journal, and nothing of checks, chapters or processes. Start reading at
-//! [`fate`]; [`http_fate`] does the same for a chapter without a broker.
+//! This crate knows the journal, and nothing of checks or chapters. Start reading at [`fate`];
+//! [`http_fate`] does the same for a chapter without a broker. Other questions have functions of
+//! their own: [`one_at_a_time`], [`tries`], [`connections`].
 
 mod broker_loss;
+mod cause;
+mod connections;
 mod delivered;
 mod frames;
 mod http_calls;
+mod pace;
+mod standstill;
+mod topology;
+mod tries;
 mod unacked;
-mod undelivered;
+mod unpublished;
 
+use cause::{Case, undelivered};
 use delivered::delivered;
-use frames::frames;
-use undelivered::undelivered;
-use wiretap::{Journal, Method};
+use frames::{frames, publish_of};
+use topology::Topology;
+use unpublished::unpublished;
+use wiretap::{Entry, Journal};
 
+pub use connections::connections;
 pub use http_calls::http_fate;
+pub use pace::one_at_a_time;
+pub use tries::tries;
 pub use unacked::unacked_of;
 
 const PREFETCH_FULL: &str =
@@ -30,7 +42,7 @@ pub enum Topic {
     Publish,
     /// It was published on a channel that is not in confirm mode.
     Confirm,
-    /// Its queue does not survive a restart of the broker.
+    /// Its queue does not keep it: it is not durable, or a flag or an argument drops messages.
     Durability,
     /// No queue got it.
     Routing,
@@ -66,35 +78,36 @@ impl Finding {
 /// Explains what became of the message with this id.
 #[must_use]
 pub fn fate(journal: &Journal, id: &str) -> Finding {
-    explain(journal, id, None)
+    journal.read(|entries| explain(entries, id, None))
 }
 
 /// Explains what became of the copy of this message that `consumer` should have got.
 #[must_use]
 pub fn fate_at(journal: &Journal, id: &str, consumer: &str) -> Finding {
-    explain(journal, id, Some(consumer))
+    journal.read(|entries| explain(entries, id, Some(consumer)))
 }
 
-fn explain(journal: &Journal, id: &str, consumer: Option<&str>) -> Finding {
-    journal.read(|entries| {
-        let frames = frames(entries);
-        let delivery = frames.iter().rfind(|at| {
-            at.frame.method == Method::BasicDeliver
-                && at.frame.message_id() == Some(id)
-                && consumer.is_none_or(|name| at.frame.service == name)
-        });
-        let publish = frames.iter().rfind(|at| {
-            at.frame.method == Method::BasicPublish && at.frame.message_id() == Some(id)
-        });
-        match (publish.copied(), delivery.copied()) {
-            (publish, Some(delivery)) => delivered(entries, &frames, publish, delivery),
-            (Some(publish), None) => undelivered(entries, &frames, publish, consumer),
-            (None, None) => Finding::new(
-                Topic::Publish,
-                format!("no basic.publish carries message_id {}", short(id)),
-                "the service promised a message with this id, so it must publish one",
-            ),
-        }
+fn explain(entries: &[Entry], id: &str, consumer: Option<&str>) -> Finding {
+    let frames = &*frames(entries);
+    let delivery = frames.iter().rfind(|at| {
+        at.delivers()
+            && at.frame.message_id() == Some(id)
+            && consumer.is_none_or(|name| at.frame.service == name)
+    });
+    let publish = publish_of(entries, id);
+    if let Some(delivery) = delivery {
+        return delivered(entries, frames, publish, *delivery);
+    }
+    let Some(publish) = publish else {
+        return unpublished(frames, id);
+    };
+    let topology = &Topology::new(entries, frames);
+    undelivered(&Case {
+        entries,
+        frames,
+        topology,
+        publish,
+        consumer,
     })
 }
 

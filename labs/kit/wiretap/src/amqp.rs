@@ -211,6 +211,7 @@ fn message(properties: &AMQPProperties, size: u64) -> Message {
         persistent: *properties.delivery_mode() == Some(2),
         correlation_id: text(properties.correlation_id()),
         reply_to: text(properties.reply_to()),
+        expiration: text(properties.expiration()),
         headers: properties.headers().as_ref().map_or(Value::Null, plain),
         size,
         body: String::new(),
@@ -290,7 +291,8 @@ fn of_exchange(method: &exchange::AMQPMethod) -> Value {
     use exchange::AMQPMethod as M;
     match method {
         M::Declare(m) => json!({"exchange": m.exchange.as_str(), "type": m.kind.as_str(),
-            "passive": m.passive, "durable": m.durable, "arguments": plain(&m.arguments)}),
+            "passive": m.passive, "durable": m.durable, "auto_delete": m.auto_delete,
+            "arguments": plain(&m.arguments)}),
         M::Delete(m) => json!({"exchange": m.exchange.as_str()}),
         M::Bind(m) => json!({"source": m.source.as_str(), "destination": m.destination.as_str(),
             "routing_key": m.routing_key.as_str()}),

@@ -156,6 +156,12 @@ pub enum CheckEvent {
     BrokerKilled,
     /// Its own broker lets clients in again.
     BrokerBack,
+    /// It publishes this message itself.
+    Published(Frame),
+    /// It declared a queue itself, with this.
+    QueueDeclared(Frame),
+    /// It deleted this queue.
+    QueueDeleted(String),
     /// Anything else, for people to read.
     Note(String),
 }
@@ -274,6 +280,16 @@ impl fmt::Display for CheckEvent {
             Self::BrokerKilled => "broker killed (SIGKILL)",
             Self::BrokerBack => "broker up again",
             Self::Note(text) => text,
+            Self::QueueDeclared(frame) => {
+                let queue = frame.args["queue"].as_str().unwrap_or_default();
+                return write!(f, "queue `{queue}` declared");
+            }
+            Self::QueueDeleted(queue) => return write!(f, "queue `{queue}` deleted"),
+            Self::Published(frame) => {
+                let key = frame.args["routing_key"].as_str().unwrap_or_default();
+                let body = frame.message.as_ref().map_or("", |message| &message.body);
+                return write!(f, "published with routing key `{key}`: {body}");
+            }
         })
     }
 }

@@ -30,6 +30,9 @@ pub struct Message {
     pub correlation_id: Option<String>,
     /// The property `reply_to`.
     pub reply_to: Option<String>,
+    /// The property `expiration`: after how many milliseconds the broker drops the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<String>,
     /// The property `headers`, which the application and the broker set.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub headers: Value,
@@ -40,7 +43,7 @@ pub struct Message {
 }
 
 /// One method that crossed the wiretap.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Frame {
     /// The name of the service whose wiretap saw it: its role, where it has no other.
     pub service: String,

@@ -75,8 +75,7 @@ pub async fn history_500(lab: Lab) -> Outcome {
     flixtube.relay.next([500, 502, 504].map(Answer::Status));
     let view = flixtube.watch().await?;
     let why = "most failures are over in a moment; giving up at the first one loses the view";
-    let called = flixtube.called(&view, TRIES - 1, 5, why).await;
-    flixtube.sorted(called).await?;
+    flixtube.called(&view, TRIES - 1, 5, why).await?;
     answers_meanwhile(&flixtube, &view).await?;
     let calls = flixtube.called(&view, TRIES, 5, why).await?;
     let times: Vec<_> = calls.iter().map(|call| call.at).collect();
@@ -141,8 +140,7 @@ pub async fn response_lost(lab: Lab) -> Outcome {
     ] {
         flixtube.relay.next([answer]);
         let view = flixtube.watch().await?;
-        let called = flixtube.called(&view, 2, 5, why).await;
-        flixtube.sorted(called).await?;
+        flixtube.called(&view, 2, 5, why).await?;
         ends_recorded_once(&flixtube, &view).await?;
     }
     Ok(())

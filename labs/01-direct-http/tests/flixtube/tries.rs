@@ -27,8 +27,8 @@ impl FlixTube {
         })
     }
 
-    /// Waits until the history was called `count` times for `view`, and returns these calls. The
-    /// failure points to `hole`.
+    /// Waits until the history was called `count` times for `view`, and returns these calls. If it
+    /// is not, `hole` is at fault; of HOLE 5 and HOLE 6 the right one, as in [`FlixTube::sorted`].
     pub async fn called(
         &self,
         view: &str,
@@ -37,37 +37,45 @@ impl FlixTube {
         why: &str,
     ) -> Outcome<Vec<Call>> {
         let expected = format!("{count} call(s) of the history for view {view}");
-        let mut given_up: Option<(Span, usize)> = None;
-        self.lab
-            .eventually_within(SOON, &expected, why, async || {
-                let all = self.calls();
-                if let Some(failure) = under_another_id(&all, &self.watched.borrow()) {
-                    return Err(failure.into());
+        let mut lost: Option<(Span, usize)> = None;
+        let look = async || {
+            let calls = self.calls_under(view)?;
+            if lost.is_none() && !complaints(&self.video, view).is_empty() {
+                lost = Some((self.lab.span(), calls.len()));
+            }
+            let over = lost
+                .as_ref()
+                .is_some_and(|(since, before)| calls.len() > *before || since.exceeds(LAST_TRY));
+            Ok(match calls.last() {
+                _ if over || calls.len() >= count => Seen::Yes(calls),
+                // It was taken for success: who looks at the status?
+                Some(call) if lost.is_none() && call.failed() => {
+                    Seen::NotYetFor(2, format!("{}, and nothing more", times(&calls)))
                 }
-                let calls: Vec<_> = all.into_iter().filter(|call| call.view == view).collect();
-                let lost = complaints(&self.video, view);
-                if let (None, false) = (&given_up, lost.is_empty()) {
-                    given_up = Some((self.lab.span(), calls.len()));
-                }
-                match (&given_up, lost.first()) {
-                    (Some((_, before)), Some(line)) if calls.len() > *before => {
-                        Err(too_early(line).into())
-                    }
-                    _ if calls.len() >= count => Ok(Seen::Yes(calls)),
-                    (Some((since, _)), Some(line)) if since.exceeds(LAST_TRY) => {
-                        let instead = format!("{}, then the log says: {line}", times(&calls));
-                        let failure = fail(&expected, instead).because(why);
-                        Err(failure.hole(hole).into())
-                    }
-                    (None, _) if calls.last().is_some_and(Call::failed) => {
-                        let instead = format!("{}, and nothing more", times(&calls));
-                        // It was taken for success: who looks at the status?
-                        Ok(Seen::NotYetFor(2, instead))
-                    }
-                    _ => Ok(Seen::NotYetFor(hole, times(&calls))),
-                }
+                _ => Seen::NotYetFor(hole, times(&calls)),
             })
-            .await
+        };
+        let calls = self.lab.eventually_within(SOON, &expected, why, look);
+        let calls = calls.await?;
+        let line = complaints(&self.video, view).into_iter().next();
+        match (lost, line) {
+            (Some((_, before)), Some(line)) if calls.len() > before => Err(too_early(&line).into()),
+            (Some(_), Some(line)) if calls.len() < count => {
+                let instead = format!("{}, then the log says: {line}", times(&calls));
+                let given_up = fail(expected, instead).because(why).hole(hole);
+                self.sorted(Err(given_up.into())).await
+            }
+            _ => Ok(calls),
+        }
+    }
+
+    /// The calls for `view` so far.
+    fn calls_under(&self, view: &str) -> Outcome<Vec<Call>> {
+        let calls = self.calls();
+        match under_another_id(&calls, &self.watched.borrow()) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(calls.into_iter().filter(|call| call.view == view).collect()),
+        }
     }
 
     /// An outcome of calls that fails in HOLE 5 fails in HOLE 6 if an answer of 503 is retried as it

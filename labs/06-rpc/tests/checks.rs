@@ -7,7 +7,6 @@ mod faults;
 mod peer;
 mod relay;
 mod server;
-mod shim;
 
 use check::check;
 use check::{Checks, Topic};

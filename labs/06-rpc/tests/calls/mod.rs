@@ -1,11 +1,16 @@
 //! Calls as a user of the chapter's two services makes them, over HTTP.
 
+use std::io;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
 use check::wiretap::{Frame, Method, Side};
-use check::{Lab, Outcome, Response, Seen, Service, expect, fail};
-use serde_json::json;
+use check::{Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::fate;
@@ -27,6 +32,9 @@ const PATIENT: u32 = 5000;
 /// How long to wait for what a service does at once: far longer than it takes, so that a busy
 /// machine fails no check.
 pub const SOON: Duration = Duration::from_secs(3);
+
+/// How long to wait for the answer to a [`RawCall`]: longer than its deadline.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long the link of a client holds each byte back, so that calls overlap.
 const OVERLAP: Duration = Duration::from_millis(50);
@@ -177,19 +185,62 @@ pub async fn is_called(lab: &Lab, client: &Service, id: u32, name: &str) -> Outc
     has_name(lab, client, &answer, id, name)
 }
 
-/// Expects this user in the answer; if it is another one, the wire says why.
+/// Expects this user in the answer.
 pub fn has_name(lab: &Lab, client: &Service, answer: &Response, id: u32, name: &str) -> Outcome {
-    if answer.status == 200 && answer.json() == json!({ "id": id, "name": name }) {
-        return Ok(());
+    match answer.status == 200 && answer.json() == json!({ "id": id, "name": name }) {
+        true => Ok(()),
+        false => Err(unnamed(lab, client, answer.summary(), (id, name))),
     }
+}
+
+/// The failure of a call that gets another answer than this user: the wire says why.
+fn unnamed(lab: &Lab, client: &Service, answer: String, (id, name): (u32, &str)) -> Stop {
     let expected = format!("GET /users/{id} answers 200 with the name {name}");
     let Some(fate) = fate::of_call(lab, client, id) else {
+        let words = client.last_words(1).join("");
         let why = "a caller that asks for one user must not get the name of another";
-        return Err(fail(expected, shown(client, answer)).because(why).into());
+        let observed = format!("{answer}; last in its log:\n{words}");
+        return fail(expected, observed).because(why).into();
     };
-    let observed = format!("{}; {}", answer.summary(), fate.observed);
-    let failure = fail(expected, observed).because(fate.why);
-    Err(failure.hole(fate.hole).into())
+    let failure = fail(expected, format!("{answer}; {}", fate.observed));
+    failure.because(fate.why).hole(fate.hole).into()
+}
+
+/// A call whose request is sent although the client may be frozen: it waits at the client's port.
+pub struct RawCall(TcpStream);
+
+impl RawCall {
+    /// Sends the request for a user.
+    pub async fn send(client: &Service, id: u32) -> Outcome<Self> {
+        let request = format!("GET /users/{id} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
+        let sent = async {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, client.port())).await?;
+            stream.write_all(request.as_bytes()).await?;
+            Ok::<_, io::Error>(Self(stream))
+        };
+        Ok(sent.await.context("the check cannot send its request")?)
+    }
+
+    /// Waits for the answer; expects this user in it.
+    pub async fn has_name(mut self, lab: &Lab, client: &Service, id: u32, name: &str) -> Outcome {
+        let mut answer = String::new();
+        let reading = self.0.read_to_string(&mut answer);
+        let read = lab.span().limit(PATIENCE, reading).await;
+        if read.is_none() {
+            "no answer".clone_into(&mut answer);
+        }
+        lab.all_well()?;
+        let body = json!({ "id": id, "name": name });
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let right = head.starts_with("HTTP/1.1 200") && Value::from_str(text).ok() == Some(body);
+        match right {
+            true => Ok(()),
+            false => {
+                let status = head.lines().next().unwrap_or("no answer");
+                Err(unnamed(lab, client, format!("{status} {text}"), (id, name)))
+            }
+        }
+    }
 }
 
 /// Expects this status in the answer.

@@ -9,7 +9,6 @@ use super::calls::{
     start_calls,
 };
 use super::peer::Peer;
-use super::shim::{Hold, Shim};
 
 pub async fn other_clients(lab: Lab) -> Outcome {
     let server = server(&lab).await?;

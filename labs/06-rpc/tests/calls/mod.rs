@@ -289,3 +289,11 @@ pub async fn logs_a_line(
 pub fn count(lab: &Lab, service: &Service, method: Method) -> usize {
     lab.journal().methods(&service.name(), method).len()
 }
+
+/// Points a failure that names no hole to this one.
+pub fn at_hole<T>(hole: u32, outcome: Outcome<T>) -> Outcome<T> {
+    outcome.map_err(|stop| match stop {
+        Stop::Failed(failure) if failure.hole.is_none() => failure.hole(hole).into(),
+        stop => stop,
+    })
+}

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
 use super::calls::{
-    RPC_QUEUE, RawCall, SOON, USERS, ask, calls, client, client_with_deadline, count,
+    RPC_QUEUE, RawCall, SOON, USERS, ask, at_hole, calls, client, client_with_deadline, count,
     direct_client, has_name, has_status, idle_client, is_called, logs_a_line, named_client,
     none_pending, ready, server,
 };
@@ -71,10 +71,14 @@ pub async fn one_queue(lab: Lab) -> Outcome {
         named_client(&lab, "client-2").await?,
     ];
     let (mut queues, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    let mut opened = 0;
     for (number, client) in (1..=6).zip(clients.iter().cycle()) {
         let request = one_call(&lab, client, &mut peer, &format!("user {number}")).await?;
         ids.insert((request.reply_to.clone(), request.correlation_id));
         queues.insert(request.reply_to);
+        if number == clients.len() {
+            opened = openings(&lab, &clients);
+        }
     }
     expect(queues.len() == 2)
         .or("2 reply queues for 6 calls of 2 clients", queues.len())
@@ -86,10 +90,33 @@ pub async fn one_queue(lab: Lab) -> Outcome {
         })
         .hole(1)
         .because("a correlation id belongs to a call, not to a client or to a user's id")?;
+    opened_once(&lab, &clients, opened)?;
     for queue in queues {
         no_answer_stays(&lab, &queue).await?;
     }
     Ok(())
+}
+
+/// How many connections and channels these clients have opened so far.
+fn openings(lab: &Lab, clients: &[Service]) -> usize {
+    let of_each = [Method::ConnectionOpen, Method::ChannelOpen].map(|method| {
+        clients
+            .iter()
+            .map(|client| count(lab, client, method))
+            .sum::<usize>()
+    });
+    of_each.iter().sum()
+}
+
+/// Expects that the clients have opened no more than `before`.
+fn opened_once(lab: &Lab, clients: &[Service], before: usize) -> Outcome {
+    let more = openings(lab, clients) - before;
+    expect(more == 0)
+        .or(
+            "all calls use the connection and the channel of the first",
+            format!("4 more calls opened {more} more connections and channels"),
+        )
+        .because("a connection or a channel for each call costs more round trips than the call")
 }
 
 /// Has the client ask for user 10, as it does in each call, and answers with this name.
@@ -276,20 +303,16 @@ pub async fn no_leak(lab: Lab) -> Outcome {
 async fn late_answers_leave_nothing(lab: &Lab, client: &Service, queue: &str) -> Outcome {
     let peer = Peer::client(lab, "late").await?;
     let body = json!({ "name": "x".repeat(128 * 1024) }).to_string();
-    lab.frugal(
-        &[client],
-        60,
-        "answers that come too late",
-        async |answers| {
-            let before = count(lab, client, Method::BasicDeliver);
-            for number in 0..answers {
-                let id = format!("late {before} {number}");
-                peer.send(queue, Some(&id), None, &body).await?;
-            }
-            lab.delivered(&client.name(), before + answers).await
-        },
-    )
-    .await
+    let come = async |answers| {
+        let before = count(lab, client, Method::BasicDeliver);
+        for number in 0..answers {
+            let id = format!("late {before} {number}");
+            peer.send(queue, Some(&id), None, &body).await?;
+        }
+        lab.delivered(&client.name(), before + answers).await
+    };
+    let kept = lab.frugal(&[client], 60, "answers that no call waits for", come);
+    at_hole(4, kept.await)
 }
 
 pub async fn quick_answers(lab: Lab) -> Outcome {
@@ -306,16 +329,15 @@ pub async fn quick_answers(lab: Lab) -> Outcome {
     none_pending(&lab, &client).await
 }
 
-/// Makes `count` calls that the client meets all at once: it is frozen until they are sent. It
-/// sends a request, and then has many others to do before it comes back to that call: by then the
-/// answer is there.
+/// Makes `count` calls at once, and answers each request while the client stands still: if it stood
+/// still between sending the request and entering the call, no call waits for the answer.
 async fn burst(lab: &Lab, client: &Service, count: usize) -> Outcome {
     client.freeze()?;
     let mut calls = Vec::new();
     for (id, name) in USERS.into_iter().cycle().take(count) {
         calls.push((id, name, RawCall::send(client, id).await?));
     }
-    client.thaw()?;
+    answered_in_slices(lab, client, count).await?;
     for (id, name, call) in calls {
         let Err(Stop::Failed(failure)) = call.has_name(lab, client, id, name).await else {
             continue;
@@ -328,6 +350,25 @@ async fn burst(lab: &Lab, client: &Service, count: usize) -> Outcome {
         });
     }
     Ok(())
+}
+
+/// Lets the client run for a moment at a time, until `count` more answers have arrived.
+async fn answered_in_slices(lab: &Lab, client: &Service, count: usize) -> Outcome {
+    const SLICE: Duration = Duration::from_millis(1);
+    let arrived = || self::count(lab, client, Method::BasicDeliver);
+    let before = arrived();
+    let why = "a busy machine stops a program at any place, for as long as an answer takes";
+    lab.eventually("each request is answered", why, async || {
+        client.thaw()?;
+        tokio::time::sleep(SLICE).await;
+        client.freeze()?;
+        let answers = arrived() - before;
+        Ok(Seen::when(answers >= count, || {
+            format!("{answers} of {count} answers")
+        }))
+    })
+    .await?;
+    client.thaw()
 }
 
 pub async fn garbled(lab: Lab) -> Outcome {

@@ -311,7 +311,8 @@ async fn late_answers_leave_nothing(lab: &Lab, client: &Service, queue: &str) ->
         }
         lab.delivered(&client.name(), before + answers).await
     };
-    let kept = lab.frugal(&[client], 60, "answers that no call waits for", come);
+    let services = [client];
+    let kept = lab.frugal(&services, 60, "answers that no call waits for", come);
     at_hole(4, kept.await)
 }
 

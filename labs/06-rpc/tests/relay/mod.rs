@@ -51,7 +51,7 @@ impl Relay {
         let reason = short_string("low on memory");
         self.say(
             lab,
-            "connection.blocked",
+            Method::ConnectionBlocked,
             frame(0, CONNECTION, BLOCKED, reason),
         )
         .await
@@ -67,10 +67,10 @@ impl Relay {
         let mut arguments = short_string(tag);
         arguments.push(1); // no-wait: nobody answers
         let bytes = frame(started.channel, BASIC, CANCEL, arguments);
-        self.say(lab, "basic.cancel", bytes).await
+        self.say(lab, Method::BasicCancel, bytes).await
     }
 
-    async fn say(&self, lab: &Lab, what: &str, bytes: Vec<u8>) -> Outcome {
+    async fn say(&self, lab: &Lab, what: Method, bytes: Vec<u8>) -> Outcome {
         lab.journal()
             .note(format!("says {what} to the client, as a broker does"));
         self.words

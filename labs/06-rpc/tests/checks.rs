@@ -2,26 +2,30 @@
 
 mod calls;
 mod client;
+mod fate;
 mod faults;
 mod peer;
+mod relay;
 mod server;
 
 use check::check;
 use check::{Checks, Topic};
 
 use client::{
-    deadline, direct, expired, known, late_answer, no_leak, one_queue, request, shuffled,
-    stray_answers, unknown,
+    deadline, direct, expired, garbled, known, late_answer, lost_reply_queue, no_leak, one_queue,
+    quick_answers, request, shuffled, stray_answers, unknown,
 };
 use faults::{broker_restart, client_stops, late_broker, link_cut, server_stops};
-use server::{bad_requests, killed_server, lost_answer, nobody_waits, other_clients, shared};
+use server::{
+    bad_requests, deleted_queue, killed_server, lost_answer, nobody_waits, other_clients,
+    refused_answer, shared,
+};
 
 check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Publish | Topic::Routing => 1,
-        Topic::Durability => 2,
-        Topic::Confirm | Topic::Consume | Topic::NoAck | Topic::Settle => 3,
+        Topic::Durability | Topic::Confirm | Topic::Consume | Topic::NoAck | Topic::Settle => 3,
     },
     all: vec![
         check!(request, HOLE 1, "a request says where its answer goes, and which call it is for"),
@@ -30,17 +34,22 @@ check::main!(Checks {
         check!(unknown, HOLE 3, "an unknown id is answered with 404, and the server goes on"),
         check!(other_clients, HOLE 3, "a client in another language gets its answers"),
         check!(nobody_waits, HOLE 3, "an answer whose queue is gone is logged, and blocks no other"),
+        check!(refused_answer, HOLE 3, "an answer that the broker refuses is sent again"),
+        check!(deleted_queue, HOLE 3, "after its queue is deleted, the server consumes again"),
         check!(server_stops, HOLE 3, "after SIGTERM the server finishes its current request"),
         check!(shuffled, HOLE 4, "each of 50 concurrent calls gets its own answer, in any order"),
         check!(stray_answers, HOLE 4, "an answer that no call waits for is logged and ignored"),
+        check!(garbled, HOLE 4, "an answer that cannot be read ends its call with 502"),
         check!(lost_answer, HOLE 4, "a lost answer is sent again, and no request is lost"),
         check!(shared, HOLE 4, "two servers share the requests"),
         check!(killed_server, HOLE 4, "another server answers the requests of a killed one"),
         check!(client_stops, HOLE 4, "after SIGTERM the client finishes the calls in progress"),
         check!(link_cut, HOLE 4, "a call ends when its link is cut, and the next call works"),
+        check!(lost_reply_queue, HOLE 4, "a client whose consumer the broker cancels gets answers again"),
         check!(late_broker, HOLE 4, "without a broker a call gets 503 at once; with one, calls work"),
         check!(broker_restart, HOLE 4, "calls work again after the broker restarts").early(),
         check!(deadline, HOLE 5, "a call that nobody answers gets 504 by its deadline"),
+        check!(quick_answers, HOLE 5, "of 200 calls at once none misses its answer or leaves anything"),
         check!(expired, HOLE 5, "a request whose caller has given up is not served"),
         check!(late_answer, HOLE 6, "the late answer to an old call never answers a new one"),
         check!(no_leak, HOLE 6, "1,000 calls that nobody answers leave nothing behind"),

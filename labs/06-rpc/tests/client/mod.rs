@@ -4,23 +4,27 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, Seen, Service, expect, fail};
+use check::{Lab, Outcome, Seen, Service, Stop, expect, fail};
 use rand::seq::SliceRandom;
+use serde_json::{Value, json};
 
 use super::calls::{
-    RPC_QUEUE, SOON, USERS, ask, calls, client, client_with_deadline, count, direct_client,
-    has_name, has_status, is_called, logs_a_line, named_client, none_pending, server,
+    RPC_QUEUE, RawCall, SOON, USERS, ask, at_hole, calls, client, client_with_deadline, count,
+    direct_client, has_name, has_status, idle_client, is_called, logs_a_line, named_client,
+    none_pending, ready, server,
 };
+use super::faults::works_again;
 use super::peer::{Peer, Request};
+use super::relay::Relay;
 
 pub async fn known(lab: Lab) -> Outcome {
     server(&lab).await?;
     let client = client(&lab).await?;
     for (id, name) in USERS {
-        is_called(&client, id, name).await?;
+        is_called(&lab, &client, id, name).await?;
     }
     none_pending(&lab, &client).await?;
-    lab.drained(RPC_QUEUE).await
+    lab.settled(RPC_QUEUE).await
 }
 
 pub async fn unknown(lab: Lab) -> Outcome {
@@ -32,7 +36,7 @@ pub async fn unknown(lab: Lab) -> Outcome {
         has_status(&client, &answer, 404, why)?;
     }
     let (id, name) = USERS[1];
-    is_called(&client, id, name).await
+    is_called(&lab, &client, id, name).await
 }
 
 pub async fn request(lab: Lab) -> Outcome {
@@ -52,7 +56,10 @@ pub async fn request(lab: Lab) -> Outcome {
 
 fn is_for_user_10(request: &Request) -> Outcome {
     expect(request.id == 10)
-        .or("a request for user 10", format!("{request:?}"))
+        .or(
+            "a request for user 10",
+            format!("one for user {}", request.id),
+        )
         .hole(1)
         .because("the body of a request is the id that the caller asked for")
 }
@@ -64,22 +71,52 @@ pub async fn one_queue(lab: Lab) -> Outcome {
         named_client(&lab, "client-2").await?,
     ];
     let (mut queues, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    let mut opened = 0;
     for (number, client) in (1..=6).zip(clients.iter().cycle()) {
         let request = one_call(&lab, client, &mut peer, &format!("user {number}")).await?;
+        ids.insert((request.reply_to.clone(), request.correlation_id));
         queues.insert(request.reply_to);
-        ids.insert(request.correlation_id);
+        if number == clients.len() {
+            opened = openings(&lab, &clients);
+        }
     }
     expect(queues.len() == 2)
         .or("2 reply queues for 6 calls of 2 clients", queues.len())
         .because("a queue for each call costs a declare, a consume and a delete for each call")?;
     expect(ids.len() == 6)
-        .or("6 correlation ids for 6 calls", ids.len())
+        .or("another correlation id for each call of a client", {
+            let count = ids.len();
+            format!("{count} for 6 calls of 2 clients")
+        })
         .hole(1)
         .because("a correlation id belongs to a call, not to a client or to a user's id")?;
+    opened_once(&lab, &clients, opened)?;
     for queue in queues {
         no_answer_stays(&lab, &queue).await?;
     }
     Ok(())
+}
+
+/// How many connections and channels these clients have opened so far.
+fn openings(lab: &Lab, clients: &[Service]) -> usize {
+    let of_each = [Method::ConnectionOpen, Method::ChannelOpen].map(|method| {
+        clients
+            .iter()
+            .map(|client| count(lab, client, method))
+            .sum::<usize>()
+    });
+    of_each.iter().sum()
+}
+
+/// Expects that the clients have opened no more than `before`.
+fn opened_once(lab: &Lab, clients: &[Service], before: usize) -> Outcome {
+    let more = openings(lab, clients) - before;
+    expect(more == 0)
+        .or(
+            "all calls use the connection and the channel of the first",
+            format!("4 more calls opened {more} more connections and channels"),
+        )
+        .because("a connection or a channel for each call costs more round trips than the call")
 }
 
 /// Has the client ask for user 10, as it does in each call, and answers with this name.
@@ -98,7 +135,7 @@ async fn one_call(lab: &Lab, client: &Service, peer: &mut Peer, name: &str) -> O
             "other clients could take our answers, and the queue would outlive its connection",
         )?;
     peer.answer(&request, name).await?;
-    has_name(client, &call.answer().await?, 10, name)?;
+    has_name(lab, client, &call.answer().await?, 10, name)?;
     Ok(request)
 }
 
@@ -117,17 +154,20 @@ pub async fn shuffled(lab: Lab) -> Outcome {
     let mut peer = Peer::server(&lab).await?;
     let client = client(&lab).await?;
     let calls: Vec<_> = (1..=50).map(|id| (id, ask(&client, id))).collect();
-    let mut requests = Vec::new();
-    for _ in &calls {
-        requests.push(peer.request().await?);
-    }
+    let mut requests = peer.requests(calls.len()).await?;
     lab.random(|chance| requests.shuffle(chance));
     for request in requests {
         let name = format!("user {}", request.id);
         peer.answer(&request, &name).await?;
     }
     for (id, call) in calls {
-        has_name(&client, &call.answer().await?, id, &format!("user {id}"))?;
+        has_name(
+            &lab,
+            &client,
+            &call.answer().await?,
+            id,
+            &format!("user {id}"),
+        )?;
     }
     none_pending(&lab, &client).await
 }
@@ -156,7 +196,7 @@ async fn foreign_answers(lab: &Lab, client: &Service, peer: &mut Peer) -> Outcom
         .or("the log names `wrong-id`", client.last_words(3).join("\n"))
         .because("only by its id can an operator trace the answer")?;
     peer.answer(&request, "user 1").await?;
-    has_name(client, &call.answer().await?, 1, "user 1")?;
+    has_name(lab, client, &call.answer().await?, 1, "user 1")?;
     Ok(request)
 }
 
@@ -172,15 +212,31 @@ async fn repeated_answer(
     let again = peer.answer(answered, "user 1, repeated");
     logs_a_line(lab, client, "an answer that arrives twice", again).await?;
     peer.answer(&request, "user 2").await?;
-    has_name(client, &call.answer().await?, 2, "user 2")
+    has_name(lab, client, &call.answer().await?, 2, "user 2")
 }
 
 pub async fn deadline(lab: Lab) -> Outcome {
-    let client = client_with_deadline(&lab, 400).await?;
-    // No server consumes the queue; then the broker does not answer either.
+    let client = idle_client(&lab, "user-client").await?;
+    let (relay, client) = Relay::before(client.with("RPC_TIMEOUT_MS", 400)).await?;
+    let client = ready(&lab, client).await?;
+    // No server consumes the queue; then the broker answers nothing, and takes nothing.
     ends_at_deadline(&lab, &client).await?;
+    sent_once(&lab, &client)?;
     client.tap().black_hole(Side::Server);
+    ends_at_deadline(&lab, &client).await?;
+    relay.block(&lab).await?;
     ends_at_deadline(&lab, &client).await
+}
+
+/// The one call so far has published one request.
+fn sent_once(lab: &Lab, client: &Service) -> Outcome {
+    let sent = count(lab, client, Method::BasicPublish);
+    expect(sent == 1)
+        .or(
+            "1 request for 1 call",
+            format!("{sent} requests (basic.publish)"),
+        )
+        .because("a silent server may be overloaded: the caller decides whether and when to retry")
 }
 
 async fn ends_at_deadline(lab: &Lab, client: &Service) -> Outcome {
@@ -213,7 +269,7 @@ pub async fn late_answer(lab: Lab) -> Outcome {
         peer.answer(&new, "user 1").await?;
         let answer = call.answer().await?;
         if answer.status != 504 {
-            return has_name(&client, &answer, 1, "user 1");
+            return has_name(&lab, &client, &answer, 1, "user 1");
         }
     }
     let timed_out = fail("an answer to one of 4 calls", "504 each time");
@@ -221,28 +277,133 @@ pub async fn late_answer(lab: Lab) -> Outcome {
 }
 
 pub async fn no_leak(lab: Lab) -> Outcome {
-    const ROUND: u32 = 250;
-    const TOLERANCE: u64 = 16 * 1024 * 1024;
+    const AT_ONCE: usize = 250;
+    let mut peer = Peer::server(&lab).await?;
     let client = client_with_deadline(&lab, 120).await?;
-    // The first round is not counted: it allocates the memory that the others use again.
-    unanswered_calls(&client, ROUND).await?;
-    let before = client.memory().await?;
-    for _ in 0..4 {
-        unanswered_calls(&client, ROUND).await?;
-    }
+    let _waiting = ask(&client, 1);
+    let reply_to = peer.request().await?.reply_to;
+    peer.leave().await?;
+    lab.frugal(
+        &[&client],
+        500,
+        "calls that nobody answers",
+        async |calls| {
+            for _ in 0..calls / AT_ONCE {
+                unanswered_calls(&client, AT_ONCE).await?;
+            }
+            Ok(())
+        },
+    )
+    .await?;
     none_pending(&lab, &client).await?;
-    let after = client.memory().await?;
-    expect(after < before + TOLERANCE)
-        .or(
-            "as much memory after 1,000 calls as before them",
-            format!("{} kB before, {} kB after", before / 1024, after / 1024),
-        )
-        .because("what each call leaves behind adds up until the service runs out of memory")
+    late_answers_leave_nothing(&lab, &client, &reply_to).await
+}
+
+/// Large answers that no call waits for, or waits for any longer.
+async fn late_answers_leave_nothing(lab: &Lab, client: &Service, queue: &str) -> Outcome {
+    let peer = Peer::client(lab, "late").await?;
+    let body = json!({ "name": "x".repeat(128 * 1024) }).to_string();
+    let come = async |answers| {
+        let before = count(lab, client, Method::BasicDeliver);
+        for number in 0..answers {
+            let id = format!("late {before} {number}");
+            peer.send(queue, Some(&id), None, &body).await?;
+        }
+        lab.delivered(&client.name(), before + answers).await
+    };
+    let services = [client];
+    let kept = lab.frugal(&services, 60, "answers that no call waits for", come);
+    at_hole(4, kept.await)
+}
+
+pub async fn quick_answers(lab: Lab) -> Outcome {
+    const AT_ONCE: usize = 100;
+    let server = server(&lab).await?;
+    let client = client(&lab).await?;
+    lab.frugal(&[&client, &server], 200, "calls", async |calls| {
+        for _ in 0..calls / AT_ONCE {
+            burst(&lab, &client, AT_ONCE).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    none_pending(&lab, &client).await
+}
+
+/// Makes `count` calls at once, and answers each request while the client stands still: if it stood
+/// still between sending the request and entering the call, no call waits for the answer.
+async fn burst(lab: &Lab, client: &Service, count: usize) -> Outcome {
+    client.freeze()?;
+    let mut calls = Vec::new();
+    for (id, name) in USERS.into_iter().cycle().take(count) {
+        calls.push((id, name, RawCall::send(client, id).await?));
+    }
+    answered_in_slices(lab, client, count).await?;
+    for (id, name, call) in calls {
+        let Err(Stop::Failed(failure)) = call.has_name(lab, client, id, name).await else {
+            continue;
+        };
+        let quick = failure.hole == Some(4);
+        let why = "an answer may be quicker than you: enter the call before you send it";
+        return Err(match quick {
+            true => failure.because(why).hole(5).into(),
+            false => Stop::Failed(failure),
+        });
+    }
+    Ok(())
+}
+
+/// Lets the client run for a moment at a time, until `count` more answers have arrived.
+async fn answered_in_slices(lab: &Lab, client: &Service, count: usize) -> Outcome {
+    const SLICE: Duration = Duration::from_millis(1);
+    let arrived = || self::count(lab, client, Method::BasicDeliver);
+    let before = arrived();
+    let why = "a busy machine stops a program at any place, for as long as an answer takes";
+    lab.eventually("each request is answered", why, async || {
+        client.thaw()?;
+        tokio::time::sleep(SLICE).await;
+        client.freeze()?;
+        let answers = arrived() - before;
+        Ok(Seen::when(answers >= count, || {
+            format!("{answers} of {count} answers")
+        }))
+    })
+    .await?;
+    client.thaw()
+}
+
+pub async fn garbled(lab: Lab) -> Outcome {
+    let mut peer = Peer::server(&lab).await?;
+    let client = client(&lab).await?;
+    for body in ["no JSON", "{}", r#"{"name": 7}"#, ""] {
+        let call = ask(&client, 1);
+        let request = peer.request().await?;
+        let id = Some(&*request.correlation_id);
+        peer.send(&request.reply_to, id, None, body).await?;
+        let answer = call.answer_soon(&lab).await?;
+        let why = "an answer came, so neither 404 nor 504 is true: the caller must know";
+        has_status(&client, &answer, 502, why)?;
+    }
+    let call = ask(&client, 1);
+    let request = peer.request().await?;
+    peer.answer(&request, "user 1").await?;
+    has_name(&lab, &client, &call.answer().await?, 1, "user 1")
+}
+
+pub async fn lost_reply_queue(lab: Lab) -> Outcome {
+    server(&lab).await?;
+    let client = idle_client(&lab, "user-client").await?;
+    let (relay, client) = Relay::before(client).await?;
+    let client = ready(&lab, client).await?;
+    let (id, name) = USERS[0];
+    is_called(&lab, &client, id, name).await?;
+    relay.cancel(&lab, &client).await?;
+    works_again(&lab, &client).await
 }
 
 /// Makes `count` calls at once, which all end at their deadline.
-async fn unanswered_calls(client: &Service, count: u32) -> Outcome {
-    let calls: Vec<_> = (1..=count).map(|id| ask(client, id)).collect();
+async fn unanswered_calls(client: &Service, count: usize) -> Outcome {
+    let calls: Vec<_> = (1..).take(count).map(|id| ask(client, id)).collect();
     for call in calls {
         has_status(client, &call.answer().await?, 504, "there is no server")?;
     }
@@ -250,9 +411,13 @@ async fn unanswered_calls(client: &Service, count: u32) -> Outcome {
 }
 
 pub async fn expired(lab: Lab) -> Outcome {
+    let mut peer = Peer::server(&lab).await?;
     let client = client_with_deadline(&lab, 400).await?;
+    let _first = ask(&client, 1);
+    expires_with_its_call(&peer.request().await?)?;
+    peer.leave().await?;
     let calls: Vec<_> = (1..=3).map(|id| ask(&client, id)).collect();
-    requests_sent(&lab, &client, 3).await?;
+    requests_sent(&lab, &client, 4).await?;
     for call in calls {
         has_status(
             &client,
@@ -265,11 +430,23 @@ pub async fn expired(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
     let patient = named_client(&lab, "patient-client").await?;
     let (id, name) = USERS[0];
-    is_called(&patient, id, name).await?;
+    is_called(&lab, &patient, id, name).await?;
     let served = count(&lab, &server, Method::BasicDeliver);
     expect(served == 1)
         .or("1 request reaches the server that starts later", served)
         .because("a server that was down for an hour must not serve that hour's requests first")
+}
+
+/// The request of a call with a deadline of 400 ms says so to the broker.
+fn expires_with_its_call(request: &Request) -> Outcome {
+    let expiration = request.expiration.as_deref();
+    let millis = expiration.and_then(|text| text.parse().ok());
+    expect(millis.is_some_and(|millis: u32| (200..=450).contains(&millis)))
+        .or(
+            "a request with the expiration `400`, as RPC_TIMEOUT_MS says",
+            expiration.map_or("no expiration".to_owned(), |text| format!("`{text}`")),
+        )
+        .because("the broker must drop a request, in milliseconds, when its caller gives up")
 }
 
 /// Waits until the client has published `expected` requests, each to [`RPC_QUEUE`].
@@ -287,7 +464,10 @@ async fn requests_sent(lab: &Lab, client: &Service, expected: usize) -> Outcome 
     expect(elsewhere.is_none())
         .or(
             "they are published to queue `rpc_queue`",
-            format!("{:?}", elsewhere.map(|frame| &frame.args)),
+            elsewhere.map_or_else(String::new, |frame| {
+                let [exchange, key] = ["exchange", "routing_key"].map(|name| &frame.args[name]);
+                format!("one to exchange {exchange} with routing key {key}")
+            }),
         )
         .hole(1)
         .because("the default exchange routes a message to the queue that its key names")
@@ -310,7 +490,7 @@ pub async fn direct(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
     let client = direct_client(&lab).await?;
     consumes_directly(&lab, &client)?;
-    calls(&client, USERS.len()).await?;
+    calls(&lab, &client, USERS.len()).await?;
     expect(!server.output().contains("is gone"))
         .or(
             "the server does not report its answers as returned",
@@ -333,12 +513,18 @@ fn consumes_directly(lab: &Lab, client: &Service) -> Outcome {
     expect(consumed == [DIRECT])
         .or(
             format!("it consumes from `{DIRECT}`"),
-            format!("from {consumed:?}"),
+            format!("from {}", listed(&consumed)),
         )
         .because("this name is not a queue: the broker passes answers straight to the channel")?;
     let mut declared = queues(Method::QueueDeclare);
     declared.retain(|queue| queue != RPC_QUEUE);
     expect(declared.is_empty())
-        .or("no reply queue is declared", format!("{declared:?}"))
+        .or("no reply queue is declared", listed(&declared))
         .because("direct reply-to saves the declare and the delete of a reply queue")
+}
+
+/// These names of queues, for a person to read.
+fn listed(queues: &[Value]) -> String {
+    let names = queues.iter().map(Value::to_string);
+    names.collect::<Vec<_>>().join(", ")
 }

@@ -7,12 +7,12 @@ use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
 
 use super::calls::{
     RPC_QUEUE, USERS, ask, calls, client, client_with_deadline, count, has_name, has_status,
-    idle_client, is_called, none_pending, server, shown,
+    idle_client, is_called, none_pending, server, serves, shown,
 };
 use super::peer::Peer;
 
 /// Waits until the client gets an answer again; then all calls must work.
-async fn works_again(lab: &Lab, client: &Service) -> Outcome {
+pub async fn works_again(lab: &Lab, client: &Service) -> Outcome {
     let expected = "calls work again, and nobody has restarted the client";
     let why = "networks fail now and then, and each upgrade restarts a broker";
     lab.eventually_within(PATIENCE, expected, why, async || {
@@ -20,7 +20,7 @@ async fn works_again(lab: &Lab, client: &Service) -> Outcome {
         Ok(Seen::when(answer.ok(), || shown(client, &answer)))
     })
     .await?;
-    calls(client, USERS.len()).await?;
+    calls(lab, client, USERS.len()).await?;
     none_pending(lab, client).await
 }
 
@@ -31,12 +31,21 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     server.tap().refuse();
     client.start().await?;
     server.launch().await?;
-    let why = "without a connection no answer can come, so the caller need not wait";
-    has_status(&client, &ask(&client, 1).answer().await?, 503, why)?;
+    gets_503_at_once(&lab, &client).await?;
     client.tap().restore();
     server.tap().restore();
-    lab.consumers(RPC_QUEUE, 1).await?;
+    serves(&lab, &server).await?;
     works_again(&lab, &client).await
+}
+
+/// The client's deadline is 5 s, so a client that waits for a connection answers later.
+async fn gets_503_at_once(lab: &Lab, client: &Service) -> Outcome {
+    let why = "without a connection no answer can come, so the caller need not wait";
+    let span = lab.span();
+    let answer = ask(client, 1).answer().await?;
+    let late = fail("an answer at once", format!("after {:.1?}", span.elapsed())).because(why);
+    has_status(client, &answer, 503, why)?;
+    span.at_most(Duration::from_millis(2500), late)
 }
 
 pub async fn broker_restart(lab: Lab) -> Outcome {
@@ -44,7 +53,7 @@ pub async fn broker_restart(lab: Lab) -> Outcome {
     server(&lab).await?;
     let client = client(&lab).await?;
     let (id, name) = USERS[0];
-    is_called(&client, id, name).await?;
+    is_called(&lab, &client, id, name).await?;
     lab.kill_broker().await?;
     lab.broker_is_back().await?;
     works_again(&lab, &client).await
@@ -82,7 +91,13 @@ pub async fn client_stops(lab: Lab) -> Outcome {
             .await?;
     }
     for (id, call) in calls {
-        has_name(&client, &call.answer().await?, id, &format!("user {id}"))?;
+        has_name(
+            &lab,
+            &client,
+            &call.answer().await?,
+            id,
+            &format!("user {id}"),
+        )?;
     }
     client.stopped_well().await
 }
@@ -106,13 +121,18 @@ async fn stops_after_its_request(lab: &Lab) -> Outcome {
     })
     .await?;
     server.stops_well().await?;
-    lab.drained(RPC_QUEUE).await
+    lab.settled(RPC_QUEUE).await
 }
 
 async fn stops_without_broker(lab: &Lab) -> Outcome {
     let server = lab.instance("without-broker", &["user-service"]).await?;
-    server.tap().refuse();
+    server.tap().turn_away();
     server.launch().await?;
-    server.says("no broker yet").await?;
+    let why = "SIGTERM must arrive while the server waits for the broker";
+    lab.eventually("the server connects again and again", why, async || {
+        let times = lab.journal().calls(&server.name()).len();
+        Ok(Seen::when(times > 1, || format!("{times} time(s)")))
+    })
+    .await?;
     server.stops_well().await
 }

@@ -1,20 +1,17 @@
 //! Checks of the server: what it answers, and what it does when answers or requests go wrong.
 
-use std::time::Duration;
-
-use check::wiretap::{Frame, Method, Side};
+use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, Seen, Service, expect, fail};
 use serde_json::json;
 
 use super::calls::{
-    RPC_QUEUE, USERS, calls, client, count, is_called, logs_a_line, named, server, start_calls,
+    RPC_QUEUE, USERS, calls, client, count, is_called, logs_a_line, named, server, serves,
+    start_calls,
 };
 use super::peer::Peer;
 
 pub async fn other_clients(lab: Lab) -> Outcome {
     let server = server(&lab).await?;
-    // Confirms arrive late, so that a server that does not await them acks before them.
-    server.tap().delay(Duration::from_millis(25));
     let mut caller = Peer::client(&lab, "answers").await?;
     let long = "x".repeat(255);
     let ids = [
@@ -27,8 +24,8 @@ pub async fn other_clients(lab: Lab) -> Outcome {
     for (correlation_id, user) in ids.into_iter().zip(USERS.into_iter().cycle()) {
         gets_answer(&mut caller, correlation_id, user).await?;
     }
-    lab.drained(RPC_QUEUE).await?;
-    acked_after_confirm(&lab, &server)
+    lab.settled(RPC_QUEUE).await?;
+    acks_after_confirm(&lab, &server, &mut caller).await
 }
 
 /// Sends a request about this user; the answer must carry its correlation id, and the name.
@@ -45,8 +42,8 @@ async fn gets_answer(
     let answer = caller.next(missing).await?;
     expect(answer.correlation_id.as_deref() == correlation_id)
         .or(
-            format!("correlation_id {correlation_id:?}, as in the request"),
-            format!("{:?}", answer.correlation_id),
+            format!("{}, as in the request", named_id(correlation_id)),
+            named_id(answer.correlation_id.as_deref()),
         )
         .because("only the caller knows what its id means: return it unchanged")?;
     expect(answer.json() == json!({ "name": name }))
@@ -54,23 +51,77 @@ async fn gets_answer(
         .because("the form of the answer is the contract between services in any language")
 }
 
-/// The server's first ack must follow the broker's first confirm.
-fn acked_after_confirm(lab: &Lab, server: &Service) -> Outcome {
-    let name = server.name();
-    let first_ack = |from: Side| {
-        let ack = |frame: &Frame| {
-            frame.service == name && frame.method == Method::BasicAck && frame.from == from
-        };
-        lab.journal().times(ack).first().copied()
+fn named_id(id: Option<&str>) -> String {
+    id.map_or("no correlation_id".to_owned(), |id| {
+        format!("correlation_id `{id}`")
+    })
+}
+
+/// While the broker's confirm of the answer is held back, the request must stay unacked.
+async fn acks_after_confirm(lab: &Lab, server: &Service, caller: &mut Peer) -> Outcome {
+    const EXPECTED: &str = "a request is acked when the broker has confirmed its answer";
+    let acks = || {
+        let acks = lab.journal().methods(&server.name(), Method::BasicAck);
+        acks.iter().filter(|ack| ack.from == Side::Client).count()
     };
-    let (confirmed, acked) = (first_ack(Side::Server), first_ack(Side::Client));
-    let in_order = confirmed.is_some_and(|confirmed| acked.is_some_and(|acked| confirmed < acked));
-    expect(in_order)
+    let before = acks();
+    let held = server.tap().hold(Side::Server, Method::BasicAck);
+    gets_answer(caller, Some("held"), USERS[0]).await?;
+    let why = "the broker forgets an acked request, so its answer must be safe by then";
+    lab.eventually(EXPECTED, why, async || {
+        Ok(Seen::when(held.reached(), || {
+            "the broker confirms nothing".to_owned()
+        }))
+    })
+    .await?;
+    expect(acks() == before)
         .or(
-            "a request is acked when the broker has confirmed its answer",
-            format!("{name}: first confirm at {confirmed:?} s, first ack at {acked:?} s"),
+            EXPECTED,
+            "acked (basic.ack) before the broker's confirm arrived",
         )
-        .because("the broker forgets an acked request, so its answer must be safe by then")
+        .because(why)?;
+    held.release();
+    lab.settled(RPC_QUEUE).await
+}
+
+pub async fn refused_answer(lab: Lab) -> Outcome {
+    let server = server(&lab).await?;
+    let mut caller = Peer::client(&lab, "answers").await?;
+    lab.refuse("answers").await?;
+    let sent = caller.send(RPC_QUEUE, Some("1"), Some("answers"), "10");
+    sent.await?;
+    let why = "an answer that the broker refused is lost: keep the request until one is confirmed";
+    lab.eventually(
+        "the broker refuses an answer (basic.nack)",
+        why,
+        async || {
+            let nacked = count(&lab, &server, Method::BasicNack) > 0;
+            Ok(Seen::when(nacked, || "no basic.nack".to_owned()))
+        },
+    )
+    .await?;
+    lab.accept("answers").await?;
+    let missing = fail("the server answers again, once the broker takes answers", {
+        "no answer arrived"
+    });
+    caller.next(missing.because(why).hole(3)).await?;
+    lab.settled(RPC_QUEUE).await
+}
+
+pub async fn deleted_queue(lab: Lab) -> Outcome {
+    let server = server(&lab).await?;
+    let client = client(&lab).await?;
+    lab.delete_queue(RPC_QUEUE).await?;
+    let expected = format!("{} consumes from `{RPC_QUEUE}` again", server.name());
+    let why = "the broker cancels the consumers of a deleted queue, and closes no channel";
+    lab.eventually(&expected, why, async || {
+        let queue = lab.queue(RPC_QUEUE).await?;
+        let consumers = queue.and_then(|queue| queue.consumers).unwrap_or(0);
+        Ok(Seen::when(consumers > 0, || "no consumer".to_owned()))
+    })
+    .await?;
+    let (id, name) = USERS[1];
+    is_called(&lab, &client, id, name).await
 }
 
 pub async fn nobody_waits(lab: Lab) -> Outcome {
@@ -79,7 +130,7 @@ pub async fn nobody_waits(lab: Lab) -> Outcome {
     let mut caller = Peer::client(&lab, "answers").await?;
     let lost = caller.send(RPC_QUEUE, Some("1"), Some(GONE), "1");
     logs_a_line(&lab, &server, "an answer that no queue takes", lost).await?;
-    lab.drained(RPC_QUEUE).await?;
+    lab.settled(RPC_QUEUE).await?;
     let returned = count(&lab, &server, Method::BasicReturn);
     expect(returned == 1)
         .or(
@@ -107,9 +158,9 @@ async fn two_servers(lab: &Lab) -> Outcome<[Service; 2]> {
         lab.instance("server-1", &["user-service"]).await?,
         lab.instance("server-2", &["user-service"]).await?,
     ];
-    for (server, count) in servers.iter().zip(1..) {
+    for server in &servers {
         server.launch().await?;
-        lab.consumers(RPC_QUEUE, count).await?;
+        serves(lab, server).await?;
     }
     Ok(servers)
 }
@@ -120,23 +171,23 @@ pub async fn lost_answer(lab: Lab) -> Outcome {
     let (id, name) = USERS[1];
     // The answer is lost on its way to the broker: the server must send it again.
     server.tap().cut_before(Side::Client, Method::BasicPublish);
-    is_called(&client, id, name).await?;
-    lab.drained(RPC_QUEUE).await?;
+    is_called(&lab, &client, id, name).await?;
+    lab.settled(RPC_QUEUE).await?;
     // The answer arrives, and the broker's confirm is lost: the server sends it twice.
     server.tap().cut_before(Side::Server, Method::BasicAck);
     let twice = async {
-        is_called(&client, id, name).await?;
+        is_called(&lab, &client, id, name).await?;
         lab.delivered(&server.name(), 4).await
     };
     logs_a_line(&lab, &client, "an answer that arrives twice", twice).await?;
     let (id, name) = USERS[2];
-    is_called(&client, id, name).await
+    is_called(&lab, &client, id, name).await
 }
 
 pub async fn shared(lab: Lab) -> Outcome {
     let servers = two_servers(&lab).await?;
     let client = client(&lab).await?;
-    calls(&client, 24).await?;
+    calls(&lab, &client, 24).await?;
     for server in servers {
         let share = count(&lab, &server, Method::BasicDeliver);
         expect((4..=20).contains(&share))
@@ -158,7 +209,7 @@ pub async fn killed_server(lab: Lab) -> Outcome {
     lab.delivered(&killed.name(), 1).await?;
     lab.delivered(&other.name(), 1).await?;
     killed.kill().await?;
-    named(&client, calls).await
+    named(&lab, &client, calls).await
 }
 
 /// What is wrong with a request, its reply_to and its body.
@@ -196,7 +247,7 @@ pub async fn bad_requests(lab: Lab) -> Outcome {
             .because("one bad request must not block all others");
         answer = caller.next(missing).await?.correlation_id;
     }
-    lab.drained(RPC_QUEUE).await
+    lab.settled(RPC_QUEUE).await
 }
 
 /// Waits until the queue is empty, after no more deliveries than there are bad requests.

@@ -98,6 +98,17 @@ fn returned() {
         Topic::Routing,
         "no service bound a queue to exchange `viewed`",
     );
+    let script = returned(HISTORY, "exchange= routing_key=viewed");
+    finds(
+        &script,
+        Topic::Routing,
+        "the default exchange, which looks for a queue `viewed`",
+    );
+    finds(
+        &script.replace("shop basic.return", "wait 1"),
+        Topic::Publish,
+        "the default exchange",
+    );
     // The services did all that was to do before: it is the publisher that must do something now.
     let script = returned(HISTORY, "exchange=viewed routing_key=");
     finds(&script, Topic::Publish, "shop did not publish it again");

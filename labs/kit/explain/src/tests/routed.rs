@@ -101,7 +101,7 @@ fn returned() {
     let script = returned(HISTORY, "exchange= routing_key=viewed");
     finds(
         &script,
-        Topic::Routing,
+        Topic::Publish,
         "the default exchange, which looks for a queue `viewed`",
     );
     finds(

@@ -156,5 +156,5 @@ fn other_keys(case: &Case<'_, '_>, exchange: &str, name: &str, keys: &[&str]) ->
         false => "",
     };
     let keys = keys.join("`, `");
-    format!("queue `{name}` is bound with `{keys}` (queue.bind) to a {kind} exchange{plain}")
+    format!("queue `{name}` is bound with `{keys}` only (queue.bind), to a {kind} exchange{plain}")
 }

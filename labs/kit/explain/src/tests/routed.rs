@@ -166,7 +166,7 @@ fn bound_with_another_key() {
             shop <basic.ack delivery_tag=1"
         )
     };
-    let topic = "queue `q` is bound with `log.*` (queue.bind) to a topic exchange";
+    let topic = "queue `q` is bound with `log.*` only (queue.bind), to a topic exchange";
     history_finds(&script("topic"), Topic::Routing, topic);
     let direct = "to a direct exchange, where `*` and `#` have no meaning";
     history_finds(&script("direct"), Topic::Routing, direct);

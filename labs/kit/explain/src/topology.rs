@@ -79,6 +79,12 @@ impl<'a> Fact<'a> {
         self.end.as_ref().filter(|end| end.index <= index)
     }
 
+    /// Whether this consumer has this tag, of its own choice or the broker's.
+    pub(super) fn has_tag(&self, tag: &str) -> bool {
+        let tags = [self.request, self.from].map(|at| word(at.frame, "consumer_tag"));
+        tags.contains(&tag)
+    }
+
     /// "by payment itself (queue.bind)", for its consumer.
     pub(super) fn by(&self, consumer: Option<&str>) -> String {
         let own = consumer == Some(self.service());

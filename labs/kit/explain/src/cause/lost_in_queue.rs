@@ -70,8 +70,14 @@ fn overflowed(case: &Case<'_, '_>, queue: &Fact<'_>) -> Option<Finding> {
 
 fn gone(case: &Case<'_, '_>, queue: &Fact<'_>) -> Option<Finding> {
     let end = queue.end.as_ref()?;
-    let why = "with a queue the broker deletes its messages: a queue that must keep them is \
-               durable, and neither exclusive nor auto-delete";
+    let kept = queue.flag("durable") && !queue.flag("exclusive") && !queue.flag("auto_delete");
+    let why = match kept {
+        true => "the broker deletes a queue with the messages in it",
+        false => {
+            "the broker deletes a queue with the messages in it: a queue that must keep them is \
+             durable, and neither exclusive nor auto-delete"
+        }
+    };
     Some(case.finding(Topic::Durability, &end.how, why))
 }
 

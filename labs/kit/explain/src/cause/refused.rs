@@ -22,17 +22,21 @@ pub(super) fn returned(case: &Case<'_, '_>) -> Option<Finding> {
         let observed = format!("{came_back}; {service} did not publish it again");
         return Some(Finding::new(Topic::Publish, observed, REPUBLISH));
     };
-    let why = match direct_to(case.publish.frame) {
-        None => "an exchange stores nothing: a message that no queue is bound for is lost",
-        Some(_) => {
-            "the default exchange routes by queue name: without that queue the message is lost"
-        }
+    let (topic, why) = match direct_to(case.publish.frame) {
+        None => (
+            Topic::Routing,
+            "an exchange stores nothing: a message that no queue is bound for is lost",
+        ),
+        Some(name) => (
+            // An exchange of that name is what the publisher meant.
+            case.topology
+                .kind(name)
+                .map_or(Topic::Routing, |_| Topic::Publish),
+            "the default exchange routes by queue name: without that queue the message is lost",
+        ),
     };
-    Some(Finding::new(
-        Topic::Routing,
-        format!("{came_back}: {cause}"),
-        why,
-    ))
+    let observed = format!("{came_back}: {cause}");
+    Some(Finding::new(topic, observed, why))
 }
 
 pub(super) fn refused(case: &Case<'_, '_>) -> Option<Finding> {

@@ -2,7 +2,7 @@
 //! longer does, or consumes from another one.
 
 use super::{Case, direct_to};
-use crate::frames::{At, deed, refuses};
+use crate::frames::{At, deed, refuses, word};
 use crate::topology::{End, Fact};
 use crate::{Finding, Topic, tries::attempts};
 use process::Change;
@@ -46,6 +46,9 @@ fn of_service(case: &Case<'_, '_>, name: &str) -> Option<Finding> {
     let Some(last) = own().next_back() else {
         return Some(never(case, name));
     };
+    if let Some(shared) = shared(case, name) {
+        return Some(shared);
+    }
     let took = case.topology.took(case.publish);
     let took_and_used = || own().filter(|fact| took.contains(&fact.queue));
     // Another instance may consume from the same queue.
@@ -62,6 +65,33 @@ fn of_service(case: &Case<'_, '_>, name: &str) -> Option<Finding> {
         .filter(|_| !case.topology.consumed(last.queue))?;
     let cause = format!("{}, and {}", end.how, aftermath(case.entries, name, end));
     let why = "a consumer whose channel has closed gets no messages until it consumes again";
+    Some(case.finding(Topic::Consume, &cause, why))
+}
+
+/// Another service got the message from a queue that both consume from.
+fn shared(case: &Case<'_, '_>, name: &str) -> Option<Finding> {
+    let id = case.publish.frame.message_id();
+    let deliveries = case
+        .frames
+        .iter()
+        .filter(|at| at.delivers() && at.frame.message_id() == id);
+    let mut queues = deliveries.filter_map(|at| {
+        let consumers = case.topology.consumers_of(&at.frame.service);
+        let tagged = |fact: &&Fact<'_>| fact.has_tag(word(at.frame, "consumer_tag"));
+        let queue = consumers
+            .filter(tagged)
+            .find(|fact| fact.request.frame.same_channel(at.frame));
+        Some((at, queue?.queue))
+    });
+    let both = |queue: &str| {
+        case.topology
+            .consumers_of(name)
+            .any(|fact| fact.queue == queue)
+    };
+    let (at, queue) = queues.find(|(_, queue)| both(queue))?;
+    let (other, t, method) = (&at.frame.service, at.t, at.frame.method);
+    let cause = format!("{other} got it from the same queue `{queue}` at {t:.3} s ({method})");
+    let why = "services that share a queue share its messages: each needs a queue of its own";
     Some(case.finding(Topic::Consume, &cause, why))
 }
 

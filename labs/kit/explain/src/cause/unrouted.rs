@@ -13,10 +13,11 @@ const NOT_BOUND: &str =
     "a queue gets only what its bindings match, and only what is published after they exist";
 
 pub(super) fn unrouted(case: &Case<'_, '_>) -> Option<Finding> {
-    // The wire alone does not show that a queue is missing: an administrator may have made it.
     let direct = direct_to(case.publish.frame);
-    if direct.is_some_and(|name| case.topology.queue(name).next().is_none()) {
-        return None;
+    if let Some(name) = direct.filter(|name| case.topology.queue(name).next().is_none()) {
+        // The wire alone does not show that a queue is missing: an administrator may have made it.
+        let cause = default_exchange(case, name)?;
+        return Some(case.finding(Topic::Publish, &cause, NOT_BOUND));
     }
     let (mut cause, late) = why_unrouted(case)?;
     let took = case.topology.took(case.publish);
@@ -33,8 +34,8 @@ pub(super) fn why_unrouted(case: &Case<'_, '_>) -> Option<(String, bool)> {
     let took = case.topology.took(case.publish);
     if let Some(name) = direct_to(case.publish.frame) {
         if case.topology.queue(name).next().is_none() {
-            let text = format!("no service declared queue `{name}` (no queue.declare)");
-            return Some((text, false));
+            let missing = || format!("no service declared queue `{name}` (no queue.declare)");
+            return Some((default_exchange(case, name).unwrap_or_else(missing), false));
         }
         return took.is_empty().then(|| absent(case, name))?;
     }
@@ -51,6 +52,15 @@ pub(super) fn why_unrouted(case: &Case<'_, '_>) -> Option<(String, bool)> {
     }
     let name = queues.last()?;
     absent(case, name).or_else(|| Some(unbound(case, exchange, name)))
+}
+
+/// The publisher names the default exchange, and another exchange as if it were a queue.
+fn default_exchange(case: &Case<'_, '_>, name: &str) -> Option<String> {
+    case.topology.kind(name)?;
+    Some(format!(
+        "the publish names no exchange, so it went to the default exchange, which looks for a \
+         queue `{name}`; `{name}` is an exchange"
+    ))
 }
 
 impl Case<'_, '_> {
@@ -146,5 +156,5 @@ fn other_keys(case: &Case<'_, '_>, exchange: &str, name: &str, keys: &[&str]) ->
         false => "",
     };
     let keys = keys.join("`, `");
-    format!("queue `{name}` is bound with `{keys}` (queue.bind) to a {kind} exchange{plain}")
+    format!("queue `{name}` is bound with `{keys}` only (queue.bind), to a {kind} exchange{plain}")
 }

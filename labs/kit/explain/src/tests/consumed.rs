@@ -96,6 +96,21 @@ fn consumes_from_another_queue() {
 }
 
 #[test]
+fn shared_with_another_service() {
+    let other = "grace basic.consume queue=q consumer_tag=g";
+    let got = "grace basic.deliver consumer_tag=g delivery_tag=1";
+    let script = format!("{HISTORY}\n{other}\n{FANOUT}\n{got} #id");
+    let words =
+        "history never got it: grace got it from the same queue `q` at 9.000 s (basic.deliver)";
+    history_finds(&script, Topic::Consume, words);
+    let script = format!(
+        "{HISTORY}\n{}\n{FANOUT}\n{got} #id",
+        other.replace("=q", "=r")
+    );
+    history_finds(&script, Topic::Routing, "a queue took it");
+}
+
+#[test]
 fn behind_unacked_messages() {
     let deliver = "history basic.deliver exchange=viewed routing_key= delivery_tag=1 #first";
     let script = format!("{HISTORY}\n{deliver}\n{FANOUT}");

@@ -98,6 +98,17 @@ fn returned() {
         Topic::Routing,
         "no service bound a queue to exchange `viewed`",
     );
+    let script = returned(HISTORY, "exchange= routing_key=viewed");
+    finds(
+        &script,
+        Topic::Publish,
+        "the default exchange, which looks for a queue `viewed`",
+    );
+    finds(
+        &script.replace("shop basic.return", "wait 1"),
+        Topic::Publish,
+        "the default exchange",
+    );
     // The services did all that was to do before: it is the publisher that must do something now.
     let script = returned(HISTORY, "exchange=viewed routing_key=");
     finds(&script, Topic::Publish, "shop did not publish it again");
@@ -155,7 +166,7 @@ fn bound_with_another_key() {
             shop <basic.ack delivery_tag=1"
         )
     };
-    let topic = "queue `q` is bound with `log.*` (queue.bind) to a topic exchange";
+    let topic = "queue `q` is bound with `log.*` only (queue.bind), to a topic exchange";
     history_finds(&script("topic"), Topic::Routing, topic);
     let direct = "to a direct exchange, where `*` and `#` have no meaning";
     history_finds(&script("direct"), Topic::Routing, direct);

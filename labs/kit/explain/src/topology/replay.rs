@@ -150,10 +150,7 @@ impl<'a> Replay<'a, '_> {
 
     fn cancelled(&mut self, now: Now, at: At<'a>) {
         let tag = word(at.frame, "consumer_tag");
-        let own = |fact: &Fact<'_>| {
-            let tags = [fact.request, fact.from].map(|at| word(at.frame, "consumer_tag"));
-            tags.contains(&tag) && fact.request.frame.same_channel(at.frame)
-        };
+        let own = |fact: &Fact<'_>| fact.has_tag(tag) && fact.request.frame.same_channel(at.frame);
         let consumes = |fact: &&Fact<'_>| fact.is(Method::BasicConsume);
         let mut all = self.facts.iter().rev().filter(consumes);
         let queue = all.find(|fact| own(fact)).map(|fact| fact.queue);

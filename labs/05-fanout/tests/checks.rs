@@ -19,8 +19,8 @@ check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Publish | Topic::Confirm => 7,
-        Topic::Durability => 1,
-        Topic::Consume | Topic::Routing => 3,
+        Topic::Durability | Topic::Routing => 1,
+        Topic::Consume => 3,
         Topic::NoAck | Topic::Settle => 5,
     },
     all: vec![

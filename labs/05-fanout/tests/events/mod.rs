@@ -192,7 +192,8 @@ impl Listener {
         let counted = lab.eventually(&expected, why, async || {
             let answer = self.get("/recommendations").await?.json();
             let seen = answer["recommendations"][0]["views"].as_u64().unwrap_or(0);
-            let observed = format!("it shows {seen}{odd}");
+            let rows = self.ids()?.len();
+            let observed = format!("it shows {seen}, with {rows} row(s) in its database{odd}");
             expect(seen <= views)
                 .or(&expected, &observed)
                 .because(why)?;

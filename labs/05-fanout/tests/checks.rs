@@ -5,6 +5,7 @@ mod effects;
 mod events;
 mod producers;
 mod sales;
+mod wire;
 
 use check::check;
 use check::{Checks, Topic};
@@ -12,20 +13,20 @@ use check::{Checks, Topic};
 use copies::{broadcast, catch_up, newcomer, other_clients, ready, replicas, views, wrong_type};
 use effects::{broker_restart, counts, killed, once, poison, poison_for_one, waits};
 use producers::{nobody_bound, view_cut};
-use sales::{bad_order, promise, shop_cut, shop_sigterm, sold_once};
+use sales::{bad_order, promise, shop_cut, shop_sigterm, sold_once, unconfirmed};
 
 check::main!(Checks {
     broker: true,
     hole_for: |topic| match topic {
         Topic::Publish | Topic::Confirm => 7,
-        Topic::Durability => 1,
-        Topic::Consume | Topic::Routing => 3,
+        Topic::Durability | Topic::Routing => 1,
+        Topic::Consume => 3,
         Topic::NoAck | Topic::Settle => 5,
     },
     all: vec![
         check!(views, HOLE 1, "a view reaches the history through the exchange"),
-        check!(ready, HOLE 1, "a service says `consuming` when its queue is bound"),
-        check!(catch_up, HOLE 1, "a stopped service catches up, in order"),
+        check!(ready, HOLE 1, "a service says `consuming` once bound, also after its queue is deleted"),
+        check!(catch_up, HOLE 1, "a stopped service catches up"),
         check!(counts, HOLE 1, "the most watched film is recommended first"),
         check!(nobody_bound, HOLE 1, "a view that no queue takes is answered with 503"),
         check!(wrong_type, HOLE 2, "an exchange of another type ends a service with a clear error"),
@@ -44,6 +45,7 @@ check::main!(Checks {
         check!(promise, HOLE 6, "a sale reaches both services, even before their first start"),
         check!(sold_once, HOLE 7, "an order that is sent again is the same sale"),
         check!(shop_cut, HOLE 7, "a sale that was answered with 200 is never lost"),
+        check!(unconfirmed, HOLE 7, "a sale without a confirm is not answered with 200").patient(),
         check!(shop_sigterm, HOLE 7, "SIGTERM: the current order is answered first, truthfully")
             .early(),
         check!(broker_restart, HOLE 7, "after a broker restart each message has one effect")

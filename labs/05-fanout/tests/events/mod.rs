@@ -3,12 +3,14 @@
 use std::ops::Deref;
 
 use anyhow::Context;
-use check::wiretap::Method;
-use check::{Lab, Outcome, Response, Seen, Service, Stop, expect, fail};
+use check::wiretap::{Frame, Method};
+use check::{Lab, Outcome, Response, Seen, Service, Stop, expect, fail, fate};
 use lapin::BasicProperties;
 use rand::RngExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::wire::{keeps_its_messages, odd_queue, refusal};
 
 /// The exchange to which `video-streaming` publishes.
 pub const VIEWED: &str = "viewed";
@@ -18,15 +20,13 @@ pub const SALES: &str = "sales";
 /// The hole in which a service gets a queue that is bound.
 pub const BOUND: u32 = 1;
 /// The hole in which a service gets a queue of its own.
-const OWN_QUEUE: u32 = 3;
+pub const OWN_QUEUE: u32 = 3;
 /// The hole in which a view gets a row.
 pub const ROW: u32 = 4;
 /// The hole in which the audience gets its queues.
 pub const AUDIENCE: u32 = 6;
 /// The hole in which the shop promises a sale.
 pub const SHOP: u32 = 7;
-/// Why a queue that two services share is wrong.
-const SHARED: &str = "services that share a queue share its messages; each needs its own queue";
 
 /// An instance of a service that consumes.
 pub struct Listener {
@@ -98,28 +98,21 @@ impl Listener {
         let expected = format!("{name} consumes from a queue");
         let why = "an exchange keeps no message; a queue keeps those that a service needs";
         lab.eventually(&expected, why, async || {
-            self.declares_no_exclusive_queue(lab)?;
+            keeps_its_messages(lab, &name)?;
             let started = consuming() > before;
-            Ok(Seen::when(started, || "it does not, so far".to_owned()))
+            Ok(Seen::when(started, || {
+                format!(
+                    "it consumes from none (basic.consume){}",
+                    refusal(lab, &name)
+                )
+            }))
         })
         .await
     }
 
-    fn declares_no_exclusive_queue(&self, lab: &Lab) -> Outcome {
-        let name = self.name();
-        let queues = lab.journal().methods(&name, Method::QueueDeclare);
-        expect(!queues.iter().any(|frame| frame.flag("exclusive")))
-            .or(
-                format!("{name} has a queue that outlives its connection"),
-                "it is declared as exclusive (queue.declare)",
-            )
-            .hole(BOUND)
-            .because("the broker deletes an exclusive queue, and its messages, with its connection")
-    }
-
-    /// The same with a short timeout for a locked database, from its next start on.
+    /// The same with no patience for a locked database, from its next start on.
     pub fn impatient(self) -> Self {
-        let service = self.service.clone().with("DATABASE_TIMEOUT_MS", 300);
+        let service = self.service.clone().with("DATABASE_TIMEOUT_MS", 1);
         Self { service, ..self }
     }
 
@@ -143,24 +136,18 @@ impl Listener {
         Ok(rows.into_iter().map(|row| row.value).collect())
     }
 
-    /// Which other service consumes from its queue, as a sentence, if one does.
-    fn sharer(&self, lab: &Lab) -> Outcome<Option<String>> {
-        let queue = self.queue(lab)?;
-        let consumes = lab.journal().frames(|frame| {
-            let own = frame.service.starts_with(&self.role);
-            frame.method == Method::BasicConsume && frame.args["queue"] == *queue && !own
-        });
-        let other = consumes.first().map(|frame| &frame.service);
-        Ok(other.map(|other| format!("{other} takes from its queue `{queue}`, too")))
+    /// What is odd about the queue from which it consumes, and why that does harm.
+    fn odd_queue(&self, lab: &Lab) -> Option<(String, &'static str)> {
+        odd_queue(lab, (&self.name(), &self.role))
     }
 
-    /// Whether it is the only service that consumes from its queue.
+    /// Whether its service, and no other, consumes from its queue, and from no other queue.
     pub fn owns_its_queue(&self, lab: &Lab, expected: &str) -> Outcome {
-        let sharer = self.sharer(lab)?;
-        expect(sharer.is_none())
-            .or(expected, sharer.unwrap_or_default())
+        let (seen, why) = self.odd_queue(lab).unwrap_or_default();
+        expect(seen.is_empty())
+            .or(expected, seen)
             .hole(OWN_QUEUE)
-            .because(SHARED)
+            .because(why)
     }
 
     /// Waits until it has recorded the messages with these ids, each once, and has acked all
@@ -172,11 +159,11 @@ impl Listener {
         let arrived = lab
             .each_once_at(&name, &expected, Some(&queue), ids, recorded)
             .await;
-        match (arrived, self.sharer(lab)?) {
-            (Ok(_), _) => lab.drained(&queue).await,
-            (Err(Stop::Failed(mut failure)), Some(sharer)) => {
-                failure.observed += &format!("; {sharer}");
-                Err(failure.because(SHARED).hole(OWN_QUEUE).into())
+        match (arrived, self.odd_queue(lab)) {
+            (Ok(_), _) => lab.settled(&queue).await,
+            (Err(Stop::Failed(mut failure)), Some((seen, why))) => {
+                failure.observed = format!("{seen}; {}", failure.observed);
+                Err(failure.because(why).hole(OWN_QUEUE).into())
             }
             (Err(stop), _) => Err(stop),
         }
@@ -197,15 +184,16 @@ impl Listener {
     /// Waits until `GET /recommendations` shows this many views of the film, and no more.
     pub async fn recommends(&self, lab: &Lab, expected: &str, views: u64) -> Outcome {
         let expected = format!("recommendations: {expected}");
-        let (hole, sharer) = match self.sharer(lab)? {
-            Some(sharer) => (OWN_QUEUE, format!("; {sharer}")),
+        let (hole, odd) = match self.odd_queue(lab) {
+            Some((odd, _)) => (OWN_QUEUE, format!("; {odd}")),
             None => (ROW, String::new()),
         };
         let why = "a service gets a copy of each message that is published while its queue exists";
         let counted = lab.eventually(&expected, why, async || {
             let answer = self.get("/recommendations").await?.json();
             let seen = answer["recommendations"][0]["views"].as_u64().unwrap_or(0);
-            let observed = format!("it shows {seen}{sharer}");
+            let rows = self.ids()?.len();
+            let observed = format!("it shows {seen}, with {rows} row(s) in its database{odd}");
             expect(seen <= views)
                 .or(&expected, &observed)
                 .because(why)?;
@@ -221,14 +209,23 @@ pub fn with_log(service: &Service, answer: &Response) -> String {
     format!("{}; last in its log:\n{words}", answer.summary())
 }
 
+/// An answer that is no success, with what the wire shows of the message that it is about.
+fn explained(lab: &Lab, service: &Service, answer: &Response) -> String {
+    let published = lab.journal().methods(&service.name(), Method::BasicPublish);
+    match published.last().and_then(Frame::message_id) {
+        Some(id) => format!("{}; {}", answer.summary(), fate(lab.journal(), id).observed),
+        None => with_log(service, answer) + &refusal(lab, &service.name()),
+    }
+}
+
 /// Watches a film `count` times, and gives the ids of the views.
-pub async fn watch(streaming: &Service, count: usize) -> Outcome<Vec<String>> {
+pub async fn watch(lab: &Lab, streaming: &Service, count: usize) -> Outcome<Vec<String>> {
     let mut ids = Vec::new();
     for _ in 0..count {
         let answer = streaming.get("/video").await?;
         let expected = "GET /video answers 200 with the film and its view-id";
         ids.push(watched(&answer).ok_or_else(|| {
-            fail(expected, with_log(streaming, &answer))
+            fail(expected, explained(lab, streaming, &answer))
                 .because("a bound queue takes the view, so the viewer gets 200")
                 .hole(BOUND)
         })?);
@@ -276,13 +273,13 @@ pub fn sold_as(ours: &str, answer: &Response) -> Outcome<bool> {
 }
 
 /// Sells `count` lamps, and gives the ids of the sales.
-pub async fn sell(shop: &Service, count: usize) -> Outcome<Vec<String>> {
+pub async fn sell(lab: &Lab, shop: &Service, count: usize) -> Outcome<Vec<String>> {
     let mut ids = Vec::new();
     for _ in 0..count {
         let answer = shop.post("/sales", &order(None)).await?;
         let expected = "POST /sales answers 200 with a saleId";
         ids.push(sold(&answer).ok_or_else(|| {
-            fail(expected, with_log(shop, &answer))
+            fail(expected, explained(lab, shop, &answer))
                 .because("the broker runs, so the shop can publish the sale")
         })?);
     }

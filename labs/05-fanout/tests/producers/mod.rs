@@ -11,7 +11,7 @@ pub async fn nobody_bound(lab: Lab) -> Outcome {
     is_refused(&lab, &answer)?;
     is_returned(&lab, &streaming, &answer)?;
     let history = listening(&lab, "history").await?;
-    let ids = watch(&streaming, 1).await?;
+    let ids = watch(&lab, &streaming, 1).await?;
     let expected = "the view that was answered with 200";
     history.gets_only(&lab, expected, &ids).await
 }
@@ -35,7 +35,7 @@ fn is_returned(lab: &Lab, streaming: &Service, answer: &Response) -> Outcome {
     expect(returns > 0)
         .or(
             "the broker returns the view (basic.return)",
-            format!("{returns} came back"),
+            "no basic.return",
         )
         .because("the broker returns an unroutable message only with `mandatory`")?;
     expect(streaming.last_words(3).join(" ").contains(VIEWED))
@@ -50,7 +50,7 @@ pub async fn view_cut(lab: Lab) -> Outcome {
     let viewers = both(&lab, ["history", "recommendations"]);
     let (viewers, streaming) = tokio::try_join!(viewers, lab.start("video-streaming"))?;
     let [history, recommendations] = viewers;
-    let mut promised = watch(&streaming, 1).await?;
+    let mut promised = watch(&lab, &streaming, 1).await?;
     let traps = [
         (Side::Client, Method::BasicPublish),
         (Side::Server, Method::BasicAck),

@@ -3,14 +3,24 @@
 use std::time::Duration;
 
 use awc::http;
-use check::wiretap::{ConnectionEvent, Method, Side};
-use check::{Exit, Lab, Outcome, PATIENCE, Seen, Service, expect};
+use check::wiretap::{ConnectionEvent, Frame, Held, Method, Side};
+use check::{Exit, Lab, Outcome, PATIENCE, Response, Seen, Service, expect};
 use serde_json::json;
 
 use super::events::{
     AUDIENCE, Listener, SHOP, both, each_gets_only, listening, new_id, order, sell, sold, sold_as,
     with_log,
 };
+use super::wire::refusal;
+
+/// How many sales in a row show what the shop keeps of each.
+const MANY: usize = 40;
+/// How many connections the shop may open for them.
+const FEW: usize = 4;
+/// How long a confirm is held back: longer than the shop waits for it.
+const LATE: Duration = Duration::from_secs(5);
+/// A shop that still runs this long after SIGTERM waits for a confirm.
+const WAITS: Duration = Duration::from_millis(400);
 
 pub async fn promise(lab: Lab) -> Outcome {
     let shop = lab.start("shop").await?;
@@ -20,7 +30,7 @@ pub async fn promise(lab: Lab) -> Outcome {
     let finance = listening(&lab, "finance").await?;
     promised.extend(sold(&shop.post("/sales", &order(None)).await?));
     let payment = listening(&lab, "payment").await?;
-    promised.extend(sell(&shop, 1).await?);
+    promised.extend(sell(&lab, &shop, 1).await?);
     let expected = format!("all {} sales that were answered with 200", promised.len());
     each_gets_only(&lab, [&finance, &payment], AUDIENCE, &expected, &promised).await
 }
@@ -44,14 +54,31 @@ pub async fn sold_once(lab: Lab) -> Outcome {
             .because("the id tells client and shop that both orders are one sale")?;
     }
     let mut sales = vec![ours];
-    sales.extend(sell(&shop, 2).await?);
-    let expected = "1 sale that was ordered twice, and 2 others";
-    each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
+    let services: [&Service; 3] = [&shop, &listeners[0], &listeners[1]];
+    let many = async |count| {
+        sales.extend(sell(&lab, &shop, count).await?);
+        let expected = "1 sale that was ordered twice, and all others";
+        each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
+    };
+    lab.frugal(&services, MANY, "sales", many).await?;
+    opens_few_connections(&lab)
+}
+
+fn opens_few_connections(lab: &Lab) -> Outcome {
+    let opened = lab
+        .journal()
+        .connection_count("shop", &ConnectionEvent::Opened);
+    expect(opened <= FEW)
+        .or(
+            "the shop publishes its sales over one connection",
+            format!("it opened {opened} connections for {} sales", 2 * MANY),
+        )
+        .because("a new connection costs more than ten round trips, and the broker a process")
 }
 
 pub async fn shop_cut(lab: Lab) -> Outcome {
     let (listeners, shop) = audience_and_shop(&lab).await?;
-    let mut sales = sell(&shop, 1).await?;
+    let mut sales = sell(&lab, &shop, 1).await?;
     let traps = [
         (Side::Client, Method::BasicPublish),
         (Side::Server, Method::BasicAck),
@@ -59,26 +86,97 @@ pub async fn shop_cut(lab: Lab) -> Outcome {
     for (from, method) in traps {
         let (tap, ours) = (shop.tap(), new_id(&lab));
         tap.cut_before(from, method);
-        let expected = "the shop sells again after the cut";
-        let why = "networks fail now and then; a service must reconnect by itself";
-        lab.eventually_within(PATIENCE, expected, why, async || {
-            let answer = shop.post("/sales", &order(Some(&ours))).await?;
-            let sold = sold_as(&ours, &answer)?;
-            Ok(Seen::when(sold, || with_log(&shop, &answer)))
-        })
-        .await?;
+        sells_again(&lab, &shop, &ours).await?;
         sales.push(ours);
     }
+    sales.extend(sold_after_a_nack(&lab, &listeners[0], &shop).await?);
     let expected = "each sale that was answered with 200, once";
     each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
 }
 
+/// The queue of finance takes nothing for a while: the broker nacks the sale, and payment has it.
+/// The client retries with the id that came with the 503. `None` for a quorum queue, which takes
+/// messages as long as its consumer does (3.10.8).
+async fn sold_after_a_nack(
+    lab: &Lab,
+    finance: &Listener,
+    shop: &Service,
+) -> Outcome<Option<String>> {
+    let queue = finance.queue(lab)?;
+    if lab
+        .queue(&queue)
+        .await?
+        .is_none_or(|queue| queue.is_quorum())
+    {
+        return Ok(None);
+    }
+    lab.refuse(&queue).await?;
+    let answer = shop.post("/sales", &order(None)).await?;
+    let published = lab.journal().methods("shop", Method::BasicPublish);
+    let ours = published
+        .last()
+        .and_then(Frame::message_id)
+        .unwrap_or_default();
+    says_that_it_failed(&answer, ours)?;
+    lab.accept(&queue).await?;
+    sells_again(lab, shop, ours).await?;
+    Ok(Some(ours.to_owned()))
+}
+
+/// A client retries its order until it is told 200.
+async fn sells_again(lab: &Lab, shop: &Service, ours: &str) -> Outcome {
+    let expected = "the shop sells again, under the id of the order";
+    let why = "a client that retries with its id must succeed in the end";
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        let answer = shop.post("/sales", &order(Some(ours))).await?;
+        let sold = sold_as(ours, &answer)?;
+        Ok(Seen::when(sold, || with_log(shop, &answer)))
+    })
+    .await
+}
+
+fn says_that_it_failed(answer: &Response, ours: &str) -> Outcome {
+    expect(answer.status == 503)
+        .or(
+            "503 for a sale that the broker does not take (basic.nack)",
+            answer.summary(),
+        )
+        .hole(SHOP)
+        .because("a nack says that a queue has not written the message")?;
+    let body = String::from_utf8_lossy(&answer.body);
+    expect(!ours.is_empty() && body.contains(ours))
+        .or(
+            format!("the 503 has the id that the sale was published under, {ours}"),
+            answer.summary(),
+        )
+        .hole(SHOP)
+        .because("payment has the sale: a retry under another id would collect the money twice")
+}
+
+pub async fn unconfirmed(lab: Lab) -> Outcome {
+    let (listeners, shop) = audience_and_shop(&lab).await?;
+    let ours = new_id(&lab);
+    let order = order(Some(&ours));
+    let held = shop.tap().hold(Side::Server, Method::BasicAck);
+    // Without an answer in this time it is right as well: it waits for the confirm.
+    let answer = lab.span().limit(LATE, shop.post("/sales", &order)).await;
+    let answer = answer.transpose()?;
+    expect(!answer.as_ref().is_some_and(Response::ok))
+        .or(
+            "no 200 while the confirm (basic.ack) is held back",
+            answer.map_or_else(String::new, |answer| answer.summary()),
+        )
+        .because("however late it is, only a confirm says that both queues have the sale")?;
+    held.release();
+    sells_again(&lab, &shop, &ours).await?;
+    each_gets_only(&lab, &listeners, SHOP, "the sale, once", &[ours]).await
+}
+
 pub async fn shop_sigterm(lab: Lab) -> Outcome {
     let (listeners, shop) = audience_and_shop(&lab).await?;
-    // Slow enough that SIGTERM arrives while the shop still connects.
-    shop.tap().delay(Duration::from_millis(15));
+    let held = shop.tap().hold(Side::Client, Method::BasicPublish);
     let order = order(None);
-    let stopped = stopped_while_connecting(&lab, &shop);
+    let stopped = stopped_while_publishing(&lab, &shop, held);
     let (answer, exit) = tokio::join!(shop.post("/sales", &order), stopped);
     let (answer, exit) = (answer?, exit?);
     expect(exit == Exit::Code(0))
@@ -89,17 +187,28 @@ pub async fn shop_sigterm(lab: Lab) -> Outcome {
     each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
 }
 
-async fn stopped_while_connecting(lab: &Lab, shop: &Service) -> Outcome<Exit> {
-    let why = "the check needs an order that the shop has not answered yet";
-    lab.eventually("the shop connects to publish the sale", why, async || {
-        let opened = &ConnectionEvent::Opened;
-        let connections = lab.journal().connection_count("shop", opened);
-        Ok(Seen::when(connections > 0, || {
-            "it has not, so far".to_owned()
+/// Sends SIGTERM while the sale is on its way to the broker. If the shop then waits for the
+/// confirm, the sale arrives; if it ends without, the sale is lost.
+async fn stopped_while_publishing(lab: &Lab, shop: &Service, held: Held) -> Outcome<Exit> {
+    let why = "the check needs an order that the shop has not finished yet";
+    lab.eventually("the shop publishes the sale", why, async || {
+        Ok(Seen::when(held.reached(), || {
+            format!("no basic.publish{}", refusal(lab, "shop"))
         }))
     })
     .await?;
-    shop.stop().await
+    shop.terminate()?;
+    let span = lab.span();
+    lab.eventually("the shop ends, or waits for the confirm", why, async || {
+        let over = shop.exit().is_some() || span.exceeds(WAITS);
+        Ok(Seen::when(over, String::new))
+    })
+    .await?;
+    if shop.exit().is_some() {
+        shop.tap().cut();
+    }
+    held.release();
+    shop.ended().await
 }
 
 pub async fn bad_order(lab: Lab) -> Outcome {
@@ -120,7 +229,7 @@ pub async fn bad_order(lab: Lab) -> Outcome {
     for body in bad {
         refuses(&shop, body).await?;
     }
-    let good = sell(&shop, 1).await?;
+    let good = sell(&lab, &shop, 1).await?;
     publishes_one(&lab).await?;
     for listener in &listeners {
         listener.gets_only(&lab, "the good sale", &good).await?;

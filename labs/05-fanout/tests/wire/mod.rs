@@ -1,0 +1,170 @@
+//! What the wire shows of a service: how it declared its exchange and its queue, and from which
+//! queue it and others consume. A failure begins with that, and not with what follows from it.
+
+use check::wiretap::{ConnectionEvent, Event, Frame, Method, Side};
+use check::{Lab, Outcome, expect};
+
+/// The hole in which an exchange is declared.
+const EXCHANGE: u32 = 2;
+/// The hole in which a service gets a queue that is bound.
+const QUEUE: u32 = 1;
+/// The hole whose checks are about acks and rejects.
+const SETTLE: u32 = 5;
+
+/// Whether the service declares its exchange as a durable fanout.
+pub fn declares_a_durable_fanout(lab: &Lab, service: &str) -> Outcome {
+    let declared = lab.journal().methods(service, Method::ExchangeDeclare);
+    let wrong = declared.iter().filter(|frame| !frame.flag("passive"));
+    let mut wrong = wrong.filter(|frame| frame.args["type"] != "fanout" || !frame.flag("durable"));
+    let Some(frame) = wrong.next() else {
+        return Ok(());
+    };
+    let (exchange, kind) = (text(frame, "exchange"), text(frame, "type"));
+    let durable = if frame.flag("durable") {
+        "durable"
+    } else {
+        "transient"
+    };
+    let why = match kind {
+        "fanout" => "a broker that restarts deletes a transient exchange with all its bindings",
+        _ => "only a fanout copies each message into every bound queue, whatever its key",
+    };
+    expect(false)
+        .or(
+            format!("{service} declares `{exchange}` as a durable fanout exchange"),
+            format!("it declares a {durable} {kind} exchange (exchange.declare)"),
+        )
+        .hole(EXCHANGE)
+        .because(why)
+}
+
+/// Whether the service consumes with acks, from a queue that keeps each message until its ack.
+pub fn keeps_its_messages(lab: &Lab, service: &str) -> Outcome {
+    let declares = lab.journal().methods(service, Method::QueueDeclare);
+    let flaw = declares.iter().find_map(flaw);
+    let (flag, why) = flaw.unwrap_or_default();
+    expect(flaw.is_none())
+        .or(
+            format!("{service} has a queue that keeps each message until it is acked"),
+            format!("it declares its queue {flag} (queue.declare)"),
+        )
+        .hole(QUEUE)
+        .because(why)?;
+    let consumes = lab.journal().methods(service, Method::BasicConsume);
+    expect(!consumes.iter().any(|frame| frame.flag("no_ack")))
+        .or(
+            format!("{service} acks each message when its work is done"),
+            "it consumes with no_ack (basic.consume)",
+        )
+        .hole(SETTLE)
+        .because("with no_ack the broker forgets a message once it is delivered")
+}
+
+/// What makes a declared queue lose messages in silence, and how.
+fn flaw(declare: &Frame) -> Option<(&'static str, &'static str)> {
+    let arguments = &declare.args["arguments"];
+    let has = |name: &str| !arguments[name].is_null();
+    let overflow = arguments["x-overflow"].as_str().unwrap_or_default();
+    let limited = has("x-max-length") || has("x-max-length-bytes");
+    let flaws = [
+        (
+            declare.flag("exclusive"),
+            "exclusive",
+            "the broker deletes an exclusive queue, and its messages, with its connection",
+        ),
+        (
+            declare.flag("auto_delete"),
+            "auto_delete",
+            "the broker deletes an auto-delete queue, and its messages, with its last consumer",
+        ),
+        (
+            !declare.flag("durable"),
+            "without durable",
+            "a broker that restarts deletes a queue that is not durable, and its messages",
+        ),
+        (
+            has("x-expires"),
+            "with x-expires",
+            "the broker deletes a queue, and its messages, that has had no consumer for that long",
+        ),
+        (
+            has("x-message-ttl"),
+            "with x-message-ttl",
+            "the broker drops a message that has waited for that long: its service may be down longer",
+        ),
+        (
+            limited && !overflow.starts_with("reject-publish"),
+            "with x-max-length",
+            "a full queue drops its oldest message, and nobody is told",
+        ),
+    ];
+    let found = flaws
+        .into_iter()
+        .find(|(is, _, _)| *is && !declare.flag("passive"));
+    found.map(|(_, flag, why)| (flag, why))
+}
+
+/// What is odd about the queue from which `service`, an instance of `role`, consumes: another
+/// service consumes from it, too; or this one, or another instance, consumes from another queue.
+pub fn odd_queue(lab: &Lab, (service, role): (&str, &str)) -> Option<(String, &'static str)> {
+    let consumes = lab
+        .journal()
+        .frames(|frame| frame.method == Method::BasicConsume);
+    let queue = text(
+        consumes.iter().rfind(|frame| frame.service == service)?,
+        "queue",
+    );
+    let own = |frame: &Frame| frame.service.starts_with(role);
+    let here = |frame: &Frame| text(frame, "queue") == queue;
+    if let Some(sharer) = consumes.iter().find(|frame| here(frame) && !own(frame)) {
+        let seen = format!("{} takes from its queue `{queue}`, too", sharer.service);
+        return Some((
+            seen,
+            "services that share a queue share its messages; each needs its own queue",
+        ));
+    }
+    let other = consumes.iter().rfind(|frame| own(frame) && !here(frame))?;
+    let seen = format!(
+        "{service} consumes from `{queue}` now, and {} consumed from `{}` before",
+        if other.service == service {
+            "it"
+        } else {
+            &other.service
+        },
+        text(other, "queue"),
+    );
+    Some((
+        seen,
+        "a service's messages wait in one queue, whichever instance runs, and however often it is started",
+    ))
+}
+
+/// Why the broker closed a channel of the service last, as the end of a sentence; empty when it
+/// closed none.
+pub fn refusal(lab: &Lab, service: &str) -> String {
+    let closed = lab.journal().methods(service, Method::ChannelClose);
+    let last = closed.iter().rfind(|frame| frame.from == Side::Server);
+    last.map_or_else(String::new, |frame| {
+        format!("; the broker refused: {}", text(frame, "reply_text"))
+    })
+}
+
+/// How many connections of the service are open.
+pub fn open_connections(lab: &Lab, service: &str) -> usize {
+    let opened = lab
+        .journal()
+        .connection_count(service, &ConnectionEvent::Opened);
+    let ended = lab.journal().read(|entries| {
+        let ends = entries.iter().filter(|entry| {
+            matches!(&entry.event, Event::Connection { service: name, what, .. }
+                if name == service && what.is_end())
+        });
+        ends.count()
+    });
+    opened.saturating_sub(ended)
+}
+
+/// An argument of a method, as text.
+pub fn text<'a>(frame: &'a Frame, argument: &str) -> &'a str {
+    frame.args[argument].as_str().unwrap_or_default()
+}

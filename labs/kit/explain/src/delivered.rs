@@ -115,7 +115,7 @@ fn left_unacked(
         }
     }
     let own = topology.consumers_of(service);
-    let end = own.map(|consumer| consumer.end.as_ref()).last()??;
+    let end = own.map(|consumer| consumer.end.as_ref()).next_back()??;
     let then = aftermath(entries, service, end);
     let again = "no consumer got the message again";
     let observed = format!("{to} and did not ack it; {}, {then}, and {again}", end.how);

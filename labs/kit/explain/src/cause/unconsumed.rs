@@ -125,11 +125,11 @@ fn never(case: &Case<'_, '_>, name: &str) -> Finding {
 /// What the service did after its consumer had ended.
 pub(crate) fn aftermath(entries: &[Entry], service: &str, end: &End) -> String {
     let later = &entries[end.index..];
-    let changes = later.iter().filter_map(|entry| match &entry.event {
+    let mut changes = later.iter().filter_map(|entry| match &entry.event {
         Event::Service { service: own, what } if own == service => Some((entry.t, what)),
         _ => None,
     });
-    let did = match (changes.last(), attempts(later, service).len()) {
+    let did = match (changes.next_back(), attempts(later, service).len()) {
         (Some((t, Change::Ended(exit))), _) => format!("{service} ended at {t:.3} s ({exit})"),
         (_, 0) => "it did not connect again".to_owned(),
         (_, n) => format!("it connected {n} time(s) after that"),

@@ -4,9 +4,12 @@
 use std::future::Future;
 
 use check::wiretap::{Frame, Method, Side};
-use check::{Failure, Lab, Outcome, fail};
+use check::{Failure, Lab, Outcome, fail, loses_messages};
 
 use super::logs::LOGS;
+
+/// The mistake that these frames show, if they do.
+type Rule = fn(&[Frame]) -> Option<Failure>;
 
 /// Runs a check of this hole. If it fails, and the wire shows a mistake of this hole or an earlier one,
 /// that is what failed.
@@ -26,7 +29,7 @@ pub fn none(lab: &Lab, hole: u32) -> Outcome {
 /// The mistake to mend first, of those that this hole and earlier ones can hold.
 fn first(lab: &Lab, hole: u32) -> Option<Failure> {
     let frames = lab.journal().frames(|frame| frame.from == Side::Client);
-    let rules: [(u32, fn(&[Frame]) -> Option<Failure>); 8] = [
+    let rules: [(u32, Rule); 8] = [
         (1, queue_loses_messages),
         (1, consumes_without_acks),
         (2, other_exchange_type),
@@ -51,56 +54,15 @@ fn queue_loses_messages(frames: &[Frame]) -> Option<Failure> {
     Some(fail("a queue keeps each message until it is acked", observed).because(why))
 }
 
-/// With what this queue.declare makes a queue that loses messages, and why it does.
+/// What makes the queue of this queue.declare lose messages, and how it does.
 pub fn losing(declare: &Frame) -> Option<(String, &'static str)> {
-    let flags = [
-        (
-            declare.flag("exclusive"),
-            "exclusive",
-            "the broker deletes an exclusive queue when its one connection ends, and no other can use it",
-        ),
-        (
-            declare.flag("auto_delete"),
-            "auto_delete",
-            "the broker deletes an auto-delete queue with its last consumer, and the messages in it",
-        ),
-        (
-            !declare.flag("durable"),
-            "durable not set",
-            "the broker forgets a transient queue at its restart, and the messages in it",
-        ),
-    ];
-    let limits = [
-        (
-            "x-expires",
-            "the broker deletes a queue that no consumer uses for so long",
-        ),
-        (
-            "x-message-ttl",
-            "the broker drops a message that waits longer, and tells nobody",
-        ),
-        (
-            "x-max-length",
-            "a full queue drops its oldest message, and tells nobody",
-        ),
-        (
-            "x-max-length-bytes",
-            "a full queue drops its oldest message, and tells nobody",
-        ),
-        (
-            "x-single-active-consumer",
-            "consumers of one queue share it, and here one gets everything",
-        ),
-    ];
-    let flag = flags.into_iter().find(|(set, ..)| *set);
-    let flag = flag.map(|(_, name, why)| (name.to_owned(), why));
-    let limit = || {
-        let mut set = limits.into_iter();
-        let set = set.find(|(name, _)| !declare.args["arguments"][name].is_null());
-        set.map(|(name, why)| (format!("{name} {}", declare.args["arguments"][name]), why))
-    };
-    let (what, why) = flag.or_else(limit)?;
-    Some((format!("queue.declare with {what}"), why))
+    let alone = !declare.args["arguments"]["x-single-active-consumer"].is_null();
+    let alone = alone.then_some((
+        "with x-single-active-consumer",
+        "consumers of one queue share it, and here one gets everything",
+    ));
+    let (flaw, why) = loses_messages(declare).or(alone)?;
+    Some((format!("queue.declare {flaw}"), why))
 }
 
 fn consumes_without_acks(frames: &[Frame]) -> Option<Failure> {

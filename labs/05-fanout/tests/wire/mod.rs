@@ -2,7 +2,7 @@
 //! queue it and others consume. A failure begins with that, and not with what follows from it.
 
 use check::wiretap::{ConnectionEvent, Event, Frame, Method, Side};
-use check::{Lab, Outcome, expect};
+use check::{Lab, Outcome, expect, loses_messages};
 
 /// The hole in which an exchange is declared.
 const EXCHANGE: u32 = 2;
@@ -41,7 +41,7 @@ pub fn declares_a_durable_fanout(lab: &Lab, service: &str) -> Outcome {
 /// Whether the service consumes with acks, from a queue that keeps each message until its ack.
 pub fn keeps_its_messages(lab: &Lab, service: &str) -> Outcome {
     let declares = lab.journal().methods(service, Method::QueueDeclare);
-    let flaw = declares.iter().find_map(flaw);
+    let flaw = declares.iter().find_map(loses_messages);
     let (flag, why) = flaw.unwrap_or_default();
     expect(flaw.is_none())
         .or(
@@ -58,50 +58,6 @@ pub fn keeps_its_messages(lab: &Lab, service: &str) -> Outcome {
         )
         .hole(SETTLE)
         .because("with no_ack the broker forgets a message once it is delivered")
-}
-
-/// What makes a declared queue lose messages in silence, and how.
-fn flaw(declare: &Frame) -> Option<(&'static str, &'static str)> {
-    let arguments = &declare.args["arguments"];
-    let has = |name: &str| !arguments[name].is_null();
-    let overflow = arguments["x-overflow"].as_str().unwrap_or_default();
-    let limited = has("x-max-length") || has("x-max-length-bytes");
-    let flaws = [
-        (
-            declare.flag("exclusive"),
-            "exclusive",
-            "the broker deletes an exclusive queue, and its messages, with its connection",
-        ),
-        (
-            declare.flag("auto_delete"),
-            "auto_delete",
-            "the broker deletes an auto-delete queue, and its messages, with its last consumer",
-        ),
-        (
-            !declare.flag("durable"),
-            "without durable",
-            "a broker that restarts deletes a queue that is not durable, and its messages",
-        ),
-        (
-            has("x-expires"),
-            "with x-expires",
-            "the broker deletes a queue, and its messages, that has had no consumer for that long",
-        ),
-        (
-            has("x-message-ttl"),
-            "with x-message-ttl",
-            "the broker drops a message that has waited for that long: its service may be down longer",
-        ),
-        (
-            limited && !overflow.starts_with("reject-publish"),
-            "with x-max-length",
-            "a full queue drops its oldest message, and nobody is told",
-        ),
-    ];
-    let found = flaws
-        .into_iter()
-        .find(|(is, _, _)| *is && !declare.flag("passive"));
-    found.map(|(_, flag, why)| (flag, why))
 }
 
 /// What is odd about the queue from which `service`, an instance of `role`, consumes: another

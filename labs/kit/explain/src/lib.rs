@@ -3,11 +3,13 @@
 //!
 //! This crate knows the journal, and nothing of checks or chapters. Start reading at [`fate`];
 //! [`http_fate`] does the same for a chapter without a broker. Other questions have functions of
-//! their own: [`one_at_a_time`], [`tries`], [`connections`].
+//! their own: [`one_at_a_time`], [`tries`], [`connections`],
+//! [`loses_messages`].
 
 mod broker_loss;
 mod cause;
 mod connections;
+mod declared;
 mod delivered;
 mod frames;
 mod http_calls;
@@ -26,6 +28,7 @@ use unpublished::unpublished;
 use wiretap::{Entry, Journal};
 
 pub use connections::connections;
+pub use declared::loses_messages;
 pub use http_calls::http_fate;
 pub use pace::one_at_a_time;
 pub use tries::tries;

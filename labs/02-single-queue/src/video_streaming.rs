@@ -2,12 +2,12 @@
 //!
 //! Settings: `PORT`; `AMQP_URL`, the broker.
 
-use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use anyhow::Result;
 use common::{http, logging, settings, shutdown, video};
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::publisher::Publisher;
@@ -32,10 +32,17 @@ pub async fn run() -> Result<()> {
     http::serve(port, shutdown, configure).await
 }
 
+/// The header that names a view, in each answer and in the request of a viewer that retries.
+const VIEW_ID: &str = "view-id";
+
 /// `GET /video`. A 200 is a promise: the history will record this view, under the id in the
-/// header `view-id`.
-async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
-    let id = Uuid::new_v4();
+/// header `view-id`. A viewer that retries after a 503 sends that header, because the view may
+/// have reached the broker already: under the same id it counts once.
+async fn watch(publisher: Data<Publisher>, request: HttpRequest) -> HttpResponse {
+    let retried = request.headers().get(VIEW_ID);
+    let retried = retried.and_then(|id| id.to_str().ok()?.parse().ok());
+    let id = retried.unwrap_or_else(Uuid::new_v4);
+    let named = (VIEW_ID, id.to_string());
     let viewed = Viewed {
         video_path: video::PATH,
     };
@@ -43,9 +50,8 @@ async fn watch(publisher: Data<Publisher>) -> actix_web::Result<HttpResponse> {
         let why = logging::causes(&error);
         log::error!("view {id} is not published: {why}");
         let text = "no film just now: the view could not be published; try again";
-        return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, text));
+        let mut answer = HttpResponse::ServiceUnavailable();
+        return answer.insert_header(named).json(json!({ "error": text }));
     }
-    Ok(video::response()
-        .insert_header(("view-id", id.to_string()))
-        .body(video::MP4))
+    video::response().insert_header(named).body(video::MP4)
 }

@@ -7,20 +7,23 @@ mod producer;
 
 use anyhow::Context;
 use check::check;
-use check::wiretap::Method;
-use check::{Checks, Lab, Outcome, Seen, Service, Topic, expect};
+use check::run::NO_HOLE;
+use check::wiretap::{ConnectionEvent, Method};
+use check::{Checks, Lab, Outcome, Seen, Service, Stop, Topic, expect};
 use lapin::BasicProperties;
 use rand::RngExt;
 use serde_json::{Value, json};
 
 use broker::{broker_restart, late_broker, silent_broker};
 use consumer::{
-    ack_after_record, broken_message, consumer_down, delivered, killed_consumer, prefetch, sigterm,
+    ack_after_record, broken_message, cancelled, consumer_down, delivered, killed_consumer,
+    prefetch, sigterm,
 };
 use flixtube::{
-    VIEWED, all_known, all_recorded, consuming_history, save_all, views, watch, watch_all,
+    USERS, VIEWED, all_known, all_recorded, consuming_history, save_all, save_many, views, watch,
+    watch_all,
 };
-use producer::{bad_request, link_cut, published, queue_gone, returned};
+use producer::{bad_request, link_cut, published, queue_gone, refused, returned};
 
 check::main!(Checks {
     broker: true,
@@ -47,8 +50,10 @@ check::main!(Checks {
         check!(link_cut, HOLE 5, "a cut link loses no view that was answered with 200"),
         check!(queue_gone, HOLE 5, "an unroutable view is never answered with 200"),
         check!(returned, HOLE 5, "among 20 viewers at once, a returned view gets no 200"),
+        check!(refused, HOLE 5, "a view that the broker does not confirm gets no 200"),
         check!(broken_message, HOLE 6, "a broken message does not block the next one"),
         check!(ack_after_record, HOLE 7, "no message is acked before it is recorded"),
+        check!(cancelled, HOLE 7, "a consumer whose queue was deleted consumes again"),
         check!(sigterm, HOLE 7, "on SIGTERM a consumer finishes its current message"),
         check!(silent_broker, HOLE 7, "a connection attempt that times out leaves nothing behind")
             .patient(),
@@ -63,6 +68,7 @@ async fn recorded(lab: Lab) -> Outcome {
     let ids = watch_all(&lab, &streaming, 3).await?;
     let expected = "all 3 views recorded under the ids that their viewers were given";
     all_recorded(&lab, &history, expected, &ids).await?;
+    lab.settled(VIEWED).await?;
     connection_has_a_name(&lab)
 }
 
@@ -73,6 +79,7 @@ fn connection_has_a_name(lab: &Lab) -> Outcome {
     let observed = name.map_or("it has no name".into(), |name| format!("`{name}`"));
     expect(name == Some("history"))
         .or("history's connection is called `history`", observed)
+        .hole(NO_HOLE)
         .because("the broker's list of connections otherwise shows only ports")
 }
 
@@ -88,7 +95,34 @@ async fn saved_user(lab: Lab) -> Outcome {
     ];
     let ids = save_all(&lab, &users, &names).await?;
     let expected = "all saved users known to the session service";
-    all_known(&lab, &sessions, expected, &names, &ids).await
+    all_known(&lab, &sessions, expected, &names, &ids).await?;
+    keeps_nothing(&lab, &users, &sessions).await
+}
+
+/// How many users each round of [`keeps_nothing`] saves.
+const MANY: usize = 40;
+
+/// Neither side may keep a connection or a channel for each user.
+async fn keeps_nothing(lab: &Lab, users: &Service, sessions: &Service) -> Outcome {
+    let work = async |count| {
+        save_many(users, count).await?;
+        lab.settled(USERS).await
+    };
+    let services = [users, sessions];
+    let frugal = lab.frugal(&services, MANY, "saved users", work).await;
+    frugal.map_err(|stop| match stop {
+        Stop::Failed(leak) if leak.expected.starts_with(&users.name()) => leak.hole(5).into(),
+        other => other,
+    })?;
+    let opened = &ConnectionEvent::Opened;
+    let opened = lab.journal().connection_count(&users.name(), opened);
+    expect(opened <= MANY / 5)
+        .or(
+            format!("one connection for {} users, or a few", MANY * 2),
+            format!("user-management opened {opened}"),
+        )
+        .hole(NO_HOLE)
+        .because("each connection costs several round trips: open it once, and keep it")
 }
 
 async fn other_clients(lab: Lab) -> Outcome {

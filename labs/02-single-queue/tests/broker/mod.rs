@@ -2,27 +2,29 @@
 
 use std::time::Duration;
 
+use check::run::NO_HOLE;
 use check::wiretap::ConnectionEvent;
 use check::{Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, expect};
 
+use serde_json::json;
+
 use super::flixtube::{
-    VIEWED, all_known, all_recorded, consuming_history, save_all, watch, watch_all, watched,
+    USERS, VIEWED, all_known, all_recorded, consuming_history, save_all, watch, watch_all, watched,
 };
 
 pub async fn late_broker(lab: Lab) -> Outcome {
     let history = lab.service("history").await?;
     let streaming = lab.service("video-streaming").await?;
-    for service in [&history, &streaming] {
+    let users = lab.service("user-management").await?;
+    for service in [&history, &streaming, &users] {
         service.tap().refuse();
         service.start().await?;
     }
     history.tap().turn_away();
     keeps_trying(&lab).await?;
-    let early = streaming.get("/video").await?;
-    expect(early.status == 503)
-        .or("GET /video without a broker answers 503", early.summary())
-        .because("a success promises that the view will be recorded")?;
+    no_success_without_broker(&streaming, &users).await?;
     pauses_between_tries(&lab)?;
+    keeps_its_password(&history)?;
 
     for service in [&history, &streaming] {
         service.tap().restore();
@@ -32,6 +34,39 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     let expected = "a view is recorded once the broker is there";
     all_recorded(&lab, &history, expected, &[id]).await?;
     Ok(())
+}
+
+async fn no_success_without_broker(streaming: &Service, users: &Service) -> Outcome {
+    let ada = json!({ "name": "Ada" });
+    let (view, user) = tokio::join!(streaming.get("/video"), users.post("/users/save", &ada));
+    let (view, user) = (view?, user?);
+    expect(view.status == 503)
+        .or("GET /video without a broker answers 503", view.summary())
+        .because("a success promises that the view will be recorded")?;
+    expect(user.status == 503 && user.json()["userId"].is_string())
+        .or(
+            "POST /users/save without a broker answers 503 with the userId",
+            user.summary(),
+        )
+        .hole(NO_HOLE)
+        .because("a success promises a saved user; with the userId, a retry is the same user")
+}
+
+/// No line of the log shows the password with which `history` logs in.
+fn keeps_its_password(history: &Service) -> Outcome {
+    let url = history.variable("AMQP_URL").unwrap_or_default();
+    let login = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('@'));
+    let secret = login.and_then(|(login, _)| login.split_once(':'));
+    let shown = secret.is_some_and(|(_, password)| history.output().contains(password));
+    expect(!shown)
+        .or(
+            "the broker's password is in no line of the log",
+            "it is in the log",
+        )
+        .hole(NO_HOLE)
+        .because("logs are copied, mailed and kept for years")
 }
 
 /// How often `history` has tried to connect in vain.
@@ -62,11 +97,17 @@ fn pauses_between_tries(lab: &Lab) -> Outcome {
 
 pub async fn silent_broker(lab: Lab) -> Outcome {
     let silent = SilentBroker::listen().await?;
+    let sessions = lab.service("session-management").await?;
+    sessions.tap().turn_away();
+    sessions.start().await?;
     let history = lab.service("history").await?;
     let history = history.with("AMQP_URL", silent.url());
     history.start().await?;
     silent.leaves_nothing(&lab, &history, 1).await?;
-    stops_while_connecting(&lab, &history).await
+    // By now the other one has tried many times: it must never give up.
+    sessions.tap().restore();
+    stops_while_connecting(&lab, &history).await?;
+    lab.consumers(USERS, 1).await
 }
 
 /// How long a service may take to end while it connects: for one attempt and a pause.

@@ -1,11 +1,18 @@
 //! FlixTube over queues, as the checks use it.
 
-use check::wiretap::Method;
-use check::{Lab, Outcome, Response, Seen, Service, fail};
+use anyhow::Context;
+use awc::Client;
+use check::run::NO_HOLE;
+use check::wiretap::{Frame, Method};
+use check::{Lab, Outcome, Response, Seen, Service, Stop, fail};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 /// The queue from `video-streaming` to `history`.
 pub const VIEWED: &str = "viewed";
+
+/// The queue from `user-management` to `session-management`.
+pub const USERS: &str = "users";
 
 /// Starts `history`, and waits until it consumes.
 pub async fn consuming_history(lab: &Lab) -> Outcome<Service> {
@@ -42,10 +49,17 @@ fn last_publish(lab: &Lab) -> String {
     })
 }
 
-/// The hole to look at when a service cannot publish: the confirm's, once it has sent a message.
+/// The hole to look at when a service cannot publish: the confirm's, once it has sent a message
+/// to an exchange that exists.
 fn hole_of_publish(lab: &Lab, service: &Service) -> u32 {
-    let published = lab.journal().methods(&service.name(), Method::BasicPublish);
-    if published.is_empty() { 1 } else { 5 }
+    let of = |method| lab.journal().methods(&service.name(), method);
+    let no_exchange = |close: &Frame| close.args["reply_code"] == 404;
+    let sent = !of(Method::BasicPublish).is_empty();
+    let closed = of(Method::ChannelClose);
+    match sent && !closed.iter().any(no_exchange) {
+        true => 5,
+        false => 1,
+    }
 }
 
 /// Watches one video and returns the id of the view.
@@ -63,9 +77,43 @@ pub async fn watch(lab: &Lab, streaming: &Service) -> Outcome<String> {
 /// The view that an answer promises to record.
 pub fn watched(answer: &Response) -> Option<String> {
     answer
-        .header("view-id")
+        .header(VIEW_ID)
         .filter(|_| answer.ok())
         .map(str::to_owned)
+}
+
+/// The header that names a view, in an answer and in a retry.
+const VIEW_ID: &str = "view-id";
+
+/// The view that was not published, as this answer names it.
+pub fn unpublished(answer: &Response) -> Outcome<String> {
+    let id = answer.header(VIEW_ID).map(str::to_owned);
+    id.ok_or_else(|| {
+        fail(
+            "a 503 names the view in its header view-id",
+            answer.summary(),
+        )
+        .because("the broker may have the view: a retry must be the same view, so it counts once")
+        .hole(NO_HOLE)
+        .into()
+    })
+}
+
+/// Watches a video again under the id of an earlier view. Returns the view that the answer
+/// promises to record, if it does.
+pub async fn watch_again(lab: &Lab, streaming: &Service, id: &str) -> Outcome<Option<String>> {
+    let request = Client::default().get(streaming.url("/video"));
+    let answer = request.insert_header((VIEW_ID, id)).send().await;
+    let answer = answer.map_err(|error| anyhow::anyhow!("{error}"));
+    let answer = answer.context("GET /video was not answered")?;
+    let status = answer.status();
+    lab.journal()
+        .note(format!("GET /video again, as view {id}: {status}"));
+    let named = answer
+        .headers()
+        .get(VIEW_ID)
+        .and_then(|id| id.to_str().ok());
+    Ok(named.filter(|_| status.is_success()).map(str::to_owned))
 }
 
 /// An answer that was not expected, with the last line of the service's log.
@@ -95,6 +143,24 @@ async fn save(lab: &Lab, users: &Service, name: &str) -> Outcome<String> {
     })
 }
 
+/// How many clients [`save_many`] has at once.
+const CLIENTS: usize = 8;
+
+/// Saves `count` users of the same name, many at once.
+pub async fn save_many(users: &Service, count: usize) -> Outcome {
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (users, user) = (users.clone(), json!({ "name": "Grace" }));
+        clients.spawn_local(async move {
+            for _ in 0..count / CLIENTS {
+                users.post("/users/save", &user).await?;
+            }
+            Ok(())
+        });
+    }
+    clients.join_all().await.into_iter().collect()
+}
+
 /// Waits until the session service knows each of these users once, by one of the names.
 pub async fn all_known(
     lab: &Lab,
@@ -111,7 +177,8 @@ pub async fn all_known(
         let named = users.filter(|user| names.contains(&&*text(&user["name"])));
         Ok(named.map(|user| text(&user["userId"])).collect())
     };
-    lab.each_once(expected, Some("users"), ids, look).await?;
+    let known = lab.each_once(expected, Some(USERS), ids, look).await;
+    known.map_err(|stop| blame_message(lab, ids, stop))?;
     Ok(())
 }
 
@@ -139,6 +206,23 @@ pub async fn all_recorded(
     expected: &str,
     ids: &[String],
 ) -> Outcome<Vec<String>> {
-    lab.each_once(expected, Some(VIEWED), ids, async || views(history).await)
-        .await
+    let look = async || views(history).await;
+    let recorded = lab.each_once(expected, Some(VIEWED), ids, look).await;
+    recorded.map_err(|stop| blame_message(lab, ids, stop))
+}
+
+/// Leads to HOLE 1 when what was published explains the failure: a transient message, or messages
+/// of which none has a promised id.
+fn blame_message(lab: &Lab, ids: &[String], stop: Stop) -> Stop {
+    let published = lab
+        .journal()
+        .frames(|frame| frame.method == Method::BasicPublish);
+    let messages = || published.iter().filter_map(|frame| frame.message.as_ref());
+    let transient = messages().any(|message| !message.persistent);
+    let carried = |id: &String| messages().any(|message| message.id.as_ref() == Some(id));
+    let nameless = messages().next().is_some() && !ids.iter().any(carried);
+    match stop {
+        Stop::Failed(failure) if transient || nameless => failure.hole(1).into(),
+        other => other,
+    }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::jobs::{
     CONFIRMED, DEAD, MESSAGES, Nowhere, acked, all_done, answered, at_hole, consumes,
-    declare_again, done, filler, in_queues, job, send, share, some_done, start_worker, stops,
+    declare_again, done, in_queues, job, refuse, send, share, some_done, start_worker, stops,
     tries, worker,
 };
 
@@ -295,12 +295,11 @@ pub async fn parked_in_time(lab: Lab) -> Outcome {
     let ada = start_worker(&lab, "ada", 10, 1).await?;
     // The link is cut while the failed job is published again; then `messages.dead` refuses it.
     ada.tap().cut_before(Side::Client, Method::BasicPublish);
-    lab.publish(DEAD, [filler()]).await?;
-    lab.refuse(DEAD).await?;
+    let others = refuse(&lab, DEAD).await?;
     let bad = send(&lab, "producer", 1, "!").await?;
-    kept_until(&lab, &bad[0], Method::BasicNack, 1).await?;
+    kept_until(&lab, &bad[0], Method::BasicNack, others).await?;
     lab.accept(DEAD).await?;
-    parked(&lab, &bad[0], 1).await?;
+    parked(&lab, &bad[0], others).await?;
     // Then somebody deletes `messages.dead`, and the broker returns the job.
     lab.delete_queue(DEAD).await?;
     lab.publish(MESSAGES, [job("returned", "!")]).await?;

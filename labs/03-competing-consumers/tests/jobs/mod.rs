@@ -59,10 +59,19 @@ pub async fn send(lab: &Lab, name: &str, count: usize, text: &str) -> Outcome<Ve
     Ok(ids)
 }
 
-/// A message without an id for `Lab::publish`, so that a queue is not empty: an empty quorum queue
-/// takes a few more messages than its length allows (RabbitMQ 3.10).
-pub fn filler() -> (String, BasicProperties) {
-    (String::new(), BasicProperties::default())
+/// Makes `queue` nack each publish, and returns how many messages it then holds. An empty quorum queue
+/// takes a few more than its length allows (RabbitMQ 3.10), so it gets one, without an id.
+pub async fn refuse(lab: &Lab, queue: &str) -> Outcome<u64> {
+    let quorum = lab
+        .queue(queue)
+        .await?
+        .is_some_and(|queue| queue.is_quorum());
+    if quorum {
+        let filler = (String::new(), BasicProperties::default());
+        lab.publish(queue, [filler]).await?;
+    }
+    lab.refuse(queue).await?;
+    Ok(u64::from(quorum))
 }
 
 /// A job for `Lab::publish`.
@@ -156,6 +165,8 @@ pub async fn in_queues(lab: &Lab) -> Outcome<u64> {
 
 /// How long a job may be in no queue: longer than the broker takes to move it to another.
 const LOST_AFTER: Duration = Duration::from_millis(500);
+/// The same with quorum queues, whose counts are up to 5 s old.
+const LOST_FROM_QUORUM_AFTER: Duration = Duration::from_secs(6);
 
 /// Tells a lost job from one that the broker moves from one queue to another at this moment.
 pub struct Nowhere {
@@ -179,8 +190,13 @@ impl Nowhere {
         let gone = settled && in_queues(lab).await? <= self.others;
         let began = || self.since.take().unwrap_or_else(|| lab.span());
         self.since = gone.then(began);
+        let quorum = lab.queue(MESSAGES).await?;
+        let patience = match quorum.is_some_and(|queue| queue.is_quorum()) {
+            true => LOST_FROM_QUORUM_AFTER,
+            false => LOST_AFTER,
+        };
         let since = self.since.as_ref();
-        Ok(since.is_some_and(|span| span.exceeds(LOST_AFTER)))
+        Ok(since.is_some_and(|span| span.exceeds(patience)))
     }
 }
 

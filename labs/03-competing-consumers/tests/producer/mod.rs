@@ -7,7 +7,7 @@ use check::Exit;
 use check::wiretap::{ConfirmRelay, ConnectionEvent, Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
 
-use super::jobs::{CONFIRMED, DEAD, MESSAGES, answered, declare_again, filler, send, worker};
+use super::jobs::{CONFIRMED, DEAD, MESSAGES, answered, declare_again, refuse, send, worker};
 
 pub async fn sent(lab: Lab) -> Outcome {
     let ids = send(&lab, "producer", 20, "..").await?;
@@ -187,8 +187,7 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
     burst.ends_well(CONFIRMED).await?;
     all_there(&lab, 30, "the link was cut before a confirm arrived").await?;
     // The broker confirms, but for a while it confirms that it does not take the jobs.
-    lab.publish(MESSAGES, [filler()]).await?;
-    lab.refuse(MESSAGES).await?;
+    refuse(&lab, MESSAGES).await?;
     let refused = ["producer", "--burst", "--count", "5"];
     let refused = lab.instance("refused", &refused).await?;
     refused.begin().await?;

@@ -9,7 +9,8 @@ use check::check;
 use check::{Checks, Topic};
 
 use faults::{
-    effect_before_ack, given_up, killed_in_batch, killed_worker, link_cut, parked_in_time, sigterm,
+    effect_before_ack, given_up, killed_in_batch, killed_worker, link_cut, parked_in_time,
+    queue_deleted, sigterm,
 };
 use producer::{burst, producer_cut, returned, sent};
 use sharing::{
@@ -40,6 +41,7 @@ check::main!(Checks {
         check!(killed_in_batch, HOLE 5, "a worker killed in mid-batch loses none of its jobs"),
         check!(sigterm, HOLE 6, "on SIGTERM a worker finishes one job, requeues the rest"),
         check!(joins_and_leaves, HOLE 6, "workers come and go, and every job is done"),
+        check!(queue_deleted, HOLE 6, "a worker whose queue is deleted consumes again"),
         check!(burst, HOLE 7, "a burst does not wait for each confirm in turn"),
         check!(producer_cut, HOLE 7, "after a cut a producer republishes under the same ids"),
         check!(returned, HOLE 7, "a returned job is republished, whichever confirm has it"),

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, PATIENCE, Seen, Service, Span, expect, fate, short};
+use check::wiretap::{ConnectionEvent, Method, Side};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, expect, fate, short};
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::types::AMQPValue;
 use tokio::time::sleep;
 
 use super::jobs::{
-    CONFIRMED, DEAD, MESSAGES, acked, all_done, at_hole, consumes, done, in_queues, job, send,
-    share, start_worker, stops, worker,
+    CONFIRMED, DEAD, MESSAGES, Nowhere, acked, all_done, answered, at_hole, consumes,
+    declare_again, done, in_queues, job, refuse, send, share, some_done, start_worker, stops,
+    tries, worker,
 };
 
 pub async fn effect_before_ack(lab: Lab) -> Outcome {
@@ -116,40 +117,89 @@ async fn redelivered_and_acked(lab: &Lab, ada: &Service, id: &str) -> Outcome {
     .await
 }
 
+/// How often a job is tried: `TRIES` in `src/retry.rs`.
+const TRIES: usize = 3;
+/// The id of a job whose body is not text.
+const NO_TEXT: &str = "no-text";
+/// How long a few tries may take, with a pause before each.
+const PAUSES: Duration = Duration::from_secs(15);
+
 pub async fn given_up(lab: Lab) -> Outcome {
-    // Ada is killed while the bad job is unacked: a delivery, but not a try that failed.
-    let ada = start_worker(&lab, "ada", 60_000, 1).await?;
+    // Ada fails the bad job once. She is killed while she tries it again: a delivery, but not a try
+    // that failed.
+    let ada = start_worker(&lab, "ada", 300, 1).await?;
     let bad = send(&lab, "bad", 1, ".!").await?;
-    lab.delivered("ada", 1).await?;
+    tried_again(&lab, &ada, &bad[0]).await?;
     ada.kill().await?;
     let unreadable = BasicProperties::default().with_message_id(NO_TEXT.into());
     lab.publish(MESSAGES, [(b"\xff\xfe", unreadable)]).await?;
     let good = send(&lab, "good", 5, ".").await?;
-    let grace = start_worker(&lab, "grace", 10, 1).await?;
+    let grace = worker(&lab, "grace", 20, &[]).await?;
+    grace.launch().await?;
     both_parked(&lab, &bad[0]).await?;
     let expected = "5 good jobs behind two bad ones are done";
     all_done(&lab, &grace, expected, &good).await?;
-    parked_with_reason(&lab, &bad[0]).await?;
-    expect(lab.journal().deliveries("grace", &bad[0]) > 1)
-        .or(
-            "grace tries a failing job more than once before she gives it up",
-            "once; ada had it before, but was killed before it failed",
-        )
-        .because("many failures are over a moment later; `redelivered` does not count failed tries")
+    at_hole(&lab, 5, lab.settled(MESSAGES).await)?;
+    parked_for_an_operator(&lab, &bad[0]).await?;
+    tried_three_times(&lab, &bad[0])
 }
 
-/// The id of a job whose body is not text.
-const NO_TEXT: &str = "no-text";
+/// Waits until ada has a job that she failed once more.
+async fn tried_again(lab: &Lab, ada: &Service, bad: &str) -> Outcome {
+    let expected = "ada fails a job, and it is tried again";
+    let why = "many failures are over a moment later";
+    let mut nowhere = Nowhere::beside(0);
+    lab.eventually_within(PAUSES, expected, why, async || {
+        keeps_its_id(lab, bad)?;
+        expect(lab.depth(DEAD).await? == 0)
+            .or(expected, format!("it is in `{DEAD}` after its first try"))
+            .because(why)?;
+        expect(done(ada)?.is_empty())
+            .or(expected, "it failed, and has a row as if it were done")
+            .because("the row is the effect of a job: a job that failed has none")?;
+        let told = fate(lab.journal(), bad).observed;
+        expect(!nowhere.is_lost(lab, bad).await?)
+            .or(expected, &told)
+            .hole(5)
+            .because("a job that is in no queue is never tried again")?;
+        let times = lab.journal().deliveries("ada", bad);
+        Ok(Seen::when(times > 1, || told).hole(5))
+    })
+    .await
+}
+
+/// All that ada gets is the job with this id.
+fn keeps_its_id(lab: &Lab, bad: &str) -> Outcome {
+    let deliveries = lab.journal().methods("ada", Method::BasicDeliver);
+    let other = deliveries
+        .iter()
+        .find(|frame| frame.message_id() != Some(bad));
+    let other = other.map(|frame| match frame.message_id() {
+        Some(id) => format!("one with the id {}", short(id)),
+        None => "one without id".to_owned(),
+    });
+    expect(other.is_none())
+        .or(
+            format!("job {} is tried again under its own id", short(bad)),
+            other.unwrap_or_default(),
+        )
+        .because("by its id a worker recognizes a job, and an operator finds it again")
+}
 
 /// Waits until grace has given up two jobs: `bad`, and the one that is not text.
 async fn both_parked(lab: &Lab, bad: &str) -> Outcome {
     let expected = "two failing jobs are given up after a few tries, and are in `messages.dead`";
     let why = "a job that fails for ever must not keep the workers busy for ever";
-    lab.eventually(expected, why, async || {
+    lab.eventually_within(PAUSES, expected, why, async || {
         let tries = [bad, NO_TEXT].map(|id| lab.journal().deliveries("grace", id));
         let most = tries[0].max(tries[1]);
-        expect(most <= 10)
-            .or(expected, format!("{most} tries of one, and going on"))
+        let (how, hole) = returns_by(lab);
+        expect(most <= 2 * TRIES)
+            .or(
+                expected,
+                format!("{most} tries of one, and going on: {how}"),
+            )
+            .hole(hole)
             .because(why)?;
         let dead = lab.depth(DEAD).await?;
         Ok(Seen::when(dead == 2, || {
@@ -160,23 +210,73 @@ async fn both_parked(lab: &Lab, bad: &str) -> Outcome {
     .await
 }
 
-/// Takes the parked jobs, and expects each under its own id with its reason.
-async fn parked_with_reason(lab: &Lab, bad: &str) -> Outcome {
+/// How a job that grace failed comes back to her, and the hole for that.
+fn returns_by(lab: &Lab) -> (&'static str, u32) {
+    let frames = lab
+        .journal()
+        .frames(|frame| frame.service == "grace" && frame.from == Side::Client);
+    let sent = |method| frames.iter().any(|frame| frame.method == method);
+    if sent(Method::BasicReject) || sent(Method::BasicNack) {
+        ("she requeues it, and nobody counts that", 5)
+    } else if sent(Method::BasicPublish) {
+        ("she publishes it without a count that she can read", 4)
+    } else {
+        ("she leaves it unacked, and her connection ends", 4)
+    }
+}
+
+/// Takes the parked jobs, and expects each under its own id with its reason, on disk.
+async fn parked_for_an_operator(lab: &Lab, bad: &str) -> Outcome {
     let dead = lab.take(DEAD).await?;
-    let dead: Vec<String> = dead.iter().map(described).collect();
+    let told: Vec<String> = dead.iter().map(described).collect();
     for (id, reason) in [(bad, "a ! in it"), (NO_TEXT, "not text")] {
         let id = short(id);
         let found = |job: &String| job.starts_with(&id) && job.contains(reason);
-        expect(dead.iter().any(found))
+        expect(told.iter().any(found))
             .or(
                 format!(
                     "job {id} in `{DEAD}` under its own id, with a header `reason`: `…{reason}…`"
                 ),
-                dead.join(" and "),
+                told.join(" and "),
             )
             .because("an operator must see which job is parked, and why")?;
     }
-    Ok(())
+    let transient = |job: &&BasicGetMessage| *job.properties.delivery_mode() != Some(2);
+    let transient = dead.iter().find(transient).map(described);
+    expect(transient.is_none())
+        .or(
+            "parked jobs are persistent, even if their producer sent them transient",
+            transient.unwrap_or_default() + ", transient",
+        )
+        .because("a transient job is lost when the broker restarts, before anybody looks at it")
+}
+
+/// Each of the two jobs has failed so often as the text says, whichever worker it failed at.
+fn tried_three_times(lab: &Lab, bad: &str) -> Outcome {
+    for id in [bad, NO_TEXT] {
+        let [ada, grace] = ["ada", "grace"].map(|worker| tries(lab, worker, id));
+        expect(ada + grace == TRIES)
+            .or(
+                format!("job {} is parked when {TRIES} tries have failed", short(id)),
+                format!(
+                    "{} failed tries, {ada} by ada and {grace} by grace",
+                    ada + grace
+                ),
+            )
+            .because(
+                "the count travels with the job: a worker's memory ends with the worker, and a \
+                 delivery is no failed try",
+            )?;
+    }
+    let opened = &ConnectionEvent::Opened;
+    let connections = lab.journal().connection_count("grace", opened);
+    expect(connections <= TRIES)
+        .or(
+            "grace has two connections, one to consume and one to publish",
+            format!("{connections} connections for 5 failed tries"),
+        )
+        .hole(5)
+        .because("a connection takes longer to open than a job to publish")
 }
 
 /// A parked job's id, and the reason in its headers.
@@ -191,44 +291,76 @@ fn described(message: &BasicGetMessage) -> String {
     }
 }
 
-/// How long a job may be in no queue: longer than the broker takes to move it to another.
-const LOST_AFTER: Duration = Duration::from_millis(500);
-
 pub async fn parked_in_time(lab: Lab) -> Outcome {
     let ada = start_worker(&lab, "ada", 10, 1).await?;
-    // Twice the link is cut while the failed job is published again.
-    for _ in 0..2 {
-        ada.tap().cut_before(Side::Client, Method::BasicPublish);
-    }
+    // The link is cut while the failed job is published again; then `messages.dead` refuses it.
+    ada.tap().cut_before(Side::Client, Method::BasicPublish);
+    let others = refuse(&lab, DEAD).await?;
     let bad = send(&lab, "producer", 1, "!").await?;
-    parked_never_lost(&lab, &bad[0], || ada.tap().sprung()).await
+    kept_until(&lab, &bad[0], Method::BasicNack, others).await?;
+    lab.accept(DEAD).await?;
+    parked(&lab, &bad[0], others).await?;
+    // Then somebody deletes `messages.dead`, and the broker returns the job.
+    lab.delete_queue(DEAD).await?;
+    lab.publish(MESSAGES, [job("returned", "!")]).await?;
+    kept_until(&lab, "returned", Method::BasicReturn, 0).await?;
+    declare_again(&lab, "ada", DEAD).await?;
+    parked(&lab, "returned", 0).await
 }
 
-/// Waits until the job is in `messages.dead` and the faults are `over`; until then it is in a queue, or
-/// a worker has it unacked.
-async fn parked_never_lost(lab: &Lab, id: &str, over: impl Fn() -> bool) -> Outcome {
-    let expected = "a job that failed ends in `messages.dead`, whatever the network does";
-    let why = "a job that is acked before its copy is confirmed is lost with the link";
-    let mut nowhere: Option<Span> = None;
-    lab.eventually_within(PATIENCE, expected, why, async || {
-        let (dead, all) = (lab.depth(DEAD).await?, in_queues(lab).await?);
-        // Only for a moment: while we look, the broker may move it from one queue to another.
-        let gone = all == 0 && lab.journal().acked("ada", id);
-        nowhere = gone.then(|| nowhere.take().unwrap_or_else(|| lab.span()));
-        let lost = nowhere
-            .as_ref()
-            .is_some_and(|span| span.exceeds(LOST_AFTER));
-        expect(!lost)
-            .or(expected, "it is in no queue any more, and no worker has it")
-            .because(why)?;
-        let tries = lab.journal().deliveries("ada", id);
-        let told = format!("{tries} tries; {dead} in `{DEAD}`, {all} in all queues");
-        expect(tries <= 20)
-            .or(expected, &told)
-            .because("it is tried again without end")?;
-        Ok(Seen::when(dead > 0 && over(), || told))
+/// Waits until the broker has answered the copy of a failed job with `method`; the job, beside
+/// `others`, is not lost meanwhile.
+async fn kept_until(lab: &Lab, id: &str, method: Method, others: u64) -> Outcome {
+    let expected = format!("ada fails a job, and the broker does not take its copy ({method})");
+    let why = "only an ack for the copy says that a queue has it";
+    let mut nowhere = Nowhere::beside(others);
+    lab.eventually_within(PATIENCE, &expected, why, async || {
+        not_lost(lab, id, &mut nowhere).await?;
+        let answers = lab.journal().methods("ada", method);
+        let answered = answers.iter().any(|frame| frame.from == Side::Server);
+        let tries = tries(lab, "ada", id);
+        Ok(Seen::when(answered, || {
+            format!("{tries} failed tries, and no {method}")
+        }))
     })
     .await
+}
+
+/// Waits until the job is in `messages.dead`, beside `others`; it is not lost meanwhile.
+async fn parked(lab: &Lab, id: &str, others: u64) -> Outcome {
+    let expected = "a job that failed ends in `messages.dead`, whatever the broker answers";
+    let why = "nobody looks for a job that is tried for ever";
+    let mut nowhere = Nowhere::beside(others);
+    lab.eventually_within(PATIENCE, expected, why, async || {
+        not_lost(lab, id, &mut nowhere).await?;
+        let (dead, all) = (lab.depth(DEAD).await?, in_queues(lab).await?);
+        Ok(Seen::when(dead > others, || {
+            format!("{dead} in `{DEAD}`, {all} in all queues")
+        }))
+    })
+    .await
+}
+
+/// The failed job is in a queue, or ada has it unacked.
+async fn not_lost(lab: &Lab, id: &str, nowhere: &mut Nowhere) -> Outcome {
+    let answers = lab.journal().frames(|frame| {
+        frame.service == "ada"
+            && frame.from == Side::Server
+            && matches!(frame.method, Method::BasicNack | Method::BasicReturn)
+    });
+    let fault = match answers.last().map(|frame| frame.method) {
+        None => "the link was cut before its copy arrived".to_owned(),
+        Some(method) => format!("the broker did not take its copy ({method})"),
+    };
+    expect(!nowhere.is_lost(lab, id).await?)
+        .or(
+            "a failed job is in a queue, or its worker has it unacked",
+            format!("it is in no queue any more: {fault}, and ada acked it"),
+        )
+        .because(
+            "only Published::Routed says that a queue has the copy; until then the delivery is \
+             the job",
+        )
 }
 
 pub async fn killed_in_batch(lab: Lab) -> Outcome {
@@ -240,7 +372,7 @@ pub async fn killed_in_batch(lab: Lab) -> Outcome {
     let endless = ".".repeat(50);
     let batch = [job("second", "."), job("bad", "!"), job("third", &endless)];
     lab.publish(MESSAGES, batch).await?;
-    first_and_bad_acked(&lab).await?;
+    first_and_bad_acked(&lab, &ada).await?;
     ada.kill().await?;
     let grace = start_worker(&lab, "grace", 0, 1).await?;
     let ids = ["first", "second", "third"].map(str::to_owned);
@@ -250,13 +382,12 @@ pub async fn killed_in_batch(lab: Lab) -> Outcome {
     Ok(())
 }
 
-async fn first_and_bad_acked(lab: &Lab) -> Outcome {
-    let expected = "ada acks the first job, and the bad one once its copy is published";
+async fn first_and_bad_acked(lab: &Lab, ada: &Service) -> Outcome {
+    some_done(lab, ada, 1).await?;
+    let expected = "ada acks the bad job once its copy is published";
     let why = "from then on the copy is the job";
     lab.eventually(expected, why, async || {
-        let acks = lab.journal().methods("ada", Method::BasicAck);
-        let sent = acks.iter().filter(|frame| frame.from == Side::Client);
-        Ok(Seen::when(sent.count() >= 2, || {
+        Ok(Seen::when(tries(lab, "ada", "bad") > 0, || {
             fate(lab.journal(), "bad").observed
         }))
     })
@@ -303,9 +434,9 @@ async fn rest_of_batch_requeued(lab: &Lab) -> Outcome {
 }
 
 /// Waits until ada works on the second job: until she says so, as the given code does, or else
-/// for a while after her ack for the first one. She is far from done then.
+/// for a while after the first one is done. She is far from done then.
 async fn second_begun(lab: &Lab, ada: &Service, ids: &[String]) -> Outcome {
-    acked(lab, "ada", &ids[0]).await?;
+    some_done(lab, ada, 1).await?;
     let span = lab.span();
     let begun = format!("{} begun", ids[1]);
     while !ada.output().contains(&begun) && !span.exceeds(Duration::from_millis(300)) {
@@ -349,3 +480,25 @@ async fn idle_worker_stops(lab: &Lab) -> Outcome {
     idle.tap().black_hole(Side::Server);
     stops(lab, &idle).await
 }
+
+pub async fn queue_deleted(lab: Lab) -> Outcome {
+    let ada = start_worker(&lab, "ada", 5, 1).await?;
+    lab.delete_queue(MESSAGES).await?;
+    answered(&lab, "ada", Method::BasicCancel, CANCELLED).await?;
+    let expected = "ada declares `messages` and consumes again";
+    lab.eventually(expected, CANCELLED, async || {
+        let queue = lab.queue(MESSAGES).await?;
+        let consumers = queue.and_then(|queue| queue.consumers).unwrap_or(0);
+        Ok(Seen::when(consumers == 1, || {
+            format!("the broker cancelled her (basic.cancel); now {consumers} consumer(s)")
+        }))
+    })
+    .await?;
+    let ids = send(&lab, "producer", 1, ".").await?;
+    let expected = "a job published after that is done";
+    all_done(&lab, &ada, expected, &ids).await?;
+    Ok(())
+}
+
+/// Why a worker must hear of its subscription's end.
+const CANCELLED: &str = "a worker whose subscription has ended does nothing, and logs no error";

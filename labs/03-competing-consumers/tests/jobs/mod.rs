@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use check::wiretap::Method;
-use check::{Lab, Outcome, Row, Seen, Service, Stop, expect, fate};
+use anyhow::Context;
+use check::wiretap::{Frame, Method, Side};
+use check::{Lab, Outcome, Row, Seen, Service, Span, Stop, expect, fate};
 use lapin::BasicProperties;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable};
 
 /// The queue that all workers share.
 pub const MESSAGES: &str = "messages";
@@ -36,7 +39,7 @@ pub async fn start_worker(lab: &Lab, name: &str, unit_ms: u32, of: u64) -> Outco
 /// Starts `worker`, and waits until it consumes; `of` workers do then.
 pub async fn consumes(lab: &Lab, worker: &Service, of: u64) -> Outcome {
     worker.launch().await?;
-    lab.consumers(MESSAGES, of).await
+    at_hole(lab, 1, lab.consumers(MESSAGES, of).await)
 }
 
 /// Has a producer called `name` publish a burst of `count` jobs, and returns their ids in order.
@@ -54,6 +57,21 @@ pub async fn send(lab: &Lab, name: &str, count: usize, text: &str) -> Outcome<Ve
         .hole(7)
         .because("a job that is not published is never done")?;
     Ok(ids)
+}
+
+/// Makes `queue` nack each publish, and returns how many messages it then holds. An empty quorum queue
+/// takes a few more than its length allows (RabbitMQ 3.10), so it gets one, without an id.
+pub async fn refuse(lab: &Lab, queue: &str) -> Outcome<u64> {
+    let quorum = lab
+        .queue(queue)
+        .await?
+        .is_some_and(|queue| queue.is_quorum());
+    if quorum {
+        let filler = (String::new(), BasicProperties::default());
+        lab.publish(queue, [filler]).await?;
+    }
+    lab.refuse(queue).await?;
+    Ok(u64::from(quorum))
 }
 
 /// A job for `Lab::publish`.
@@ -130,21 +148,110 @@ pub async fn acked(lab: &Lab, worker: &str, id: &str) -> Outcome {
     .await
 }
 
-/// How many jobs wait in the queues that services have declared, ready and unacked. A failed job may
-/// wait in a queue of its own for its next try.
+/// How many jobs wait in the queues that services have declared, ready and unacked. A failed job
+/// may wait in a queue of its own for its next try.
 pub async fn in_queues(lab: &Lab) -> Outcome<u64> {
-    let declared = lab
-        .journal()
-        .frames(|frame| frame.method == Method::QueueDeclareOk);
-    let names: BTreeSet<&str> = declared
+    let declared = |frame: &Frame| frame.method == Method::QueueDeclareOk;
+    let declared = lab.journal().frames(declared);
+    let names = declared
         .iter()
-        .filter_map(|frame| frame.args["queue"].as_str())
-        .collect();
+        .filter_map(|frame| frame.args["queue"].as_str());
     let mut jobs = 0;
-    for name in names {
+    for name in names.collect::<BTreeSet<_>>() {
         jobs += lab.depth(name).await?;
     }
     Ok(jobs)
+}
+
+/// How long a job may be in no queue: longer than the broker takes to move it to another.
+const LOST_AFTER: Duration = Duration::from_millis(500);
+/// The same with quorum queues, whose counts are up to 5 s old.
+const LOST_FROM_QUORUM_AFTER: Duration = Duration::from_secs(6);
+
+/// Tells a lost job from one that the broker moves from one queue to another at this moment.
+pub struct Nowhere {
+    /// How many other jobs are in the queues.
+    others: u64,
+    since: Option<Span>,
+}
+
+impl Nowhere {
+    /// For a job beside `others`, which stay where they are.
+    pub fn beside(others: u64) -> Self {
+        Self {
+            others,
+            since: None,
+        }
+    }
+
+    /// Whether the job, which ada has settled, is lost: for a while it has been in no queue.
+    pub async fn is_lost(&mut self, lab: &Lab, job: &str) -> Outcome<bool> {
+        let settled = lab.journal().settlement("ada", job).is_some();
+        let gone = settled && in_queues(lab).await? <= self.others;
+        let began = || self.since.take().unwrap_or_else(|| lab.span());
+        self.since = gone.then(began);
+        let quorum = lab.queue(MESSAGES).await?;
+        let patience = match quorum.is_some_and(|queue| queue.is_quorum()) {
+            true => LOST_FROM_QUORUM_AFTER,
+            false => LOST_AFTER,
+        };
+        let since = self.since.as_ref();
+        Ok(since.is_some_and(|span| span.exceeds(patience)))
+    }
+}
+
+/// How often this worker has tried the job to its end: the deliveries that it has settled.
+pub fn tries(lab: &Lab, worker: &str, job: &str) -> usize {
+    let frames = lab.journal().frames(|frame| frame.service == worker);
+    let settled = |(at, delivery): &(usize, &Frame)| {
+        let mut later = frames[*at..].iter();
+        let mut open = later.by_ref().take_while(|frame| !frame.reopens(delivery));
+        open.any(|frame| frame.settles(delivery))
+    };
+    let deliveries = frames.iter().enumerate().filter(|(_, frame)| {
+        frame.method == Method::BasicDeliver && frame.message_id() == Some(job)
+    });
+    deliveries.filter(settled).count()
+}
+
+/// Waits until the broker has sent `method` to this service.
+pub async fn answered(lab: &Lab, service: &str, method: Method, why: &str) -> Outcome {
+    let expected = format!("{service} publishes, and the broker answers with {method}");
+    lab.eventually(&expected, why, async || {
+        let frames = lab.journal().methods(service, method);
+        let came = frames.iter().any(|frame| frame.from == Side::Server);
+        Ok(Seen::when(came, || format!("no {method} for {service}")))
+    })
+    .await
+}
+
+/// Declares `queue` again, with the arguments with which this service declared it.
+pub async fn declare_again(lab: &Lab, service: &str, queue: &str) -> Outcome {
+    let declares = lab.journal().methods(service, Method::QueueDeclare);
+    let declare = declares.iter().find(|frame| frame.args["queue"] == queue);
+    let mut arguments = FieldTable::default();
+    let given = declare.and_then(|frame| frame.args["arguments"].as_object());
+    for (name, value) in given.into_iter().flatten() {
+        let text = value
+            .as_str()
+            .map(|text| AMQPValue::LongString(text.into()));
+        let number = value.as_i64().map(AMQPValue::LongLongInt);
+        let flag = value.as_bool().map(AMQPValue::Boolean);
+        if let Some(value) = text.or(number).or(flag) {
+            arguments.insert(name.as_str().into(), value);
+        }
+    }
+    let connection = lab.connect().await?;
+    let declared = async {
+        let channel = connection.create_channel().await?;
+        let durable = QueueDeclareOptions::durable();
+        channel
+            .queue_declare(queue.into(), durable, arguments)
+            .await
+    };
+    let declared = declared.await;
+    declared.with_context(|| format!("the check cannot declare `{queue}` again"))?;
+    Ok(())
 }
 
 /// Waits until at least `count` jobs are done.

@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Context;
 use check::Exit;
-use check::wiretap::{ConfirmRelay, Frame, Method, Side};
+use check::wiretap::{ConfirmRelay, ConnectionEvent, Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
-use lapin::options::QueueDeclareOptions;
-use lapin::types::{AMQPValue, FieldTable};
 
-use super::jobs::{CONFIRMED, MESSAGES, send, worker};
+use super::jobs::{CONFIRMED, DEAD, MESSAGES, answered, declare_again, refuse, send, worker};
 
 pub async fn sent(lab: Lab) -> Outcome {
     let ids = send(&lab, "producer", 20, "..").await?;
@@ -20,23 +17,75 @@ pub async fn sent(lab: Lab) -> Outcome {
             "20 jobs with 20 different message_ids",
             format!("{} different ones", different.len()),
         )
+        .hole(7)
         .because("by its id a worker recognizes a job that it has done already")?;
-    queue_outlives_producer(&lab).await?;
+    queues_outlive_producer(&lab).await?;
+    queue_keeps_jobs(&lab)?;
     jobs_arrive_persistent(&lab).await?;
     keeps_the_rate(&lab).await
 }
 
-async fn queue_outlives_producer(lab: &Lab) -> Outcome {
-    let queue = lab.queue(MESSAGES).await?;
-    let observed = queue.as_ref().map_or("no such queue".to_owned(), |queue| {
-        format!("durable: {}, exclusive: {}", queue.durable, queue.exclusive)
-    });
-    expect(queue.is_some_and(|queue| queue.durable && !queue.exclusive))
-        .or(
-            "a durable queue `messages`, also when the producer is gone",
-            observed,
-        )
-        .because("it keeps the jobs while no client is connected, and while the broker restarts")
+async fn queues_outlive_producer(lab: &Lab) -> Outcome {
+    for name in [MESSAGES, DEAD] {
+        let queue = lab.queue(name).await?;
+        let observed = queue.as_ref().map_or("no such queue".to_owned(), |queue| {
+            format!("durable: {}, exclusive: {}", queue.durable, queue.exclusive)
+        });
+        expect(queue.is_some_and(|queue| queue.durable && !queue.exclusive))
+            .or(
+                format!("a durable queue `{name}`, also when the producer is gone"),
+                observed,
+            )
+            .because(
+                "it keeps the jobs while no client is connected, and while the broker restarts",
+            )?;
+    }
+    Ok(())
+}
+
+/// What a queue's arguments can do to jobs without a word to anybody.
+const SILENT: [(&str, &str); 5] = [
+    (
+        "x-expires",
+        "the broker deletes a queue that nobody uses, with its jobs",
+    ),
+    (
+        "x-message-ttl",
+        "the broker drops a job that has waited so long",
+    ),
+    (
+        "x-max-length",
+        "the broker drops the oldest jobs of a full queue",
+    ),
+    (
+        "x-max-length-bytes",
+        "the broker drops the oldest jobs of a full queue",
+    ),
+    (
+        "x-single-active-consumer",
+        "one worker gets all jobs, and the others wait for its end",
+    ),
+];
+
+/// `messages` drops no job, and leaves no worker idle.
+fn queue_keeps_jobs(lab: &Lab) -> Outcome {
+    let declares = lab.journal().methods("producer", Method::QueueDeclare);
+    let declares = declares
+        .iter()
+        .filter(|frame| frame.args["queue"] == MESSAGES);
+    for arguments in declares.map(|frame| &frame.args["arguments"]) {
+        let refuses = arguments["x-overflow"] == "reject-publish";
+        for (name, why) in SILENT {
+            let set = !arguments[name].is_null() && arguments[name] != false;
+            expect(!set || (refuses && name.starts_with("x-max")))
+                .or(
+                    format!("`{MESSAGES}` keeps each job for the next free worker"),
+                    format!("queue.declare with `{name}`"),
+                )
+                .because(why)?;
+        }
+    }
+    Ok(())
 }
 
 async fn jobs_arrive_persistent(lab: &Lab) -> Outcome {
@@ -55,6 +104,7 @@ async fn jobs_arrive_persistent(lab: &Lab) -> Outcome {
                 arrived.len()
             ),
         )
+        .hole(7)
         .because("a transient job is lost when the broker restarts")
 }
 
@@ -68,11 +118,26 @@ async fn keeps_the_rate(lab: &Lab) -> Outcome {
     let span = lab.between(from, to);
     let failure = fail(
         "5 jobs at 20 a second, 0.2 s from the first to the last",
-        format!("{} jobs in {:.2?}", times.len(), span.elapsed()),
+        format!(
+            "{} jobs in {:.2} s",
+            times.len(),
+            span.elapsed().as_secs_f64()
+        ),
     )
     .because("--rate says how many jobs a second the producer publishes");
     failure.clone().unless(times.len() == 5)?;
-    span.at_least(Duration::from_millis(100), failure)
+    span.at_least(Duration::from_millis(100), failure)?;
+    let connections = lab
+        .journal()
+        .connection_count("slow", &ConnectionEvent::Opened);
+    let channels = lab.journal().methods("slow", Method::ChannelOpen).len();
+    expect(connections < 5 && channels < 5)
+        .or(
+            "5 jobs over one connection and its channel",
+            format!("{connections} connection(s), {channels} channel(s)"),
+        )
+        .hole(7)
+        .because("a connection or a channel for each job costs more than the job itself")
 }
 
 /// How long a burst may take to be published: far longer than it does.
@@ -114,23 +179,37 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
     let slow = lab.instance("slow", &slow).await?;
     slow.tap().cut_before(Side::Client, Method::BasicPublish);
     slow.ends_well(CONFIRMED).await?;
+    all_there(&lab, 3, "the link was cut before a job arrived").await?;
     // The second one loses the first confirm, and all confirms after it.
     let burst = ["producer", "--burst", "--count", "30"];
     let burst = lab.instance("burst", &burst).await?;
     burst.tap().cut_before(Side::Server, Method::BasicAck);
     burst.ends_well(CONFIRMED).await?;
+    all_there(&lab, 30, "the link was cut before a confirm arrived").await?;
+    // The broker confirms, but for a while it confirms that it does not take the jobs.
+    refuse(&lab, MESSAGES).await?;
+    let refused = ["producer", "--burst", "--count", "5"];
+    let refused = lab.instance("refused", &refused).await?;
+    refused.begin().await?;
+    answered(&lab, "refused", Method::BasicNack, CONFIRMED).await?;
+    lab.accept(MESSAGES).await?;
+    refused.finishes_well(CONFIRMED).await?;
+    all_there(&lab, 5, "at first the broker refused them (basic.nack)").await
+}
 
-    let arrived = waiting_ids(&lab).await?.len();
-    expect(arrived >= 33)
+/// The producer has ended with exit code 0: all its jobs are in the queue, under their first ids.
+async fn all_there(lab: &Lab, count: usize, fault: &str) -> Outcome {
+    let arrived = waiting_ids(lab).await?.len();
+    expect(arrived >= count)
         .or(
-            "33 jobs in queue `messages`, now that both producers have ended with exit code 0",
-            format!("{arrived} jobs"),
+            format!("{count} jobs in `{MESSAGES}` once their producer has ended with exit code 0"),
+            format!("{arrived} jobs; {fault}"),
         )
         .because("a published job may get lost: only a confirm says that the broker has it")?;
-    expect(arrived == 33)
+    expect(arrived == count)
         .or(
-            "33 different ids in the queue, some of them twice",
-            format!("{arrived} different ids"),
+            format!("{count} different ids in the queue, some of them twice"),
+            format!("{arrived} different ids; {fault}"),
         )
         .because("a job that is republished under a new id is done twice")
 }
@@ -173,43 +252,12 @@ async fn republished(lab: &Lab, producer: &str, exit: Exit) -> Outcome {
     expect(lost.is_none() && exit == Exit::Code(0))
         .or(
             format!("a job of {WINDOW} in flight is returned (basic.return) and republished"),
-            format!(
-                "{producer} ended with {exit}; the job: {}",
-                told.unwrap_or_default()
-            ),
+            match told {
+                Some(told) => format!("{producer} ended with {exit}; the job: {told}"),
+                None => format!("{producer} ended with {exit}"),
+            },
         )
         .because("lapin puts a returned message into another job's confirm: its id names the job")
-}
-
-/// Declares `messages` again, with the arguments with which the producer declared it.
-async fn declared_again(lab: &Lab, producer: &str) -> Outcome {
-    let declares = lab.journal().methods(producer, Method::QueueDeclare);
-    let declare = declares
-        .iter()
-        .find(|frame| frame.args["queue"] == MESSAGES);
-    let mut arguments = FieldTable::default();
-    let given = declare.and_then(|frame| frame.args["arguments"].as_object());
-    for (name, value) in given.into_iter().flatten() {
-        let text = value
-            .as_str()
-            .map(|text| AMQPValue::LongString(text.into()));
-        let number = value.as_i64().map(AMQPValue::LongLongInt);
-        let flag = value.as_bool().map(AMQPValue::Boolean);
-        if let Some(value) = text.or(number).or(flag) {
-            arguments.insert(name.as_str().into(), value);
-        }
-    }
-    let connection = lab.connect().await?;
-    let declared = async {
-        let channel = connection.create_channel().await?;
-        let durable = QueueDeclareOptions::durable();
-        channel
-            .queue_declare(MESSAGES.into(), durable, arguments)
-            .await
-    };
-    let declared = declared.await;
-    declared.context("the check cannot declare `messages` again")?;
-    Ok(())
 }
 
 /// Has the first job of the window find no queue, and the others find one; waits until the
@@ -229,7 +277,7 @@ async fn first_returned(lab: &Lab, producer: &str, relay: &ConfirmRelay) -> Outc
         Ok(Seen::when(!returns.is_empty(), || "it does not".to_owned()))
     })
     .await?;
-    declared_again(lab, producer).await?;
+    declare_again(lab, producer, MESSAGES).await?;
     relay.pass(u64::MAX);
     let expected = format!("{WINDOW} jobs in flight before the first confirm arrives");
     let why = "a producer that awaits each confirm in turn publishes one job in each round trip";

@@ -231,7 +231,33 @@ pub async fn batches(lab: Lab) -> Outcome {
     ids.extend(send(&lab, "producer-2", 1, "").await?);
     let expected = "a single job is done without waiting for 49 others";
     all_done(&lab, &worker, expected, &ids).await?;
-    Ok(())
+    lab.settled(MESSAGES).await?;
+    waits_for_no_other(&lab, &ids[200])?;
+    lab.frugal(&[&worker], 60, "jobs", async |count| {
+        lab.publish(MESSAGES, vec![job("", ""); count]).await?;
+        lab.settled(MESSAGES).await
+    })
+    .await
+}
+
+/// How long a batch may wait for more jobs: for a moment.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The worker acked this job, which takes no time, soon after it was delivered.
+fn waits_for_no_other(lab: &Lab, id: &str) -> Outcome {
+    let Some(delivery) = lab.journal().delivery("worker", id) else {
+        return Ok(());
+    };
+    let delivered = lab.journal().times(|frame| *frame == delivery);
+    let acked = lab.journal().times(|frame| frame.settles(&delivery));
+    let [from, to] = [delivered.first(), acked.last()].map(|time| *time.unwrap_or(&0.0));
+    let span = lab.between(from, to);
+    let failure = fail(
+        "a single empty job is acked within 1 s of its delivery",
+        format!("after {:.1} s", span.elapsed().as_secs_f64()),
+    )
+    .because("a batch holds the jobs that are there: the last ones of a day wait for nobody");
+    span.at_most(LINGER, failure)
 }
 
 /// Waits until each of 200 jobs is acked.

@@ -141,9 +141,19 @@ impl Call {
     }
 
     /// As [`Call::answer`]; fails when the client's answer does not come [`SOON`].
-    pub async fn answer_soon(mut self, lab: &Lab) -> Outcome<Response> {
+    pub async fn answer_soon(self, lab: &Lab) -> Outcome<Response> {
+        self.answer_amid(lab, async || Ok(())).await
+    }
+
+    /// As [`Call::answer_soon`]; meanwhile runs `disturb` again and again.
+    pub async fn answer_amid(
+        mut self,
+        lab: &Lab,
+        disturb: impl AsyncFn() -> Outcome,
+    ) -> Outcome<Response> {
         let why = "a caller without an answer cannot know what happened";
         lab.eventually_within(SOON, "the client answers its caller", why, async || {
+            disturb().await?;
             let Some(answer) = self.0.try_join_next() else {
                 return Ok(Seen::NotYet("no answer".to_owned()));
             };

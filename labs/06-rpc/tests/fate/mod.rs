@@ -132,6 +132,15 @@ impl<'a> Wire<'a> {
                 && at.of_call() == request.of_call()
         });
         match deliveries.last() {
+            Some(delivery) if self.requeued(delivery) => {
+                let (observed, why, hole) = self.undelivered(&servers);
+                let server = &delivery.frame.service;
+                fate(
+                    format!("was requeued when {server} lost its connection, and {observed}"),
+                    why,
+                    hole,
+                )
+            }
             Some(delivery) => {
                 let (observed, why, hole) = self.at_server(delivery);
                 fate(observed, why, hole)
@@ -160,6 +169,10 @@ impl<'a> Wire<'a> {
             return (observed, why, 3);
         }
         let observed = format!("was delivered to no server from `{RPC_QUEUE}`");
+        if !self.is_served() {
+            let why = "a server whose connection ended must connect and consume again";
+            return (observed, why, 3);
+        }
         let why = "the broker drops a request at its `expiration`, which is in milliseconds";
         (observed, why, 5)
     }
@@ -167,6 +180,21 @@ impl<'a> Wire<'a> {
     /// Whether this is a delivery that `server` still holds unacked.
     fn is_held(&self, at: &At<'_>, server: &str) -> bool {
         at.is(server, Method::BasicDeliver) && self.settled(at).is_none() && !self.ended(at)
+    }
+
+    /// Whether the broker has requeued this delivery, because its connection ended.
+    fn requeued(&self, delivery: &At<'_>) -> bool {
+        let server = &delivery.frame.service;
+        !self.with_no_ack(server) && self.settled(delivery).is_none() && self.ended(delivery)
+    }
+
+    /// Whether one of the servers consumes now.
+    fn is_served(&self) -> bool {
+        self.frames.iter().any(|at| {
+            at.frame.method == Method::BasicConsume
+                && at.frame.args["queue"] == RPC_QUEUE
+                && !self.ended(at)
+        })
     }
 
     fn ended(&self, at: &At<'_>) -> bool {

@@ -6,8 +6,8 @@ use check::wiretap::Method;
 use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
 
 use super::calls::{
-    RPC_QUEUE, USERS, ask, calls, client, client_with_deadline, count, has_name, has_status,
-    idle_client, is_called, none_pending, server, serves, shown,
+    RPC_QUEUE, USERS, ask, at_hole, calls, client, client_with_deadline, count, has_name,
+    has_status, idle_client, is_called, none_pending, server, serves, shown,
 };
 use super::peer::Peer;
 
@@ -74,6 +74,8 @@ pub async fn link_cut(lab: Lab) -> Outcome {
     )
     .because("the reply queue ended with the connection, so no answer can arrive");
     span.at_most(Duration::from_millis(4500), late)?;
+    let why = "504 says that nobody answered in time; here the client lost its connection";
+    at_hole(5, has_status(&client, &answer, 503, why))?;
     drop(peer);
     server(&lab).await?;
     works_again(&lab, &client).await

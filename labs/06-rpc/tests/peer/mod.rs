@@ -129,7 +129,7 @@ impl Peer {
     }
 
     /// The message that is there now, if there is one.
-    async fn arrived(&mut self) -> Outcome<Option<Message>> {
+    pub async fn arrived(&mut self) -> Outcome<Option<Message>> {
         let Some(next) = future::poll_once(self.deliveries.next()).await else {
             return Ok(None);
         };

@@ -101,10 +101,19 @@ pub async fn refused_answer(lab: Lab) -> Outcome {
     )
     .await?;
     lab.accept("answers").await?;
-    let missing = fail("the server answers again, once the broker takes answers", {
-        "no answer arrived"
-    });
-    caller.next(missing.because(why).hole(3)).await?;
+    let expected = "the server answers again, once the broker takes answers";
+    lab.eventually(expected, why, async || {
+        let rejected = count(&lab, &server, Method::BasicReject) > 0;
+        let (hole, seen) = match rejected {
+            true => (7, "it rejected the request (basic.reject)"),
+            false => (3, "no answer arrived"),
+        };
+        Ok(match caller.arrived().await? {
+            Some(_) => Seen::Yes(()),
+            None => Seen::NotYetFor(hole, seen.to_owned()),
+        })
+    })
+    .await?;
     lab.settled(RPC_QUEUE).await
 }
 
@@ -186,6 +195,11 @@ pub async fn lost_answer(lab: Lab) -> Outcome {
 
 pub async fn shared(lab: Lab) -> Outcome {
     let servers = two_servers(&lab).await?;
+    let prefetch = lab.journal().prefetch(&servers[0].name());
+    expect(prefetch.is_some())
+        .or("a prefetch (basic.qos before basic.consume)", "none")
+        .hole(3)
+        .because("without one the broker hands all waiting requests to the first server")?;
     let client = client(&lab).await?;
     calls(&lab, &client, 24).await?;
     for server in servers {

@@ -1,7 +1,7 @@
 //! Checks in which the network falls silent, and neither end is told.
 
 use check::wiretap::Side;
-use check::{Lab, Outcome, Seen};
+use check::{Lab, Outcome, Seen, expect};
 
 use super::net::{
     MESSAGES, SHORT, TOPOLOGY, all_confirmed, attempts, both_notice, consuming, each_once,
@@ -43,6 +43,9 @@ pub async fn producers_cable(lab: Lab) -> Outcome {
     tries(&lab, &producer, before + 1).await?;
     producer.tap().restore();
     let ids = all_confirmed(&lab, &producer).await?;
+    expect(ids.len() == 200)
+        .or("the producer publishes 200 messages (--count)", ids.len())
+        .because("it must go on where the cut has stopped it")?;
     let expected = "the cable is plugged in again: each of 200 messages has its effect once";
     each_once(&lab, &consumer, expected, &ids).await
 }

@@ -41,11 +41,15 @@ pub async fn missing(lab: Lab) -> Outcome {
 async fn names_them(service: &Service, names: &[&str]) -> Outcome {
     let exit = service.run().await?;
     let said = service.output();
-    let unnamed: Vec<_> = names.iter().filter(|name| !said.contains(**name)).collect();
+    let unnamed = names.iter().filter(|name| !said.contains(**name));
+    let unnamed: Vec<&str> = unnamed.copied().collect();
     expect(unnamed.is_empty() && exit != Exit::Code(0))
         .or(
             format!("{} fails, and names {}", service.name(), names.join(", ")),
-            format!("{exit}; not named: {unnamed:?}"),
+            match &*unnamed.join(", ") {
+                "" => exit.to_string(),
+                unnamed => format!("{exit}; not named: {unnamed}"),
+            },
         )
         .because("an operator who sets up a new machine must not have to read the source")?;
     keeps_quiet(service)

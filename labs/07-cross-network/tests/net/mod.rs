@@ -1,11 +1,13 @@
 //! Producer, consumer and the network between them, as the checks use them.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use check::Exit;
-use check::wiretap::{ConnectionEvent, Event, Method, Side};
-use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, expect, fail};
+use check::wiretap::{ConnectionEvent, Event, Frame, Method, Side};
+use check::{
+    Exit, Lab, Login, Outcome, Rights, Seen, Service, Span, Stop, expect, fail, fate, short,
+};
 
 /// The name of the queue, the exchange and the routing key.
 pub const MESSAGES: &str = "messages";
@@ -27,6 +29,12 @@ pub const CONSUMER: Rights<'_> = Rights {
     write: "^$",
     read: "^messages$",
 };
+
+/// The variable with the longest pause between two attempts, in milliseconds.
+pub const LONGEST_PAUSE: &str = "BROKER_LONGEST_PAUSE_MS";
+
+/// The name of the thread that lapin starts for each connection.
+pub const IO_LOOP: &str = "lapin-io-loop";
 
 /// A connection timeout for checks in which the network swallows attempts, in milliseconds.
 pub const SHORT: u32 = 700;
@@ -108,22 +116,86 @@ pub async fn stopped(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
 /// ids.
 pub async fn all_confirmed(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
     let exit = producer.finished().await?;
+    let name = producer.name();
+    let sent = lab.journal().methods(&name, Method::BasicPublish);
+    ids_kept(&sent)?;
     let mut ids = Vec::new();
-    for frame in lab.journal().methods("producer", Method::BasicPublish) {
-        let id = frame.message_id().unwrap_or("?").to_owned();
-        if !ids.contains(&id) {
-            ids.push(id);
+    for id in sent.iter().map(|frame| frame.message_id().unwrap_or("?")) {
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
         }
     }
-    let all = format!("sent {0}, confirmed {0}", ids.len());
+    let left = unconfirmed(lab, &name);
+    let lost = left.first().map_or(String::new(), |id| {
+        format!("; one of them: {}", fate(lab.journal(), id).observed)
+    });
+    let (all, missing) = (ids.len(), left.len());
     let words = producer.last_words(1).join("");
-    expect(words.ends_with(&all) && exit == Exit::Code(0))
+    expect(left.is_empty() && exit == Exit::Code(0))
         .or(
-            format!("the producer logs last `{all}`, and ends with exit code 0"),
-            format!("it logged `{words}`; {exit}"),
+            format!(
+                "the broker confirms all {all} messages, and the producer ends with exit code 0"
+            ),
+            format!("{exit}, {missing} not confirmed{lost}; it logged last: {words}"),
         )
         .because("an unconfirmed message may be lost, and only the producer can know it")?;
     Ok(ids)
+}
+
+/// A message that is published again must have the id of the first time.
+fn ids_kept(sent: &[Frame]) -> Outcome {
+    let mut known = BTreeMap::new();
+    for message in sent.iter().filter_map(|frame| frame.message.as_ref()) {
+        let id = message.id.as_deref().unwrap_or("none");
+        let first = *known.entry(&message.body).or_insert(id);
+        expect(first == id)
+            .or(
+                "a message that is published again has the id of the first time",
+                format!(
+                    "`{}` was published as {}, then as {}",
+                    message.body,
+                    short(first),
+                    short(id)
+                ),
+            )
+            .because("under another id the consumer cannot recognise the duplicate")?;
+    }
+    Ok(())
+}
+
+/// The ids of the messages that the producer published, and that no queue is known to have: the
+/// broker has not acked them, or it has returned them.
+pub fn unconfirmed(lab: &Lab, producer: &str) -> Vec<String> {
+    let frames = lab.journal().frames(|frame| frame.service == producer);
+    let mut counts: BTreeMap<(u32, u16), u64> = BTreeMap::new();
+    let (mut flying, mut returned): (Vec<(&Frame, u64)>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut all, mut done) = (Vec::new(), BTreeSet::new());
+    for frame in &frames {
+        let id = frame.message_id().unwrap_or("?");
+        match frame.method {
+            Method::BasicPublish => {
+                let count = counts.entry((frame.connection, frame.channel)).or_default();
+                *count += 1;
+                flying.push((frame, *count));
+                all.push(id.to_owned());
+            }
+            Method::BasicReturn => returned.push(id),
+            Method::BasicAck => flying.retain(|(sent, number)| {
+                let hit = sent.same_channel(frame) && frame.covers(*number);
+                let id = sent.message_id().unwrap_or("?");
+                if hit && !returned.contains(&id) {
+                    done.insert(id.to_owned());
+                }
+                if hit {
+                    returned.retain(|other| *other != id);
+                }
+                !hit
+            }),
+            _ => {}
+        }
+    }
+    all.retain(|id| !done.contains(id));
+    all
 }
 
 /// Waits until each of these messages has had its effect once, and the queue is empty.
@@ -208,6 +280,31 @@ impl<'a> Notice<'a> {
         }
         self.noticed.get()
     }
+}
+
+/// The outcome, with this hole to look at where a failure names none.
+pub fn at_hole<T>(hole: u32, outcome: Outcome<T>) -> Outcome<T> {
+    outcome.map_err(|stop| match stop {
+        Stop::Failed(mut failure) => {
+            failure.hole = failure.hole.or(Some(hole));
+            Stop::Failed(failure)
+        }
+        other => other,
+    })
+}
+
+/// Each of these services has opened one connection so far.
+pub fn one_connection(lab: &Lab, services: &[&str]) -> Outcome {
+    for name in services {
+        let opened = lab.journal().calls(name).len();
+        expect(opened == 1)
+            .or(
+                format!("{name} opens one connection"),
+                format!("it opened {opened}"),
+            )
+            .because("each connection costs the broker memory, and each has to be kept alive")?;
+    }
+    Ok(())
 }
 
 /// How often the service has tried to connect.

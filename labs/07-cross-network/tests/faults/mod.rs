@@ -174,6 +174,12 @@ pub async fn closed_by_operator(lab: Lab) -> Outcome {
     let producer = producer(&lab, 50, &[]).await?;
     producer.launch().await?;
     working(&lab, &consumer, 1).await?;
+    let more = async |count: usize| {
+        let so_far = effects(&consumer)?;
+        working(&lab, &consumer, so_far + count).await
+    };
+    lab.frugal(&[&producer, &consumer], 30, "messages", more)
+        .await?;
     resumes(&lab, &consumer).await?;
     let before = attempts(&lab, &producer);
     // It has come back after a cut. If this close ends it, it takes the broker's words for final.

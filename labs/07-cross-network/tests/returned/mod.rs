@@ -9,7 +9,9 @@ use check::{Exit, Lab, Outcome, Seen, Service, expect, fate};
 use lapin::Channel;
 use lapin::types::{FieldTable, ShortString};
 
-use super::net::{MESSAGES, PRODUCER, TOPOLOGY, client, time_passes, tries};
+use super::net::{
+    MESSAGES, PRODUCER, TOPOLOGY, all_confirmed, client, producer, time_passes, tries,
+};
 
 /// How many messages are in flight at once.
 const WINDOW: u64 = 64;
@@ -19,9 +21,10 @@ const DUE: Duration = Duration::from_millis(150);
 
 pub async fn returned(lab: Lab) -> Outcome {
     lab.topology(TOPOLOGY).await?;
+    refused(&lab).await?;
     // Twice: a producer that trusts the confirm into which lapin puts a returned message is
     // right by chance one time in 64.
-    for name in ["producer", "producer-2"] {
+    for name in ["producer-2", "producer-3"] {
         let count = WINDOW.to_string();
         let arguments = ["producer", "--rate", "1000", "--count", &count];
         let producer = client(&lab, name, &arguments, PRODUCER).await?;
@@ -31,12 +34,70 @@ pub async fn returned(lab: Lab) -> Outcome {
         relay.hold_acks();
         all_due(&lab, &producer).await?;
         first_returned(&lab, &producer, &relay).await?;
-        all_confirmed(&lab, &relay).await?;
+        window_confirmed(&lab, &relay).await?;
         relay.release_acks();
         let exit = producer.finished().await?;
         none_lost(&lab, &producer, exit).await?;
     }
     Ok(())
+}
+
+/// The queue is full for a while, so the broker nacks; then one confirm takes its time.
+async fn refused(lab: &Lab) -> Outcome {
+    lab.refuse(MESSAGES).await?;
+    let producer = producer(lab, 1000, &["--count", "5"]).await?;
+    producer.begin().await?;
+    seen(
+        lab,
+        &producer,
+        Method::BasicNack,
+        "the full queue refuses it (basic.nack)",
+    )
+    .await?;
+    nothing_claimed(lab, &producer)?;
+    let held = producer.tap().hold(Side::Server, Method::BasicAck);
+    lab.accept(MESSAGES).await?;
+    lab.eventually(
+        "the refused messages are published again",
+        NACKED,
+        async || {
+            Ok(Seen::when(held.reached(), || {
+                "no further confirm".to_owned()
+            }))
+        },
+    )
+    .await?;
+    nothing_claimed(lab, &producer)?;
+    held.release();
+    all_confirmed(lab, &producer).await.map(drop)
+}
+
+/// Why a nacked message is published again.
+const NACKED: &str = "a nacked message is in no queue: only its producer has it";
+
+/// The producer must not have ended: it has no confirm yet.
+fn nothing_claimed(lab: &Lab, producer: &Service) -> Outcome {
+    lab.all_well()?;
+    let exit = producer
+        .exit()
+        .map_or(String::new(), |exit| exit.to_string());
+    expect(exit.is_empty())
+        .or(
+            "the producer waits for the confirms of its 5 messages (basic.ack)",
+            format!("it ended without: {exit}"),
+        )
+        .because(NACKED)
+}
+
+/// Waits until the broker has sent the producer this method.
+async fn seen(lab: &Lab, producer: &Service, method: Method, expected: &str) -> Outcome {
+    let name = producer.name();
+    let why = "the broker answers each published message";
+    lab.eventually(expected, why, async || {
+        let came = !lab.journal().methods(&name, method).is_empty();
+        Ok(Seen::when(came, || format!("no {method} yet")))
+    })
+    .await
 }
 
 /// Has the broker answer the producer only when all its messages are due.
@@ -59,19 +120,18 @@ async fn first_returned(lab: &Lab, producer: &Service, relay: &ConfirmRelay) -> 
     let channel = connection.create_channel().await.map_err(Error::from)?;
     unbind(lab, &channel).await?;
     relay.pass(1);
-    let expected = "that message is returned (basic.return)";
-    let why = "with `mandatory` the broker returns an unroutable message";
-    let name = producer.name();
-    lab.eventually(expected, why, async || {
-        let returned = !lab.journal().methods(&name, Method::BasicReturn).is_empty();
-        Ok(Seen::when(returned, || "it is not".to_owned()))
-    })
+    seen(
+        lab,
+        producer,
+        Method::BasicReturn,
+        "that message is returned (basic.return)",
+    )
     .await?;
     bind(lab, &channel).await
 }
 
 /// Lets the others pass, which find the queue, until the broker has confirmed the window.
-async fn all_confirmed(lab: &Lab, relay: &ConfirmRelay) -> Outcome {
+async fn window_confirmed(lab: &Lab, relay: &ConfirmRelay) -> Outcome {
     relay.pass(u64::MAX);
     let expected = format!("the broker confirms {WINDOW} messages");
     let why = "they are in flight together: none waits for the confirm of another";

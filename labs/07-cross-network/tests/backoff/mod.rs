@@ -316,7 +316,10 @@ pub async fn new_trouble(lab: Lab) -> Outcome {
         "cut after 2 s that went well, each reconnects at once, as after its first failure",
         last.shown(),
     )
-    .because("a program that runs for months sees many failures that are unrelated")
+    .because(
+        "a program that runs for months sees many failures that are unrelated (HOLE 8 tells `pause` \
+         how long the attempt lasted)",
+    )
     .hole(7);
     let mut pauses = last.0.iter().flatten();
     pauses.try_for_each(|pause| pause.at_most(Duration::from_millis(900), late.clone()))

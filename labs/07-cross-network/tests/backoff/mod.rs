@@ -11,8 +11,8 @@ use check::wiretap::{ConnectionEvent, Event, Frame, Method};
 use check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail};
 
 use super::net::{
-    IO_LOOP, LONGEST_PAUSE, MESSAGES, TOPOLOGY, at_hole, attempts, consumer, pauses, time_passes,
-    tries,
+    IO_LOOP, LONGEST_PAUSE, MESSAGES, TOPOLOGY, attempts, consumer, keep_running, pauses,
+    time_passes, tries,
 };
 
 /// The longest pause that most programs here are told to make, in milliseconds.
@@ -38,16 +38,14 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     }
     let slow = [turned_away(&lab, "barbara", 2000).await?];
     let tireless = [turned_away(&lab, "tireless", HARDLY_ANY).await?];
-    let all = [&crowd[..], &slow, &tireless].concat();
-    let outcome = async {
+    let all: Vec<_> = crowd.iter().chain(&slow).chain(&tireless).collect();
+    let steps = async {
         grow(&lab, 7, || Pauses::while_away(&lab, &slow)).await?;
         differ(&lab, &crowd).await?;
         never_give_up(&lab, &tireless).await
     };
-    let outcome = outcome.await;
     // A program that has ended has given up, whatever its pauses were.
-    let ended = all.iter().any(|consumer| consumer.exit().is_some());
-    at_hole(if ended { 8 } else { 7 }, outcome)?;
+    keep_running(&all, || 8, steps).await?;
     for consumer in &all {
         consumer.tap().restore();
     }
@@ -59,7 +57,7 @@ async fn turned_away(lab: &Lab, name: &str, longest: u64) -> Outcome<Service> {
     let consumer = consumer(lab, name, &[]).await?;
     let consumer = consumer.with(LONGEST_PAUSE, longest);
     consumer.tap().turn_away();
-    consumer.launch().await?;
+    consumer.begin().await?;
     Ok(consumer)
 }
 
@@ -194,21 +192,24 @@ pub async fn late_queue(lab: Lab) -> Outcome {
     let mut consumers = Vec::new();
     for name in ["ada", "grace"] {
         let consumer = consumer(&lab, name, &[]).await?;
-        consumer.launch().await?;
+        consumer.begin().await?;
         consumers.push(consumer);
     }
-    lab.consumers(MESSAGES, 2).await?;
-    all_cut(&lab, &consumers).await?;
-    lab.consumers(MESSAGES, 2).await?;
-    lab.delete_queue(MESSAGES).await?;
-    // They have come back after a cut. If the first refusal ends them, they take it for final.
-    let outcome = no_storm(&lab, &consumers).await;
-    let first = consumers.iter().all(|one| refusals(&lab, one).len() <= 1);
-    let refused = consumers.iter().any(|one| !refusals(&lab, one).is_empty());
-    at_hole(if first && refused { 6 } else { 8 }, outcome)?;
-    lab.topology(TOPOLOGY).await?;
-    lab.consumers(MESSAGES, 2).await?;
-    nothing_left(&lab, &consumers).await
+    let both: Vec<_> = consumers.iter().collect();
+    let steps = async {
+        lab.consumers(MESSAGES, 2).await?;
+        all_cut(&lab, &consumers).await?;
+        lab.consumers(MESSAGES, 2).await?;
+        lab.delete_queue(MESSAGES).await?;
+        no_storm(&lab, &consumers).await?;
+        lab.topology(TOPOLOGY).await?;
+        lab.consumers(MESSAGES, 2).await?;
+        nothing_left(&lab, &consumers).await
+    };
+    // They have come back after a cut. If the first refusal ends one, it takes that for final.
+    let first = |one: &Service| refusals(&lab, one).len() == 1 && one.exit().is_some();
+    let hole = || if consumers.iter().any(first) { 6 } else { 8 };
+    keep_running(&both, hole, steps).await
 }
 
 /// Cuts all connections, and waits until all consumers have connected again.

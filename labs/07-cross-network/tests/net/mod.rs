@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use check::wiretap::{ConnectionEvent, Event, Frame, Method, Side};
 use check::{
-    Exit, Lab, Login, Outcome, Rights, Seen, Service, Span, Stop, expect, fail, fate, short,
+    Exit, Failure, Lab, Login, Outcome, Rights, Seen, Service, Span, Stop, expect, fail, fate,
+    short,
 };
+use tokio::time::sleep;
 
 /// The name of the queue, the exchange and the routing key.
 pub const MESSAGES: &str = "messages";
@@ -282,15 +284,37 @@ impl<'a> Notice<'a> {
     }
 }
 
-/// The outcome, with this hole to look at where a failure names none.
-pub fn at_hole<T>(hole: u32, outcome: Outcome<T>) -> Outcome<T> {
-    outcome.map_err(|stop| match stop {
-        Stop::Failed(mut failure) => {
-            failure.hole = failure.hole.or(Some(hole));
-            Stop::Failed(failure)
+/// Runs `steps`, in which none of the services may end. For one that does, `hole` says where to
+/// look. Start them with [`Service::begin`]: otherwise their end is told without a hole.
+pub async fn keep_running<T>(
+    services: &[&Service],
+    hole: impl Fn() -> u32,
+    steps: impl Future<Output = Outcome<T>>,
+) -> Outcome<T> {
+    let ended = async {
+        loop {
+            if let Some(failure) = services.iter().find_map(|service| ended(service)) {
+                return Stop::from(failure.hole(hole()));
+            }
+            sleep(Duration::from_millis(20)).await;
         }
-        other => other,
-    })
+    };
+    tokio::select! {
+        biased;
+        failure = ended => Err(failure),
+        outcome = steps => outcome,
+    }
+}
+
+/// The failure of a service that has ended.
+fn ended(service: &Service) -> Option<Failure> {
+    let exit = service.exit()?;
+    let words = service.last_words(1).join("");
+    let failure = fail(
+        format!("{} keeps running", service.name()),
+        format!("it ended by itself: {exit}; it logged last: {words}"),
+    );
+    Some(failure.because("a service that has ended does no work until somebody restarts it"))
 }
 
 /// Each of these services has opened one connection so far.

@@ -47,46 +47,44 @@ async fn refused(lab: &Lab) -> Outcome {
     lab.refuse(MESSAGES).await?;
     let producer = producer(lab, 1000, &["--count", "5"]).await?;
     producer.begin().await?;
-    seen(
+    let name = producer.name();
+    let nacked = || !lab.journal().methods(&name, Method::BasicNack).is_empty();
+    claims_nothing(
         lab,
         &producer,
-        Method::BasicNack,
         "the full queue refuses it (basic.nack)",
+        nacked,
     )
     .await?;
-    nothing_claimed(lab, &producer)?;
     let held = producer.tap().hold(Side::Server, Method::BasicAck);
     lab.accept(MESSAGES).await?;
-    lab.eventually(
-        "the refused messages are published again",
-        NACKED,
-        async || {
-            Ok(Seen::when(held.reached(), || {
-                "no further confirm".to_owned()
-            }))
-        },
-    )
-    .await?;
-    nothing_claimed(lab, &producer)?;
+    let again = "the refused messages are published again";
+    claims_nothing(lab, &producer, again, || held.reached()).await?;
     held.release();
     all_confirmed(lab, &producer).await.map(drop)
 }
 
-/// Why a nacked message is published again.
-const NACKED: &str = "a nacked message is in no queue: only its producer has it";
-
-/// The producer must not have ended: it has no confirm yet.
-fn nothing_claimed(lab: &Lab, producer: &Service) -> Outcome {
-    lab.all_well()?;
-    let exit = producer
-        .exit()
-        .map_or(String::new(), |exit| exit.to_string());
-    expect(exit.is_empty())
-        .or(
-            "the producer waits for the confirms of its 5 messages (basic.ack)",
-            format!("it ended without: {exit}"),
-        )
-        .because(NACKED)
+/// Waits until the broker has answered, as `answered` says. The producer may not have ended by then:
+/// no message of its is confirmed.
+async fn claims_nothing(
+    lab: &Lab,
+    producer: &Service,
+    expected: &str,
+    answered: impl Fn() -> bool,
+) -> Outcome {
+    let why = "a nacked message is in no queue: only its producer has it";
+    lab.eventually(expected, why, async || {
+        let exit = producer.exit();
+        let seen = exit.map_or(String::new(), |exit| format!("it ended without: {exit}"));
+        expect(exit.is_none())
+            .or(
+                "the producer waits for the confirms of its 5 messages (basic.ack)",
+                seen,
+            )
+            .because(why)?;
+        Ok(Seen::when(answered(), || "not yet".to_owned()))
+    })
+    .await
 }
 
 /// Waits until the broker has sent the producer this method.

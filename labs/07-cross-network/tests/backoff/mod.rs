@@ -146,8 +146,8 @@ impl Pauses {
             .because("the broker may be back long before the pause ends")
             .hole(7);
         let limit = Duration::from_millis(longest) + SLACK;
-        let mut pauses = self.0.iter().flatten();
-        pauses.try_for_each(|pause| pause.at_most(limit, failure.clone()))
+        // One that only the busy machine made so long proves nothing; there are more to come.
+        failure.unless(!self.0.iter().flatten().any(|pause| pause.exceeds(limit)))
     }
 
     /// Whether the consumers' pauses with the same number surely differ, and whether they possibly do.

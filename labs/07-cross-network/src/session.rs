@@ -33,7 +33,7 @@ pub async fn keep(
     shutdown: &CancellationToken,
     mut session: impl AsyncFnMut(&Connection) -> Result<()>,
 ) -> Result<()> {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(broker.longest_pause);
     // HOLE 8: attempt after attempt, with pauses, until one is done or hopeless.
     // Naive: retries until it is connected, and ends with that connection; SIGTERM has to wait.
     while !shutdown.is_cancelled() {

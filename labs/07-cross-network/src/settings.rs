@@ -21,6 +21,8 @@ pub struct Broker {
     pub heartbeat: u16,
     /// How long one attempt to connect may take, from the name to the end of the handshake.
     pub connect_timeout: Duration,
+    /// The longest pause between two attempts.
+    pub longest_pause: Duration,
 }
 
 /// As a log may show it. Not derived: that would show the password.
@@ -39,7 +41,8 @@ impl fmt::Debug for Broker {
 
 impl Broker {
     /// Reads `BROKER_HOST`, `BROKER_PORT` (5672), `BROKER_VHOST`, `BROKER_USER`,
-    /// `BROKER_PASSWORD`, `BROKER_HEARTBEAT_S` (10) and `BROKER_CONNECT_TIMEOUT_MS` (3000).
+    /// `BROKER_PASSWORD`, `BROKER_HEARTBEAT_S` (10), `BROKER_CONNECT_TIMEOUT_MS` (3000) and
+    /// `BROKER_LONGEST_PAUSE_MS` (2000).
     ///
     /// # Errors
     /// Names every required variable that is not set.
@@ -56,7 +59,7 @@ impl Broker {
             .collect();
         ensure!(missing.is_empty(), "not set: {}", missing.join(", "));
         let [host, vhost, user, password] = required.map(|name| given(name).unwrap_or_default());
-        let connect_timeout = number("BROKER_CONNECT_TIMEOUT_MS", 3000)?;
+        let millis = |name, default| number(name, default).map(Duration::from_millis);
         Ok(Self {
             host,
             port: number("BROKER_PORT", 5672)?,
@@ -64,7 +67,8 @@ impl Broker {
             user,
             password,
             heartbeat: number("BROKER_HEARTBEAT_S", 10)?,
-            connect_timeout: Duration::from_millis(connect_timeout),
+            connect_timeout: millis("BROKER_CONNECT_TIMEOUT_MS", 3000)?,
+            longest_pause: millis("BROKER_LONGEST_PAUSE_MS", 2000)?,
         })
     }
 }

@@ -33,7 +33,7 @@ pub async fn keep(
     shutdown: &CancellationToken,
     mut session: impl AsyncFnMut(&Connection) -> Result<()>,
 ) -> Result<()> {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(broker.longest_pause);
     // HOLE 8: attempt after attempt, with pauses, until one is done or hopeless.
     while !shutdown.is_cancelled() {
         let begun = Instant::now();

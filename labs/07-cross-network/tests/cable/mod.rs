@@ -1,7 +1,7 @@
 //! Checks in which the network falls silent, and neither end is told.
 
-use check::wiretap::Side;
-use check::{Lab, Outcome, Seen};
+use check::wiretap::{Method, Side};
+use check::{Lab, Outcome, Seen, expect};
 
 use super::net::{
     MESSAGES, SHORT, TOPOLOGY, all_confirmed, attempts, both_notice, consuming, each_once,
@@ -38,11 +38,26 @@ pub async fn producers_cable(lab: Lab) -> Outcome {
     let producer = producer.with("BROKER_CONNECT_TIMEOUT_MS", SHORT);
     producer.begin().await?;
     working(&lab, &consumer, 5).await?;
+    // A message is in the queue, and its confirm is lost with the cable.
+    let lost = producer.tap().hold(Side::Server, Method::BasicAck);
+    let why = "the fault must hit a producer that works";
+    lab.eventually("a message is confirmed", why, async || {
+        Ok(Seen::when(lost.reached(), || "not yet".to_owned()))
+    })
+    .await?;
     let before = attempts(&lab, &producer);
     unplug(&producer);
     tries(&lab, &producer, before + 1).await?;
+    // The next message is lost on its way.
+    producer
+        .tap()
+        .cut_before(Side::Client, Method::BasicPublish);
     producer.tap().restore();
+    drop(lost);
     let ids = all_confirmed(&lab, &producer).await?;
+    expect(ids.len() == 200)
+        .or("the producer publishes 200 messages (--count)", ids.len())
+        .because("it must go on where the cut has stopped it")?;
     let expected = "the cable is plugged in again: each of 200 messages has its effect once";
     each_once(&lab, &consumer, expected, &ids).await
 }

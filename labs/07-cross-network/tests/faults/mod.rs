@@ -3,38 +3,88 @@
 use std::time::Duration;
 
 use check::wiretap::{Frame, Method, Side};
-use check::{Exit, Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, fail};
+use check::{
+    Exit, Failure, Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, expect, fail,
+};
 
 use super::login::gives_up;
 use super::net::{
-    CONSUMER, MESSAGES, TOPOLOGY, attempts, client_with, consumer, consuming, each_once, effects,
-    impatient_consumer, producer, stopped, time_passes, tries, working,
+    CONSUMER, LONGEST_PAUSE, MESSAGES, TOPOLOGY, attempts, client_with, consumer, consuming,
+    each_once, effects, impatient_consumer, keep_running, producer, stopped, time_passes, tries,
+    working,
 };
 
 pub async fn silent_broker(lab: Lab) -> Outcome {
     lab.topology(TOPOLOGY).await?;
-    let consumer = impatient_consumer(&lab, "consumer").await?;
-    // As a frozen broker: its kernel still accepts connections.
-    consumer.tap().black_hole(Side::Server);
-    consumer.launch().await?;
-    tries_again(&lab, &consumer).await?;
-    consumer.tap().restore();
+    // Each with another timeout: none of a program's own fits both.
+    let hasty = ignored(&lab, "hasty", HASTY).await?;
+    let patient = ignored(&lab, "patient", PATIENT).await?;
+    tries_again(&lab, &hasty, 3).await?;
+    let late = took(&lab, &hasty);
+    let limit = HASTY + LONGEST_AFTER;
+    late.at_most(limit, wrong_timeout(&hasty, HASTY, &late))?;
+    tries_again(&lab, &patient, 2).await?;
+    let early = took(&lab, &patient);
+    let wrong = wrong_timeout(&patient, PATIENT, &early);
+    wrong.unless(early.elapsed() > PATIENT.mul_f64(0.9))?;
+    patient.tap().restore();
     lab.consumers(MESSAGES, 1).await
 }
 
-/// How long three attempts may take, each timed out after [`SHORT`], and the pauses between them.
-const THREE: Duration = Duration::from_secs(5);
+/// The timeouts of two consumers.
+const HASTY: Duration = Duration::from_millis(300);
+const PATIENT: Duration = Duration::from_millis(1500);
 
-/// Waits until the consumer has tried to connect three times. Its own words are counted: a silent
-/// broker is not behind the relay.
-async fn tries_again(lab: &Lab, consumer: &Service) -> Outcome {
-    let expected = "consumer tries to connect 3 time(s): each attempt ends within its timeout";
+/// The longest pause after an attempt, and what a busy machine adds.
+const LONGEST_AFTER: Duration = Duration::from_millis(500);
+
+/// Starts a consumer whose broker accepts connections and never answers, as a frozen one does:
+/// its kernel still accepts them.
+async fn ignored(lab: &Lab, name: &str, timeout: Duration) -> Outcome<Service> {
+    let consumer = consumer(lab, name, &[]).await?;
+    let consumer = consumer
+        .with("BROKER_CONNECT_TIMEOUT_MS", timeout.as_millis())
+        .with(LONGEST_PAUSE, 50);
+    consumer.tap().black_hole(Side::Server);
+    consumer.launch().await?;
+    Ok(consumer)
+}
+
+/// Waits until the consumer has tried to connect `times` times.
+async fn tries_again(lab: &Lab, consumer: &Service, times: usize) -> Outcome {
+    let name = consumer.name();
+    let expected = format!(
+        "{name} tries to connect again, {times} times in all: an attempt ends within its timeout"
+    );
     let why = "a frozen broker's kernel still accepts connections: only a timeout ends the wait";
-    lab.eventually_within(THREE, expected, why, async || {
-        let tries = consumer.output().matches("calling ").count();
-        Ok(Seen::when(tries >= 3, || format!("{tries} time(s)")))
+    lab.eventually_within(THREE, &expected, why, async || {
+        let tries = attempts(lab, consumer);
+        Ok(Seen::when(tries >= times, || format!("{tries} time(s)")))
     })
     .await
+}
+
+/// How long the attempts may take; a timeout of the program's own is told from its length.
+const THREE: Duration = Duration::from_secs(8);
+
+/// From the last attempt but one to the last.
+fn took(lab: &Lab, consumer: &Service) -> Span {
+    match lab.journal().calls(&consumer.name())[..] {
+        [.., from, to] => lab.between(from, to),
+        _ => lab.span(),
+    }
+}
+
+fn wrong_timeout(consumer: &Service, timeout: Duration, seen: &Span) -> Failure {
+    fail(
+        format!(
+            "{} gives up an attempt after BROKER_CONNECT_TIMEOUT_MS, {} ms",
+            consumer.name(),
+            timeout.as_millis()
+        ),
+        format!("after {:.1?}", seen.elapsed()),
+    )
+    .because("one timeout around the whole attempt: the operator, who knows the distance, sets it")
 }
 
 pub async fn given_up(lab: Lab) -> Outcome {
@@ -42,7 +92,6 @@ pub async fn given_up(lab: Lab) -> Outcome {
     let consumer = impatient_consumer(&lab, "consumer").await?;
     let consumer = consumer.with("BROKER_PORT", silent.port());
     consumer.launch().await?;
-    tries_again(&lab, &consumer).await?;
     silent.leaves_nothing(&lab, &consumer, 2).await
 }
 
@@ -75,14 +124,27 @@ pub async fn unknown_name(lab: Lab) -> Outcome {
 async fn looked_up_again(lab: &Lab) -> Outcome {
     let lost = consumer(lab, "lost", &[]).await?;
     let lost = lost.with("BROKER_HOST", "broker.invalid");
-    lost.launch().await?;
+    lost.begin().await?;
+    // Nothing crosses a wire before a name is found: only the log shows how often it was looked up.
+    let tries = || lost.output().matches("broker.invalid").count();
     let expected = "it looks the name up again, after longer and longer pauses";
     let why = "the name of a container resolves only while the container runs";
-    lab.eventually_within(PATIENCE, expected, why, async || {
-        let tries = lost.output().matches("calling broker.invalid").count();
-        Ok(Seen::when(tries >= 4, || format!("{tries} tries")))
-    })
-    .await?;
+    let looked_up = lab.eventually_within(PATIENCE, expected, why, async || {
+        let connected = attempts(lab, &lost);
+        expect(connected == 0)
+            .or(
+                "it calls BROKER_HOST, `broker.invalid`, which does not exist",
+                format!("it connected to another host, {connected} time(s)"),
+            )
+            .hole(1)
+            .because("a host in the code is right on one machine only")?;
+        let tries = tries();
+        let seen = format!("its log names `broker.invalid` {tries} time(s)");
+        Ok(Seen::when(tries >= 4, || seen))
+    });
+    // Ended by the first failure, it takes that one for final.
+    let hole = || if tries() <= 1 { 6 } else { 8 };
+    keep_running(&[&lost], hole, looked_up).await?;
     // The fourth lookup has failed by then, and the fourth pause, a long one, has begun.
     time_passes(lab, Duration::from_millis(200)).await?;
     stops_at_once(lab, &lost, "in a pause").await
@@ -111,16 +173,38 @@ async fn stops_at_once(lab: &Lab, service: &Service, when: &str) -> Outcome {
 
 pub async fn closed_by_operator(lab: Lab) -> Outcome {
     lab.topology(TOPOLOGY).await?;
-    let consumer = consuming(&lab).await?;
+    let consumer = consumer(&lab, "consumer", &[]).await?;
+    consumer.begin().await?;
+    lab.consumers(MESSAGES, 1).await?;
     let producer = producer(&lab, 50, &[]).await?;
-    producer.launch().await?;
+    producer.begin().await?;
     working(&lab, &consumer, 1).await?;
+    let more = async |count: usize| {
+        let so_far = effects(&consumer)?;
+        working(&lab, &consumer, so_far + count).await
+    };
+    lab.frugal(&[&producer, &consumer], 30, "messages", more)
+        .await?;
+    let resumed = both_cut(&lab, &consumer, &producer);
+    keep_running(&[&consumer, &producer], || 8, resumed).await?;
     let before = attempts(&lab, &producer);
-    both_closed(&lab).await?;
-    goes_on(&lab, &consumer, before).await?;
+    // They come back after a cut. If this close ends one, it takes the broker's words for final.
+    let closed = async {
+        both_closed(&lab).await?;
+        goes_on(&lab, &consumer, before).await
+    };
+    keep_running(&[&consumer, &producer], || 6, closed).await?;
     let ids = stopped(&lab, &producer).await?;
     let expected = "each confirmed message has its effect once";
     each_once(&lab, &consumer, expected, &ids).await
+}
+
+/// Cuts both connections, and waits until both work again.
+async fn both_cut(lab: &Lab, consumer: &Service, producer: &Service) -> Outcome {
+    let before = attempts(lab, producer);
+    consumer.tap().cut();
+    producer.tap().cut();
+    goes_on(lab, consumer, before).await
 }
 
 /// Closes the connections of producer and consumer, as an operator does.

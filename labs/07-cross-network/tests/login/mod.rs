@@ -5,7 +5,7 @@ use check::Exit;
 use check::wiretap::Method;
 use check::{Lab, Login, Outcome, Seen, Service, expect};
 
-use super::net::{CONSUMER, PRODUCER, TOPOLOGY, client_with, consumes, consuming};
+use super::net::{CONSUMER, MESSAGES, PRODUCER, TOPOLOGY, client_with, consumes, consuming};
 
 /// A password with every character that has a meaning in a URL.
 const AWKWARD: &str = "p/a@s:s%2Fw#o?r d&=+";
@@ -41,11 +41,15 @@ pub async fn missing(lab: Lab) -> Outcome {
 async fn names_them(service: &Service, names: &[&str]) -> Outcome {
     let exit = service.run().await?;
     let said = service.output();
-    let unnamed: Vec<_> = names.iter().filter(|name| !said.contains(**name)).collect();
+    let unnamed = names.iter().filter(|name| !said.contains(**name));
+    let unnamed: Vec<&str> = unnamed.copied().collect();
     expect(unnamed.is_empty() && exit != Exit::Code(0))
         .or(
             format!("{} fails, and names {}", service.name(), names.join(", ")),
-            format!("{exit}; not named: {unnamed:?}"),
+            match &*unnamed.join(", ") {
+                "" => exit.to_string(),
+                unnamed => format!("{exit}; not named: {unnamed}"),
+            },
         )
         .because("an operator who sets up a new machine must not have to read the source")?;
     keeps_quiet(service)
@@ -82,8 +86,29 @@ pub async fn as_told(lab: Lab) -> Outcome {
     login.password = AWKWARD.to_owned();
     let login = lab.join(login, CONSUMER).await?;
     let consumer = client_with(&lab, "consumer", &["consumer"], &login).await?;
-    consumes(&lab, &consumer).await?;
+    consumer.launch().await?;
+    logs_in(&lab, &login.user).await?;
+    lab.consumers(MESSAGES, 1).await?;
     keeps_quiet(&consumer)
+}
+
+/// Waits until the broker has let the consumer in.
+async fn logs_in(lab: &Lab, user: &str) -> Outcome {
+    let expected = format!("the consumer logs in as `{user}` (connection.open-ok)");
+    let why = "a password may contain each character that has a meaning in a URL";
+    lab.eventually(&expected, why, async || {
+        let seen = |method| lab.journal().methods("consumer", method).len();
+        let called = lab.journal().calls("consumer").len();
+        let refused = seen(Method::ConnectionClose);
+        Ok(Seen::when(
+            seen(Method::ConnectionOpenOk) > 0,
+            || match called {
+                0 => "it never called BROKER_HOST at BROKER_PORT".to_owned(),
+                _ => format!("it called {called} time(s), and was refused {refused} time(s)"),
+            },
+        ))
+    })
+    .await
 }
 
 pub async fn heartbeat(lab: Lab) -> Outcome {

@@ -1,11 +1,15 @@
 //! Producer, consumer and the network between them, as the checks use them.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use check::Exit;
-use check::wiretap::{ConnectionEvent, Event, Method, Side};
-use check::{Lab, Login, Outcome, Rights, Seen, Service, Span, expect, fail};
+use check::wiretap::{ConnectionEvent, Event, Frame, Method, Side};
+use check::{
+    Exit, Failure, Lab, Login, Outcome, Rights, Seen, Service, Span, Stop, expect, fail, fate,
+    short,
+};
+use tokio::time::sleep;
 
 /// The name of the queue, the exchange and the routing key.
 pub const MESSAGES: &str = "messages";
@@ -27,6 +31,12 @@ pub const CONSUMER: Rights<'_> = Rights {
     write: "^$",
     read: "^messages$",
 };
+
+/// The variable with the longest pause between two attempts, in milliseconds.
+pub const LONGEST_PAUSE: &str = "BROKER_LONGEST_PAUSE_MS";
+
+/// The name of the thread that lapin starts for each connection.
+pub const IO_LOOP: &str = "lapin-io-loop";
 
 /// A connection timeout for checks in which the network swallows attempts, in milliseconds.
 pub const SHORT: u32 = 700;
@@ -108,22 +118,86 @@ pub async fn stopped(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
 /// ids.
 pub async fn all_confirmed(lab: &Lab, producer: &Service) -> Outcome<Vec<String>> {
     let exit = producer.finished().await?;
+    let name = producer.name();
+    let sent = lab.journal().methods(&name, Method::BasicPublish);
+    ids_kept(&sent)?;
     let mut ids = Vec::new();
-    for frame in lab.journal().methods("producer", Method::BasicPublish) {
-        let id = frame.message_id().unwrap_or("?").to_owned();
-        if !ids.contains(&id) {
-            ids.push(id);
+    for id in sent.iter().map(|frame| frame.message_id().unwrap_or("?")) {
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
         }
     }
-    let all = format!("sent {0}, confirmed {0}", ids.len());
+    let left = unconfirmed(lab, &name);
+    let lost = left.first().map_or(String::new(), |id| {
+        format!("; one of them: {}", fate(lab.journal(), id).observed)
+    });
+    let (all, missing) = (ids.len(), left.len());
     let words = producer.last_words(1).join("");
-    expect(words.ends_with(&all) && exit == Exit::Code(0))
+    expect(left.is_empty() && exit == Exit::Code(0))
         .or(
-            format!("the producer logs last `{all}`, and ends with exit code 0"),
-            format!("it logged `{words}`; {exit}"),
+            format!(
+                "the broker confirms all {all} messages, and the producer ends with exit code 0"
+            ),
+            format!("{exit}, {missing} not confirmed{lost}; it logged last: {words}"),
         )
         .because("an unconfirmed message may be lost, and only the producer can know it")?;
     Ok(ids)
+}
+
+/// A message that is published again must have the id of the first time.
+fn ids_kept(sent: &[Frame]) -> Outcome {
+    let mut known = BTreeMap::new();
+    for message in sent.iter().filter_map(|frame| frame.message.as_ref()) {
+        let id = message.id.as_deref().unwrap_or("none");
+        let first = *known.entry(&message.body).or_insert(id);
+        expect(first == id)
+            .or(
+                "a message that is published again has the id of the first time",
+                format!(
+                    "`{}` was published as {}, then as {}",
+                    message.body,
+                    short(first),
+                    short(id)
+                ),
+            )
+            .because("under another id the consumer cannot recognise the duplicate")?;
+    }
+    Ok(())
+}
+
+/// The ids of the messages that the producer published, and that no queue is known to have: the
+/// broker has not acked them, or it has returned them.
+pub fn unconfirmed(lab: &Lab, producer: &str) -> Vec<String> {
+    let frames = lab.journal().frames(|frame| frame.service == producer);
+    let mut counts: BTreeMap<(u32, u16), u64> = BTreeMap::new();
+    let (mut flying, mut returned): (Vec<(&Frame, u64)>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut all, mut done) = (Vec::new(), BTreeSet::new());
+    for frame in &frames {
+        let id = frame.message_id().unwrap_or("?");
+        match frame.method {
+            Method::BasicPublish => {
+                let count = counts.entry((frame.connection, frame.channel)).or_default();
+                *count += 1;
+                flying.push((frame, *count));
+                all.push(id.to_owned());
+            }
+            Method::BasicReturn => returned.push(id),
+            Method::BasicAck => flying.retain(|(sent, number)| {
+                let hit = sent.same_channel(frame) && frame.covers(*number);
+                let id = sent.message_id().unwrap_or("?");
+                if hit && !returned.contains(&id) {
+                    done.insert(id.to_owned());
+                }
+                if hit {
+                    returned.retain(|other| *other != id);
+                }
+                !hit
+            }),
+            _ => {}
+        }
+    }
+    all.retain(|id| !done.contains(id));
+    all
 }
 
 /// Waits until each of these messages has had its effect once, and the queue is empty.
@@ -208,6 +282,53 @@ impl<'a> Notice<'a> {
         }
         self.noticed.get()
     }
+}
+
+/// Runs `steps`, in which none of the services may end. For one that does, `hole` says where to
+/// look. Start them with [`Service::begin`]: otherwise their end is told without a hole.
+pub async fn keep_running<T>(
+    services: &[&Service],
+    hole: impl Fn() -> u32,
+    steps: impl Future<Output = Outcome<T>>,
+) -> Outcome<T> {
+    let ended = async {
+        loop {
+            if let Some(failure) = services.iter().find_map(|service| ended(service)) {
+                return Stop::from(failure.hole(hole()));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        failure = ended => Err(failure),
+        outcome = steps => outcome,
+    }
+}
+
+/// The failure of a service that has ended.
+fn ended(service: &Service) -> Option<Failure> {
+    let exit = service.exit()?;
+    let words = service.last_words(1).join("");
+    let failure = fail(
+        format!("{} keeps running", service.name()),
+        format!("it ended by itself: {exit}; it logged last: {words}"),
+    );
+    Some(failure.because("a service that has ended does no work until somebody restarts it"))
+}
+
+/// Each of these services has opened one connection so far.
+pub fn one_connection(lab: &Lab, services: &[&str]) -> Outcome {
+    for name in services {
+        let opened = lab.journal().calls(name).len();
+        expect(opened == 1)
+            .or(
+                format!("{name} opens one connection"),
+                format!("it opened {opened}"),
+            )
+            .because("each connection costs the broker memory, and each has to be kept alive")?;
+    }
+    Ok(())
 }
 
 /// How often the service has tried to connect.

@@ -14,7 +14,7 @@ use super::net::{DEAD, MESSAGES, TOPOLOGY, all_confirmed, client_with, each_once
 const OTHER: &str = "messages.other";
 
 /// What each role must do, or must not be able to do.
-const ACTIONS: [Action; 11] = [
+const ACTIONS: [Action; 16] = [
     Action::Consume(MESSAGES),
     Action::Get(MESSAGES),
     Action::Consume(DEAD),
@@ -24,8 +24,14 @@ const ACTIONS: [Action; 11] = [
     Action::Publish("amq.direct"),
     Action::Declare("mine"),
     Action::Declare("messages-2"),
-    Action::Delete(DEAD),
     Action::DeclareExchange("mine"),
+    // Last what would destroy the topology: if it is allowed, the check ends there.
+    Action::Declare(MESSAGES),
+    Action::DeclareExchange(MESSAGES),
+    Action::Bind(MESSAGES),
+    Action::Delete(DEAD),
+    Action::Delete(MESSAGES),
+    Action::DeleteExchange(MESSAGES),
 ];
 
 pub async fn least_privilege(lab: Lab) -> Outcome {
@@ -82,6 +88,9 @@ enum Action {
     Declare(&'static str),
     Delete(&'static str),
     DeclareExchange(&'static str),
+    DeleteExchange(&'static str),
+    /// The queue of this name to the exchange of this name.
+    Bind(&'static str),
 }
 
 impl fmt::Display for Action {
@@ -94,6 +103,8 @@ impl fmt::Display for Action {
             Self::Declare(name) => write!(f, "declare a queue `{name}`"),
             Self::Delete(name) => write!(f, "delete queue `{name}`"),
             Self::DeclareExchange(name) => write!(f, "declare an exchange `{name}`"),
+            Self::DeleteExchange(name) => write!(f, "delete exchange `{name}`"),
+            Self::Bind(name) => write!(f, "bind queue `{name}` with another key"),
         }
     }
 }
@@ -132,6 +143,15 @@ impl Action {
                 let declared = channel.exchange_declare(name.into(), kind, options, none);
                 declared.await
             }
+            Self::DeleteExchange(name) => {
+                let deleted = channel.exchange_delete(name.into(), Default::default());
+                deleted.await
+            }
+            Self::Bind(name) => {
+                let (options, key) = (Default::default(), "another".into());
+                let bound = channel.queue_bind(name.into(), name.into(), key, options, none);
+                bound.await
+            }
         }
     }
 }
@@ -156,7 +176,9 @@ async fn forbidden(lab: &Lab, login: &Login, role: &str, action: &Action) -> Out
         outcome.as_ref().map_err(lapin::Error::kind),
         Err(lapin::ErrorKind::ProtocolError(said)) if said.get_id() == 403
     );
-    let observed = outcome.map_or_else(|error| error.to_string(), |()| "it may".to_owned());
+    // Refused for another reason, as a declare with other arguments, it had the right.
+    let observed =
+        outcome.map_or_else(|error| format!("it may: {error}"), |()| "it may".to_owned());
     expect(refused)
         .or(format!("the {role}'s user may not {action}"), observed)
         .because("anyone who reads its password on that machine can do all that it may do")

@@ -6,7 +6,7 @@ use check::wiretap::Answer;
 use check::{Lab, Outcome, Seen, expect, fail};
 
 use crate::flixtube::{AMPLE, FlixTube, SOON, TRIES, complaints, hole_of, watch};
-use crate::viewers::{complains, logged_once};
+use crate::viewers::{logged_once, refusal_logged};
 
 /// Freezes the history: its kernel accepts connections, and no answer comes.
 pub async fn history_frozen(lab: Lab) -> Outcome {
@@ -140,7 +140,10 @@ pub async fn response_lost(lab: Lab) -> Outcome {
     ] {
         flixtube.relay.next([answer]);
         let view = flixtube.watch().await?;
-        flixtube.called(&view, 2, 5, why).await?;
+        let calls = flixtube.called(&view, 2, 5, why).await?;
+        if let Some(timed_out) = calls[0].given_up {
+            pauses_grow(&lab, &[timed_out, calls[1].at])?;
+        }
         ends_recorded_once(&flixtube, &view).await?;
     }
     Ok(())
@@ -186,32 +189,45 @@ pub async fn given_up(lab: Lab) -> Outcome {
     turned_away.and(refused)
 }
 
-/// The relay accepts each connection and closes it: the journal has each try.
+/// The relay accepts each connection and closes it: the journal has each try of two views.
 async fn turned_away(flixtube: &FlixTube) -> Outcome {
     flixtube.relay.turn_away();
-    let view = flixtube.watch().await?;
-    let calls = || flixtube.turned_away().len();
-    let lab = &flixtube.lab;
-    let expected = "four calls that find no connection, then a line of level error";
-    let why = "a view that is never given up takes memory, and no operator hears of it";
-    lab.eventually_within(SOON, expected, why, async || {
-        let over = calls() > TRIES || !complaints(&flixtube.video, &view).is_empty();
-        let instead = || format!("{} call(s) and no such line", calls());
-        Ok(Seen::when(over, instead).hole(5))
-    })
-    .await?;
-    expect(calls() <= TRIES)
-        .or(expected, format!("{} calls", calls()))
-        .hole(5)
-        .because("retries that do not end are load on a history that has just come back")?;
-    let enough = expect(calls() == TRIES)
-        .or(expected, format!("{} call(s), then such a line", calls()))
-        .hole(5)
-        .because("most failures are over in a moment; giving up too early loses the view");
-    flixtube.sorted(enough).await?;
-    pauses_grow(lab, &flixtube.turned_away())?;
+    let views = [flixtube.watch().await?, flixtube.watch().await?];
+    four_calls_each(flixtube, &views).await?;
+    // Every second one, because both views are told at the same time.
+    let times: Vec<_> = flixtube.turned_away().into_iter().step_by(2).collect();
+    pauses_grow(&flixtube.lab, &times)?;
     flixtube.video.stops_well().await?;
-    logged_once(flixtube, &view)
+    views
+        .iter()
+        .try_for_each(|view| logged_once(flixtube, view))
+}
+
+/// Waits until both views are given up or get too many calls.
+async fn four_calls_each(flixtube: &FlixTube, views: &[String; 2]) -> Outcome {
+    const ALL: usize = 2 * TRIES;
+    let calls = || flixtube.turned_away().len();
+    let logged = |view: &&String| !complaints(&flixtube.video, view).is_empty();
+    let expected =
+        "four calls for each of two views, without an answer, then a line of level error";
+    let why = "a view that is never given up takes memory, and no operator hears of it";
+    let over = async || {
+        let lines = views.iter().filter(logged).count();
+        let instead = || format!("{} calls, and {lines} such line(s)", calls());
+        Ok(Seen::when(calls() > ALL || lines == views.len(), instead).hole(5))
+    };
+    let lab = &flixtube.lab;
+    lab.eventually_within(SOON, expected, why, over).await?;
+    let many = "retries that do not end are load on a history that has just come back";
+    let ended = expect(calls() <= ALL).or(expected, format!("{} calls", calls()));
+    ended.hole(5).because(many)?;
+    let few = "most failures are over in a moment; giving up too early loses the view";
+    let enough = expect(calls() == ALL).or(expected, format!("{} calls in all", calls()));
+    match enough.hole(5).because(few) {
+        // Not one was retried: perhaps only this kind of failure is not.
+        none if calls() == views.len() => flixtube.sorted(none).await,
+        some => some,
+    }
 }
 
 /// No history listens: a refused connection leaves no trace on the wire, but the tries take time.
@@ -248,7 +264,9 @@ pub async fn history_400(lab: Lab) -> Outcome {
     flixtube.relay.next([429, 408].map(Answer::Status));
     let busy = flixtube.watch().await?;
     let why = "429 `too many requests` and 408 `timeout`: the same call may succeed later";
-    flixtube.called(&busy, 3, 6, why).await?;
+    let calls = flixtube.called(&busy, 3, 6, why).await?;
+    let times: Vec<_> = calls.iter().map(|call| call.at).collect();
+    pauses_grow(&lab, &times)?;
     last_call_succeeds(&flixtube).await?;
 
     let refusals = [400, 404, 422, 301];
@@ -261,7 +279,7 @@ pub async fn history_400(lab: Lab) -> Outcome {
         views.push(view);
     }
     for view in &views {
-        complains(&flixtube, view, 3).await?;
+        refusal_logged(&flixtube, view).await?;
     }
     flixtube.video.stop().await?;
     for (view, status) in views.iter().zip(refusals) {

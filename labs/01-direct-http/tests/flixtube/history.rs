@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use check::{Lab, Outcome, Service, expect, fail};
+use check::{Lab, Outcome, Response, Service, expect, fail};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -66,26 +66,7 @@ impl History {
             )
             .hole(1)
             .because("it is a valid view; an older service sends no viewId")?;
-        let id = |json: &Value| {
-            let id = json["viewId"].as_str()?;
-            Uuid::parse_str(id).ok()
-        };
-        let told = id(&answer.json());
-        expect(told.is_some())
-            .or(
-                r#"the view's id in the answer, as {"viewId": "…"}"#,
-                answer.summary(),
-            )
-            .hole(1)
-            .because("a caller that sent no id learns only here how its view is called")?;
-        expect(id(body).is_none_or(|id| Some(id) == told))
-            .or(
-                format!("the answer has the id that was posted, {}", body["viewId"]),
-                answer.summary(),
-            )
-            .hole(1)
-            .because("a retry recorded under another id is one more view in the list")?;
-        Ok(told.unwrap_or_default().to_string())
+        answered_id(&answer, body)
     }
 
     /// Waits for `posts`, the outcome of posts that were sent at once. When they fail, this tells
@@ -102,6 +83,30 @@ impl History {
             outcome => outcome,
         }
     }
+}
+
+/// The id in the `answer` to this `body`; it is the one posted, if the body has one.
+fn answered_id(answer: &Response, body: &Value) -> Outcome<String> {
+    let id = |json: &Value| {
+        let id = json["viewId"].as_str()?;
+        Uuid::parse_str(id).ok()
+    };
+    let told = id(&answer.json());
+    expect(told.is_some())
+        .or(
+            r#"the view's id in the answer, as {"viewId": "…"}"#,
+            answer.summary(),
+        )
+        .hole(1)
+        .because("a caller that sent no id learns only here how its view is called")?;
+    expect(id(body).is_none_or(|id| Some(id) == told))
+        .or(
+            format!("the answer has the id that was posted, {}", body["viewId"]),
+            answer.summary(),
+        )
+        .hole(1)
+        .because("a retry recorded under another id is one more view in the list")?;
+    Ok(told.unwrap_or_default().to_string())
 }
 
 /// A list for a person to read.

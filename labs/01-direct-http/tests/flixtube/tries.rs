@@ -39,8 +39,10 @@ impl FlixTube {
         let expected = format!("{count} call(s) of the history for view {view}");
         let mut lost: Option<(Span, usize)> = None;
         let look = async || {
+            // In this order: the calls read are then all those before the line.
+            let complains = !complaints(&self.video, view).is_empty();
             let calls = self.calls_under(view)?;
-            if lost.is_none() && !complaints(&self.video, view).is_empty() {
+            if lost.is_none() && complains {
                 lost = Some((self.lab.span(), calls.len()));
             }
             let over = lost
@@ -57,9 +59,9 @@ impl FlixTube {
         };
         let calls = self.lab.eventually_within(SOON, &expected, why, look);
         let calls = calls.await?;
-        let line = complaints(&self.video, view).into_iter().next();
-        match (lost, line) {
-            (Some((_, before)), Some(line)) if calls.len() > before => Err(too_early(&line).into()),
+        let lines = complaints(&self.video, view);
+        match (lost, lines.first()) {
+            (Some((_, before)), Some(line)) if calls.len() > before => Err(too_early(line).into()),
             (Some(_), Some(line)) if calls.len() < count => {
                 let instead = format!("{}, then the log says: {line}", times(&calls));
                 let given_up = fail(expected, instead).because(why).hole(hole);

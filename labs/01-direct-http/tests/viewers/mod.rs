@@ -145,7 +145,7 @@ pub async fn history_down(lab: Lab) -> Outcome {
     let flixtube = FlixTube::without_history(&lab, AMPLE).await?;
     flixtube.relay.next([Answer::Status(400); TRIES]);
     let mut views = vec![flixtube.watch().await?];
-    complains(&flixtube, &views[0], 3).await?;
+    refusal_logged(&flixtube, &views[0]).await?;
 
     flixtube.relay.refuse();
     for _ in 0..2 {
@@ -163,8 +163,20 @@ pub async fn history_down(lab: Lab) -> Outcome {
     Ok(())
 }
 
+/// Waits until the failure of `view`, answered with 4xx, is logged. If it is not, HOLE 2 is at fault
+/// where a refused connection is logged, else HOLE 3.
+pub async fn refusal_logged(flixtube: &FlixTube, view: &str) -> Outcome {
+    let Err(Stop::Failed(unnoticed)) = complains(flixtube, view, 3).await else {
+        return Ok(());
+    };
+    flixtube.relay.refuse();
+    let other = flixtube.watch().await?;
+    let answer_ignored = complains(flixtube, &other, 3).await.is_ok();
+    Err(unnoticed.hole(if answer_ignored { 2 } else { 3 }).into())
+}
+
 /// Waits until the failure of `view` is logged.
-pub async fn complains(flixtube: &FlixTube, view: &str, hole: u32) -> Outcome {
+async fn complains(flixtube: &FlixTube, view: &str, hole: u32) -> Outcome {
     let expected = format!("a line of level error with view {view}, which is lost");
     let why = "a failure that nobody sees lasts for months";
     flixtube

@@ -20,7 +20,8 @@ pub async fn told_twice(lab: Lab) -> Outcome {
 
     let at_once = [view("./a.mp4"), view("./b.mp4")];
     let mut posts = JoinSet::new();
-    for view in at_once.iter().chain(&at_once).cloned() {
+    let twice = [at_once.clone(), at_once.clone()].concat();
+    for view in twice {
         let history = history.clone();
         posts.spawn_local(async move { history.record(&view).await.map(drop) });
     }

@@ -131,7 +131,7 @@ impl<'a> Wire<'a> {
                 && at.frame.method == Method::BasicDeliver
                 && at.of_call() == request.of_call()
         });
-        match deliveries.last() {
+        match deliveries.next_back() {
             Some(delivery) if self.requeued(delivery) => {
                 let (observed, why, hole) = self.undelivered(&servers);
                 let server = &delivery.frame.service;

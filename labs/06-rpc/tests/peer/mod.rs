@@ -109,7 +109,7 @@ impl Peer {
             lab: lab.clone(),
             channel,
             deliveries,
-            connection: connection,
+            connection,
         })
     }
 

@@ -96,7 +96,7 @@ impl Mutant {
 
     fn read(path: PathBuf) -> Result<Self> {
         let patch = Patch::read(&path)?;
-        let hole = match &*patch.value("hole").unwrap_or("none".into()) {
+        let hole = match &*patch.value("hole")? {
             "none" => None,
             number => Some(number.parse().context("`hole:` is a number or `none`")?),
         };

@@ -126,7 +126,7 @@ impl<'a> Wire<'a> {
         if servers.is_empty() {
             return None; // The check itself plays the server.
         }
-        let deliveries = self.frames.iter().filter(|at| {
+        let mut deliveries = self.frames.iter().filter(|at| {
             servers.contains(&at.frame.service.as_str())
                 && at.frame.method == Method::BasicDeliver
                 && at.of_call() == request.of_call()

@@ -250,10 +250,7 @@ mod tests {
         wire.publish("a duplicate");
         wire.ack(MOST_CONFIRMED as u64 + 1);
         let storm = wire.storm().unwrap();
-        assert!(
-            storm.contains("sends message a dupli"),
-            "{storm}"
-        );
+        assert!(storm.contains("sends message a dupli"), "{storm}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::broker_loss::lost_with_broker;
 use super::frames::{At, confirm_number, direct_to, holders, sent, waits_behind};
 use super::topology::Topology;
 use super::{Finding, PREFETCH_FULL, Topic};
-use wiretap::{Entry, Method};
+use wiretap::{CheckEvent, Entry, Event, Method};
 
 pub(super) use lost_in_queue::lost_in_queue;
 pub(super) use unconsumed::aftermath;
@@ -59,6 +59,17 @@ impl Case<'_, '_> {
 
     fn finding(&self, topic: Topic, cause: &str, why: &'static str) -> Finding {
         Finding::new(topic, format!("{}: {cause}", self.observed()), why)
+    }
+
+    /// Whether the check itself deleted the queue before the publish: then no service is at fault
+    /// that the queue is missing, and the publisher must notice.
+    fn queue_taken_away(&self) -> bool {
+        let queue = direct_to(self.publish.frame).unwrap_or_default();
+        let mut before = self.entries[..self.publish.index].iter();
+        before.any(|entry| {
+            matches!(&entry.event, Event::Check { what: CheckEvent::QueueDeleted(name) }
+                if name == queue)
+        })
     }
 
     fn by_check(&self) -> bool {

@@ -17,7 +17,9 @@ pub(super) fn returned(case: &Case<'_, '_>) -> Option<Finding> {
         .t;
     let sent = sent(&case.publish);
     let came_back = format!("{sent} and returned as unroutable (basic.return) at {back:.3} s");
-    let Some((cause, _)) = why_unrouted(case) else {
+    let cause = why_unrouted(case).map(|(cause, _)| cause);
+    let blameless = cause.is_none() || case.queue_taken_away();
+    let Some(cause) = cause.filter(|_| !blameless) else {
         let service = &case.publish.frame.service;
         let observed = format!("{came_back}; {service} did not publish it again");
         return Some(Finding::new(Topic::Publish, observed, REPUBLISH));

@@ -106,8 +106,15 @@ fn elsewhere(case: &Case<'_, '_>, now: &Fact<'_>, queue: &str, end: Option<&End>
     };
     let (service, other, t) = (now.service(), now.queue, now.from.t);
     let cause = format!("{left}; {service} consumes from `{other}` since {t:.3} s (basic.consume)");
-    let why = "a message waits in the queue that took it: after a restart, too, the service must \
-               consume from that queue";
+    let why = match end {
+        Some(_) => {
+            "a message waits in the queue that took it: after a restart, too, the service must \
+             consume from that queue"
+        }
+        None => {
+            "a message waits in the queue that took it: publisher and consumer must agree on it"
+        }
+    };
     case.finding(Topic::Consume, &cause, why)
 }
 

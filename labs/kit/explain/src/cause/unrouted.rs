@@ -24,6 +24,11 @@ pub(super) fn unrouted(case: &Case<'_, '_>) -> Option<Finding> {
     if !took.is_empty() {
         cause += &format!("; only `{}` got it", took.join("`, `"));
     }
+    if case.queue_taken_away() && !case.publish.frame.flag("mandatory") {
+        let why =
+            "without mandatory the broker confirms a message that no queue takes, and drops it";
+        return Some(case.finding(Topic::Publish, &cause, why));
+    }
     let why = if late { TOO_LATE } else { NOT_BOUND };
     Some(case.finding(Topic::Routing, &cause, why))
 }

@@ -123,6 +123,17 @@ fn returned() {
     );
 }
 
+/// The check deletes a queue on purpose: the publisher must notice.
+#[test]
+fn the_check_deleted_the_queue() {
+    let script = format!("shop queue.declare queue=q durable\ncheck deletes\n{DIRECT}");
+    let words = "no consumer got it from the queue: the check deleted queue `q` at 2.000 s";
+    let found = finds(&script, Topic::Publish, words);
+    assert!(found.why.contains("without mandatory"));
+    let back = script.replace("shop <basic.ack", "shop basic.return #id\nshop <basic.ack");
+    finds(&back, Topic::Publish, "shop did not publish it again");
+}
+
 #[test]
 fn bound_too_late_or_never() {
     let [exchange, declare, bind, consume] = [1, 2, 3, 4].map(|n| HISTORY.lines().nth(n).unwrap());

@@ -10,8 +10,11 @@ use super::logs::{LOGS, Listener, Open, consumer, identified, listening, open};
 /// How long a consumer may retry in place before it gives a message back.
 const A_WHILE: Duration = Duration::from_millis(1200);
 
-/// The least time that a service takes for three attempts, pauses included: a fifth of our own.
-const THREE_ATTEMPTS: Duration = Duration::from_millis(60);
+/// The least time between two attempts to connect: a fifth of our own shortest pause.
+const TWO_ATTEMPTS: Duration = Duration::from_millis(20);
+
+/// The least time for three deliveries of a message that cannot be recorded: a tenth of our own.
+const THREE_DELIVERIES: Duration = Duration::from_millis(60);
 
 const STORM: &str =
     "without a pause, one failure keeps the broker, the network and the logs of all services busy";
@@ -65,7 +68,7 @@ async fn tried_three_times(lab: &Lab) -> Outcome {
     let span = lab.between(first, third);
     let storm = format!("delivered 3 times within {} ms", span.elapsed().as_millis());
     let failure = fail("a pause before a message is tried again", storm).because(STORM);
-    span.at_least(THREE_ATTEMPTS, failure)
+    span.at_least(THREE_DELIVERIES, failure)
 }
 
 pub async fn resumes(lab: Lab) -> Outcome {
@@ -84,7 +87,7 @@ pub async fn resumes(lab: Lab) -> Outcome {
     leaves_none_open(&lab, before).await
 }
 
-/// Cuts the consumer's link and turns it away, until it has tried three times.
+/// Cuts the consumer's link and turns it away twice.
 async fn reconnects_with_pauses(lab: &Lab, ops: &Listener) -> Outcome {
     let before = lab.journal().calls("ops").len();
     ops.tap().turn_away();
@@ -93,14 +96,14 @@ async fn reconnects_with_pauses(lab: &Lab, ops: &Listener) -> Outcome {
     let calls = lab
         .eventually_within(PATIENCE, expected, why, async || {
             let calls = lab.journal().calls("ops").split_off(before);
-            let seen = format!("{} attempts", calls.len());
-            Ok(Seen::some((calls.len() >= 3).then_some(calls), || seen))
+            let seen = format!("{} attempt(s)", calls.len());
+            Ok(Seen::some((calls.len() >= 2).then_some(calls), || seen))
         })
         .await?;
-    let span = lab.between(calls[0], calls[2]);
-    let storm = format!("3 attempts within {} ms", span.elapsed().as_millis());
+    let span = lab.between(calls[0], calls[1]);
+    let storm = format!("2 attempts within {} ms", span.elapsed().as_millis());
     let failure = fail("a pause before a consumer connects again", storm).because(STORM);
-    span.at_least(THREE_ATTEMPTS, failure)?;
+    span.at_least(TWO_ATTEMPTS, failure)?;
     ops.tap().restore();
     Ok(())
 }

@@ -21,7 +21,7 @@ const TRIES: usize = 4;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a producer of the checks waits for a confirm.
-const CONFIRM_TIMEOUT_MS: u32 = 1000;
+const CONFIRM_TIMEOUT_MS: u32 = 600;
 
 pub async fn sent(lab: Lab) -> Outcome {
     bind_check(&lab, "#").await?;
@@ -265,26 +265,25 @@ fn ended(producer: &Service, sent: usize) -> String {
     format!("it ended after {sent} tries: {exit}; it said last: {words}")
 }
 
-/// Whether the producer waited after each nack before it connected or published again.
+/// Whether the producer waited after the third nack before it connected or published again. (Its first
+/// retry may follow at once.)
 fn pauses(lab: &Lab) -> Outcome {
     let journal = lab.journal();
     let nacks = journal.times(|frame| frame.method == Method::BasicNack);
     let mut tries = journal.times(|frame| frame.method == Method::BasicPublish);
     tries.extend(journal.calls("producer"));
+    let Some(&nack) = nacks.get(TRIES - 2) else {
+        return Ok(()); // An attempt ended in another way.
+    };
+    let next = tries.into_iter().filter(|next| *next > nack);
+    let span = lab.between(nack, next.fold(f64::MAX, f64::min).min(nack + 60.0));
+    let observed = format!(
+        "the next try {} ms after basic.nack",
+        span.elapsed().as_millis()
+    );
     let why = "without a pause, one failure keeps the broker, the network and the log busy";
-    for nack in nacks {
-        let later = tries.iter().copied().filter(|next| *next > nack);
-        if let Some(next) = later.reduce(f64::min) {
-            let span = lab.between(nack, next);
-            let observed = format!(
-                "the next try {} ms after basic.nack",
-                span.elapsed().as_millis()
-            );
-            let failure = fail("a pause before a nacked message is sent again", observed);
-            span.at_least(PAUSE, failure.because(why))?;
-        }
-    }
-    Ok(())
+    let failure = fail("a pause before a nacked message is sent again", observed).because(why);
+    span.at_least(PAUSE, failure)
 }
 
 async fn arrives_under_one_id(lab: &Lab) -> Outcome {

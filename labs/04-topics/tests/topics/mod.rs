@@ -165,7 +165,7 @@ async fn grow_no_bigger(lab: &Lab, archive: &Listener) -> Outcome {
     lines.launch().await?;
     let why = "the services work while they are measured";
     let both = [archive.service(), &lines];
-    lab.frugal(&both, 100, "messages", async |count| {
+    lab.frugal(&both, 50, "messages", async |count| {
         let all = archive.rows("messages")?.len() + count;
         let expected = format!("queue `archive` gets {count} more messages");
         lab.eventually(&expected, why, async || {

@@ -26,7 +26,7 @@ const NACKS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a producer of the checks waits for a confirm.
-const CONFIRM_TIMEOUT_MS: u32 = 600;
+const CONFIRM_TIMEOUT_MS: u32 = 1500;
 
 pub async fn sent(lab: Lab) -> Outcome {
     bind_check(&lab, "#").await?;

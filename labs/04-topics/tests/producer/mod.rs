@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use check::wiretap::{Frame, Method, Side};
-use check::{DEADLINE, Exit, Lab, Outcome, PATIENCE, Seen, Service, expect, fail};
+use check::{Exit, Lab, Outcome, Seen, Service, expect, fail};
+use futures_lite::future::try_zip;
+use lapin::ExchangeKind;
 use lapin::message::BasicGetMessage;
 use rand::RngExt;
 
@@ -14,14 +16,17 @@ use super::logs::{
     send,
 };
 
-/// How often a nacked message is sent before the broker takes it: a producer does not give up.
-const TRIES: usize = 4;
+/// The queue that refuses messages for a while.
+const FULL: &str = "full";
+
+/// How many nacks a message gets before the queue takes it: a producer does not give up.
+const NACKS: usize = 3;
 
 /// The least pause before the next try: a fifteenth of our own.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a producer of the checks waits for a confirm.
-const CONFIRM_TIMEOUT_MS: u32 = 1000;
+const CONFIRM_TIMEOUT_MS: u32 = 1500;
 
 pub async fn sent(lab: Lab) -> Outcome {
     bind_check(&lab, "#").await?;
@@ -208,97 +213,108 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
 
 pub async fn not_confirmed(lab: Lab) -> Outcome {
     bind_check(&lab, "#").await?;
-    let producer = producer(&lab, "producer", &["log.a"]).await?;
-    let producer = producer.with("CONFIRM_TIMEOUT_MS", CONFIRM_TIMEOUT_MS);
-    lab.refuse(CHECK).await?;
-    producer.begin().await?;
-    let nacked = "the broker nacks it (basic.nack)";
-    sends_again(&lab, &producer, nacked, TRIES, PATIENCE).await?;
-    pauses(&lab)?;
-    let held = producer.tap().hold(Side::Server, Method::BasicAck);
-    lab.accept(CHECK).await?;
-    let why = "a broker that refuses a message takes it some time later";
-    let expected = "the producer sends a nacked message until the broker takes it";
-    lab.eventually_within(PATIENCE, expected, why, async || {
-        let sent = published(&lab, "producer").len();
-        expect(producer.exit().is_none())
-            .or(expected, ended(&producer, sent))
-            .because(why)?;
-        Ok(Seen::when(held.reached(), || {
-            format!("sent {sent} times, and not confirmed")
-        }))
-    })
-    .await?;
-    let tries = published(&lab, "producer").len() + 1;
-    let late = "its confirm does not arrive within CONFIRM_TIMEOUT_MS (basic.ack)";
-    sends_again(&lab, &producer, late, tries, DEADLINE).await?;
-    held.release();
-    producer.finishes_well(SENT).await?;
-    arrives_under_one_id(&lab).await
+    try_zip(until_taken(&lab), until_confirmed(&lab)).await?;
+    Ok(())
 }
 
-/// Waits until the producer has sent its message `tries` times, because of `what`.
+/// A queue refuses the message of the producer `nacked`, and takes it after three nacks.
+async fn until_taken(lab: &Lab) -> Outcome {
+    lab.bind_queue(FULL, LOGS, ExchangeKind::Topic, "log.nacked")
+        .await?;
+    lab.refuse(FULL).await?;
+    let producer = producer(lab, "nacked", &["log.nacked"]).await?;
+    producer.begin().await?;
+    let nacks = || lab.journal().methods("nacked", Method::BasicNack).len();
+    sends_again(lab, &producer, "the broker nacks it (basic.nack)", || {
+        nacks() >= NACKS
+    })
+    .await?;
+    lab.accept(FULL).await?;
+    producer.finishes_well(SENT).await?;
+    pauses(lab)?;
+    has_one_id(lab, "nacked")
+}
+
+/// The confirm of the producer `late` is held until it has sent its message again.
+async fn until_confirmed(lab: &Lab) -> Outcome {
+    let producer = producer(lab, "late", &["log.late"]).await?;
+    let producer = producer.with("CONFIRM_TIMEOUT_MS", CONFIRM_TIMEOUT_MS);
+    let held = producer.tap().hold(Side::Server, Method::BasicAck);
+    producer.begin().await?;
+    let sent = || published(lab, "late").len();
+    sends_again(
+        lab,
+        &producer,
+        "no confirm comes in time (basic.ack)",
+        || sent() >= 2,
+    )
+    .await?;
+    held.release();
+    producer.finishes_well(SENT).await?;
+    has_one_id(lab, "late")
+}
+
+/// Waits until the producer has sent its message often `enough`, because of `what`.
 async fn sends_again(
     lab: &Lab,
     producer: &Service,
     what: &str,
-    tries: usize,
-    within: Duration,
+    enough: impl Fn() -> bool,
 ) -> Outcome {
     let expected = format!("the producer sends a message again if {what}");
     let why = "only a confirm says that the broker has the message";
-    lab.eventually_within(within, &expected, why, async || {
-        let sent = published(lab, "producer").len();
-        expect(sent >= tries || producer.exit().is_none())
-            .or(&expected, ended(producer, sent))
+    lab.eventually(&expected, why, async || {
+        let sent = published(lab, &producer.name()).len();
+        let exit = producer.exit();
+        expect(enough() || exit.is_none())
+            .or(&expected, ended(producer, sent, exit))
             .because(why)?;
-        Ok(Seen::when(sent >= tries, || format!("sent {sent} times")))
+        Ok(Seen::when(enough(), || {
+            format!("it was sent {sent} time(s)")
+        }))
     })
     .await
 }
 
-fn ended(producer: &Service, sent: usize) -> String {
-    let exit = producer
-        .exit()
-        .map_or_else(String::new, |exit| exit.to_string());
+fn ended(producer: &Service, sent: usize, exit: Option<Exit>) -> String {
+    let exit = exit.map_or_else(String::new, |exit| exit.to_string());
     let words = producer.last_words(1).join("");
-    format!("it ended after {sent} tries: {exit}; it said last: {words}")
+    format!("sent {sent} time(s), then {exit}; it said last: {words}")
 }
 
-/// Whether the producer waited after each nack before it connected or published again.
+/// Whether the producer waited after the second nack before it connected or published again. (Its first
+/// retry may follow at once.)
 fn pauses(lab: &Lab) -> Outcome {
-    let journal = lab.journal();
-    let nacks = journal.times(|frame| frame.method == Method::BasicNack);
-    let mut tries = journal.times(|frame| frame.method == Method::BasicPublish);
-    tries.extend(journal.calls("producer"));
+    let (journal, name) = (lab.journal(), "nacked");
+    let times = |method| journal.times(|frame| frame.service == name && frame.method == method);
+    let Some(&nack) = times(Method::BasicNack).get(1) else {
+        return Ok(());
+    };
+    let tries = times(Method::BasicPublish)
+        .into_iter()
+        .chain(journal.calls(name));
+    let Some(next) = tries.filter(|next| *next > nack).reduce(f64::min) else {
+        return Ok(());
+    };
+    let span = lab.between(nack, next);
+    let observed = format!(
+        "the next try {} ms after basic.nack",
+        span.elapsed().as_millis()
+    );
     let why = "without a pause, one failure keeps the broker, the network and the log busy";
-    for nack in nacks {
-        let later = tries.iter().copied().filter(|next| *next > nack);
-        if let Some(next) = later.reduce(f64::min) {
-            let span = lab.between(nack, next);
-            let observed = format!(
-                "the next try {} ms after basic.nack",
-                span.elapsed().as_millis()
-            );
-            let failure = fail("a pause before a nacked message is sent again", observed);
-            span.at_least(PAUSE, failure.because(why))?;
-        }
-    }
-    Ok(())
+    let failure = fail("a pause before a nacked message is sent again", observed).because(why);
+    span.at_least(PAUSE, failure)
 }
 
-async fn arrives_under_one_id(lab: &Lab) -> Outcome {
-    let sent = published(lab, "producer").into_iter();
-    let mut ids: BTreeSet<_> = sent.map(|message| Some(message.id)).collect();
-    let there = lab.take(CHECK).await?;
-    let there = there.iter().map(|message| {
-        let id = message.properties.message_id().as_ref();
-        id.map(ToString::to_string)
-    });
-    ids.extend(there);
+fn has_one_id(lab: &Lab, service: &str) -> Outcome {
+    let sent = published(lab, service).into_iter();
+    let ids: BTreeSet<_> = sent.map(|message| message.id).collect();
     let count = ids.len();
     expect(count == 1)
-        .or("one message_id at each try", format!("{count} of them"))
+        .or(
+            "a message keeps its message_id when it is sent again",
+            format!("{count} ids"),
+        )
         .because("under a new id, a message that arrives twice counts twice")
 }
 

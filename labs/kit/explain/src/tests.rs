@@ -99,9 +99,9 @@ fn frame<'a>(
     words: impl Iterator<Item = &'a str>,
 ) -> Frame {
     let name = verb.trim_start_matches('<');
-    let from_broker = verb.starts_with('<')
-        || name.ends_with("-ok")
-        || ["basic.deliver", "basic.return"].contains(&name);
+    let sends = [Method::BasicDeliver, Method::BasicReturn].map(|method| method.to_string());
+    let from_broker =
+        verb.starts_with('<') || name.ends_with("-ok") || sends.iter().any(|own| own == name);
     let (mut args, mut message) = (json!({"arguments": {}}), None);
     for word in words {
         let (key, value) = word.split_once('=').unwrap_or((word, "true"));

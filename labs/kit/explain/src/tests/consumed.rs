@@ -83,8 +83,8 @@ fn consumes_from_another_queue() {
     history_finds(&script, Topic::Consume, words);
     // The broker names the queue: the answer has the name.
     let named = again("").replace(
-        "basic.consume",
-        "queue.declare-ok queue=amq.gen-1
+        "history/2 basic.consume",
+        "history/2 queue.declare-ok queue=amq.gen-1
         history/2 basic.consume",
     );
     let script = format!("{HISTORY}\n{FANOUT}\nhistory cut\n{named}");

@@ -10,7 +10,7 @@ use super::events::{
     BOUND, Listener, ROW, SALES, SHOP, VIEWED, at_hole, both, each_gets_only, identified, instance,
     listening, new_id, order, sell, sold_as, watch, watched,
 };
-use super::wire::{open_connections, refusal};
+use super::wire::{is_disconnected, open_connections, refusal};
 
 /// How long a database stays locked, so that a view waits through several deliveries.
 const LOCKED: Duration = Duration::from_millis(1300);
@@ -213,6 +213,7 @@ async fn killed_before_ack(lab: &Lab, recommendations: &Listener, held: Held) ->
     })
     .await?;
     recommendations.tap().turn_away();
+    is_disconnected(lab, recommendations).await?;
     recommendations.kill().await?;
     recommendations.tap().restore();
     Ok(())

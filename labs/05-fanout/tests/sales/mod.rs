@@ -1,5 +1,6 @@
 //! What the shop's 200 promises.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use awc::http;
@@ -11,7 +12,7 @@ use super::events::{
     AUDIENCE, Listener, SHOP, both, each_gets_only, listening, new_id, order, sell, sold, sold_as,
     with_log,
 };
-use super::wire::refusal;
+use super::wire::{is_disconnected, refusal};
 
 /// How many sales in a row show what the shop keeps of each.
 const MANY: usize = 40;
@@ -176,8 +177,14 @@ pub async fn shop_sigterm(lab: Lab) -> Outcome {
     let (listeners, shop) = audience_and_shop(&lab).await?;
     let held = shop.tap().hold(Side::Client, Method::BasicPublish);
     let order = order(None);
-    let stopped = stopped_while_publishing(&lab, &shop, held);
-    let (answer, exit) = tokio::join!(shop.post("/sales", &order), stopped);
+    let answered = Cell::new(false);
+    let asked = async {
+        let answer = shop.post("/sales", &order).await;
+        answered.set(true);
+        answer
+    };
+    let stopped = stopped_while_publishing(&lab, &shop, held, &answered);
+    let (answer, exit) = tokio::join!(asked, stopped);
     let (answer, exit) = (answer?, exit?);
     expect(exit == Exit::Code(0))
         .or("SIGTERM: exit code 0", exit)
@@ -188,8 +195,13 @@ pub async fn shop_sigterm(lab: Lab) -> Outcome {
 }
 
 /// Sends SIGTERM while the sale is on its way to the broker. If the shop then waits for the
-/// confirm, the sale arrives; if it ends without, the sale is lost.
-async fn stopped_while_publishing(lab: &Lab, shop: &Service, held: Held) -> Outcome<Exit> {
+/// confirm, the sale arrives; if it has answered already, or ends, the sale is lost.
+async fn stopped_while_publishing(
+    lab: &Lab,
+    shop: &Service,
+    held: Held,
+    answered: &Cell<bool>,
+) -> Outcome<Exit> {
     let why = "the check needs an order that the shop has not finished yet";
     lab.eventually("the shop publishes the sale", why, async || {
         Ok(Seen::when(held.reached(), || {
@@ -198,14 +210,16 @@ async fn stopped_while_publishing(lab: &Lab, shop: &Service, held: Held) -> Outc
     })
     .await?;
     shop.terminate()?;
+    let gave_up = || answered.get() || shop.exit().is_some();
     let span = lab.span();
     lab.eventually("the shop ends, or waits for the confirm", why, async || {
-        let over = shop.exit().is_some() || span.exceeds(WAITS);
+        let over = gave_up() || span.exceeds(WAITS);
         Ok(Seen::when(over, String::new))
     })
     .await?;
-    if shop.exit().is_some() {
+    if gave_up() {
         shop.tap().cut();
+        is_disconnected(lab, shop).await?;
     }
     held.release();
     shop.ended().await

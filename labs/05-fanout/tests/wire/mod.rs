@@ -2,7 +2,7 @@
 //! queue it and others consume. A failure begins with that, and not with what follows from it.
 
 use check::wiretap::{ConnectionEvent, Event, Frame, Method, Side};
-use check::{Lab, Outcome, expect, loses_messages};
+use check::{Lab, Outcome, Seen, Service, expect, loses_messages};
 
 /// The hole in which an exchange is declared.
 const EXCHANGE: u32 = 2;
@@ -103,6 +103,18 @@ pub fn refusal(lab: &Lab, service: &str) -> String {
     last.map_or_else(String::new, |frame| {
         format!("; the broker refused: {}", text(frame, "reply_text"))
     })
+}
+
+/// Waits until a cut has ended a connection of the service: what is held on it is lost from then on.
+pub async fn is_disconnected(lab: &Lab, service: &Service) -> Outcome {
+    let name = service.name();
+    let expected = format!("the connection of {name} is cut");
+    let why = "the check cuts it, so that what is held on it never arrives";
+    lab.eventually(&expected, why, async || {
+        let cut = lab.journal().disconnected(&name);
+        Ok(Seen::when(cut, || "it is open".to_owned()))
+    })
+    .await
 }
 
 /// How many connections of the service are open.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use wiretap::{Event, Journal, Method};
+use wiretap::{ConnectionEvent, Event, Journal, Method};
 
 /// Memory that a program may take between two looks without any leak: buffers and the allocator's
 /// own pages.
@@ -35,7 +35,7 @@ impl Links {
                         connection,
                         what,
                     } if name == service => {
-                        if what.is_attempt() {
+                        if *what == ConnectionEvent::Opened {
                             connections.insert(*connection);
                         } else if what.is_end() {
                             connections.remove(connection);
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use proof::Scratch;
     use serde_json::Value;
-    use wiretap::{ConnectionEvent, Frame, Side};
+    use wiretap::{Frame, Side};
 
     fn usage(connections: usize, channels: usize, threads: usize, memory: u64) -> Usage {
         Usage {

@@ -2,21 +2,17 @@
 //! its *observed* and *why* from here.
 //!
 //! This crate knows the journal, and nothing of checks or chapters. Start reading at [`fate`];
-//! [`http_fate`] does the same for a chapter without a broker. Other questions have functions of
-//! their own: [`one_at_a_time`], [`tries`], [`connections`],
-//! [`loses_messages`].
+//! [`http_fate`] does the same for a chapter without a broker. [`loses_messages`] tells which flags of a
+//! queue lose messages.
 
 mod broker_loss;
 mod cause;
-mod connections;
 mod declared;
 mod delivered;
 mod frames;
 mod http_calls;
-mod pace;
 mod standstill;
 mod topology;
-mod tries;
 mod unacked;
 mod unpublished;
 
@@ -27,11 +23,8 @@ use topology::Topology;
 use unpublished::unpublished;
 use wiretap::{Entry, Journal};
 
-pub use connections::connections;
 pub use declared::loses_messages;
 pub use http_calls::http_fate;
-pub use pace::one_at_a_time;
-pub use tries::tries;
 pub use unacked::unacked_of;
 
 const PREFETCH_FULL: &str =

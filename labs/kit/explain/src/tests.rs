@@ -4,7 +4,6 @@
 
 mod consumed;
 mod lost;
-mod questions;
 mod routed;
 mod settled;
 

@@ -4,7 +4,7 @@
 use super::{Case, direct_to};
 use crate::frames::{At, deed, refuses, word};
 use crate::topology::{End, Fact};
-use crate::{Finding, Topic, tries::attempts};
+use crate::{Finding, Topic};
 use process::Change;
 use wiretap::{Entry, Event, Method};
 
@@ -122,7 +122,7 @@ fn never(case: &Case<'_, '_>, name: &str) -> Finding {
     let refused = case.frames.iter().rfind(|at| refuses(at, name));
     let cause = match refused {
         Some(close) => format!("{}, and no basic.consume followed", deed(*close)),
-        None if attempts(case.entries, name).is_empty() => format!("{name} never connected"),
+        None if attempts(case.entries, name) == 0 => format!("{name} never connected"),
         None => format!("{name} never consumed (no basic.consume)"),
     };
     let why = "the broker delivers only to a consumer: connect, declare, bind, then consume";
@@ -136,10 +136,19 @@ pub(crate) fn aftermath(entries: &[Entry], service: &str, end: &End) -> String {
         Event::Service { service: own, what } if own == service => Some((entry.t, what)),
         _ => None,
     });
-    let did = match (changes.next_back(), attempts(later, service).len()) {
+    let did = match (changes.next_back(), attempts(later, service)) {
         (Some((t, Change::Ended(exit))), _) => format!("{service} ended at {t:.3} s ({exit})"),
         (_, 0) => "it did not connect again".to_owned(),
         (_, n) => format!("it connected {n} time(s) after that"),
     };
     format!("no basic.consume followed: {did}")
+}
+
+/// How often the service tried to connect.
+fn attempts(entries: &[Entry], service: &str) -> usize {
+    let tries = |entry: &&Entry| {
+        matches!(&entry.event, Event::Connection { service: own, what, .. }
+            if own == service && what.is_attempt())
+    };
+    entries.iter().filter(tries).count()
 }

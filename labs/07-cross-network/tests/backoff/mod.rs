@@ -66,7 +66,10 @@ struct Pauses(Vec<Vec<Span>>);
 
 /// Waits until a pause is a long one.
 async fn grow(lab: &Lab, hole: u32, pauses: impl Fn() -> Pauses) -> Outcome {
-    let expected = format!("the pauses grow: one of the first {ENOUGH} is longer than {LONG:?}");
+    let expected = format!(
+        "the pauses grow: one of the first {ENOUGH} is longer than {} ms",
+        LONG.as_millis()
+    );
     let why = "a broker that starts is slowed down by each attempt, and a login that fails at once \
                is a failed attempt, too";
     let span = lab.span();

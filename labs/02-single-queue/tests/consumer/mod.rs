@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check::wiretap::{Method, Side};
-use check::{Lab, Outcome, Seen, Service, expect, fail, fate};
+use check::{Lab, Outcome, Seen, Service, Stop, expect, fail, fate};
 use lapin::BasicProperties;
 use serde_json::json;
 
@@ -118,11 +118,15 @@ async fn pauses_between_tries(lab: &Lab, id: &str) -> Outcome {
     let apart = lab.eventually(expected, why, async || {
         let apart = until_next_try(lab, id);
         let enough = apart.len() >= TRIES;
-        let seen = format!("{} tries", apart.len());
+        let seen = format!("{} tries so far", apart.len());
         Ok(Seen::some(enough.then_some(apart), || seen))
     });
+    let mut apart = apart.await.map_err(|stop| match stop {
+        Stop::Failed(failure) => lab.missing(expected, &failure.observed, id).into(),
+        unknown => unknown,
+    })?;
     // Pauses may begin short and grow, and a busy machine may delay one try: the median of three.
-    let mut last = apart.await?.split_off(TRIES - 3);
+    let mut last = apart.split_off(TRIES - 3);
     last.sort_by(f64::total_cmp);
     let median = last[1];
     expect(median >= SHORTEST_PAUSE.as_secs_f64())

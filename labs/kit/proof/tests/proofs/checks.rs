@@ -184,6 +184,8 @@ impl Checks {
         let next = finished.report.next.as_ref().map(|next| next.hole);
         let failed = finished.report.checks.iter();
         let failed = failed.filter(|check| check.status == Status::Fail);
+        let failed: Vec<String> = failed.map(|check| check.check.clone()).collect();
+        let caught = !failed.is_empty();
         table.add(Row {
             chapter: self.number.clone(),
             mutant: mutant.file.clone(),
@@ -193,11 +195,11 @@ impl Checks {
                 .iter()
                 .map(|check| check.check.clone())
                 .collect(),
-            failed: failed.map(|check| check.check.clone()).collect(),
+            failed,
             leads: mutant.hole.is_none() || next == mutant.hole,
         });
         Ok(finished.judge(&[
-            (next.is_some(), "no check caught it".into()),
+            (caught, "no check caught it".into()),
             (
                 mutant.hole.is_none() || next == mutant.hole,
                 format!("it leads to {}, not to {}", hole(next), hole(mutant.hole)),

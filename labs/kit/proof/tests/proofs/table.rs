@@ -30,9 +30,10 @@ struct Catches {
 }
 
 impl Table {
-    /// Adds a row.
+    /// Adds a row, in place of an earlier one for the same mutant.
     pub fn add(&self, row: Row) {
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.retain(|own| (&own.chapter, &own.mutant) != (&row.chapter, &row.mutant));
         rows.push(row);
     }
 

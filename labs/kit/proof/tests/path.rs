@@ -9,6 +9,7 @@ use course::chapter::Chapter;
 use course::hints;
 use course::holes;
 use course::manifest::ServiceManifest;
+use course::mutants::Mutant;
 use course::parts::{Part, after};
 use course::paths::Paths;
 
@@ -100,6 +101,18 @@ fn each_hole_has_a_check_and_hints() {
                 chapter.name
             );
         }
+    }
+}
+
+/// A check that no mutant needs may as well not be there.
+#[test]
+fn each_check_has_a_mutant_that_it_catches() {
+    for (chapter, _) in chapters() {
+        let mutants = Mutant::all(&chapter).unwrap().into_iter();
+        let caught: BTreeSet<String> = mutants.map(|mutant| mutant.check).collect();
+        let checks = listed(&chapter).into_values().flatten();
+        let needless: Vec<String> = checks.filter(|check| !caught.contains(check)).collect();
+        assert!(needless.is_empty(), "{}: {needless:?}", chapter.name);
     }
 }
 

@@ -8,4 +8,4 @@ mod storm;
 mod usage;
 
 pub use storm::{Repeats, Storm, Storms};
-pub use usage::{Links, Usage};
+pub use usage::{Links, MEMORY, Usage};

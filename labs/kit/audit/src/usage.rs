@@ -13,6 +13,9 @@ const FEW: usize = 3;
 /// One more for each so many operations is a leak.
 const PER: usize = 10;
 
+/// The name of that leak which may be none: an allocator keeps memory for later.
+pub const MEMORY: &str = "memory";
+
 /// The connections and channels of a service that are open, as the wire shows them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Links {
@@ -86,7 +89,7 @@ impl Usage {
         } else if grew(self.threads, later.threads) {
             Some("threads")
         } else if later.memory > self.memory + SLACK {
-            Some("memory")
+            Some(MEMORY)
         } else {
             None
         }

@@ -10,6 +10,10 @@ use super::{Failure, Lab, Outcome, Seen, Service, Topic, expect, fail};
 pub(crate) const LONGEST: Duration = Duration::from_secs(40);
 /// How long a service may take to close what it no longer needs.
 const TIDY: Duration = Duration::from_secs(3);
+/// Memory is steady when it changes by less than this many bytes from one look to the next.
+const STEADY: u64 = 128 << 10;
+const APART: Duration = Duration::from_millis(60);
+const MOST_LOOKS: usize = 20;
 /// A service of this lab needs a hundredth of this.
 const MOST_MEMORY: u64 = 1 << 30;
 
@@ -83,8 +87,22 @@ impl Lab {
         Ok(Usage {
             links: Links::of(self.journal(), &service.name()),
             threads: service.all_threads(),
-            memory: service.memory().await?,
+            memory: self.settled_memory(service).await?,
         })
+    }
+
+    /// How much memory a service takes once it has taken in what has crossed the wire.
+    async fn settled_memory(&self, service: &Service) -> Outcome<u64> {
+        let mut before = service.memory().await?;
+        for _ in 0..MOST_LOOKS {
+            tokio::time::sleep(APART).await;
+            let now = service.memory().await?;
+            if now.abs_diff(before) < STEADY {
+                break;
+            }
+            before = now;
+        }
+        Ok(before)
     }
 
     /// Fails when a service repeats something without end, or takes memory without end.

@@ -106,6 +106,7 @@ impl Lab {
     /// Kills the services that still run, and removes users and vhosts.
     pub(crate) async fn close(&self) {
         self.journal().note(self.since_start().lost_time());
+        self.journal().end();
         for service in self.0.services.take() {
             service.drop_process();
         }

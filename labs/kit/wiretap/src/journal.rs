@@ -14,7 +14,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +47,8 @@ pub struct Journal(Arc<Inner>);
 struct Inner {
     began: Instant,
     path: PathBuf,
+    /// Whether nothing more is added.
+    ended: AtomicBool,
     /// Entries added since the last look. The lock is held for a moment only, so that neither a
     /// reader nor the disk delays the relay.
     fresh: Mutex<Vec<Entry>>,
@@ -124,6 +126,7 @@ impl Journal {
         let inner = Arc::new(Inner {
             began: Instant::now(),
             path,
+            ended: AtomicBool::new(false),
             fresh: Mutex::default(),
             kept: Mutex::new(kept),
         });
@@ -147,6 +150,11 @@ impl Journal {
         self.0.write();
     }
 
+    /// Ends the journal with the verdict: what the services do while they are killed is not added.
+    pub fn end(&self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+
     /// Adds an entry, stamped with the time.
     pub fn record(&self, event: Event) {
         let of_a_connection = matches!(
@@ -162,6 +170,9 @@ impl Journal {
 
     /// Adds an entry, and leaves it to the caller when the file gets it.
     pub(super) fn add(&self, event: Event) {
+        if self.0.ended.load(Ordering::Relaxed) {
+            return;
+        }
         let mut fresh = lock(&self.0.fresh);
         // Under the lock, so that times ascend.
         let t = (self.0.began.elapsed().as_secs_f64() * 1e6).round() / 1e6;

@@ -1,6 +1,5 @@
 //! What a run tells: lines for a person, the same as JSON for a program.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -15,9 +14,6 @@ use course::report::{Detail, Line, Next, Report as Written, Score, Status, Waiti
 
 /// The hole of a check that points to none.
 pub const NO_HOLE: u32 = 0;
-
-/// What an explained failure counts, where one that has only its check's hole counts 1.
-const EXPLAINED: usize = 3;
 
 /// How one check ended.
 #[derive(Debug)]
@@ -277,7 +273,7 @@ impl Report {
         self.counted().filter(|line| line.status == status).count()
     }
 
-    /// Where to go on: at the first open hole, else at the hole of the likeliest cause.
+    /// Where to go on: at the first open hole, else at the hole of the first cause.
     fn next(&self) -> Option<Next> {
         let failures = self.counted().filter_map(|line| line.failure.as_ref());
         let failures: Vec<&Detail> = failures.filter(|detail| detail.hole != NO_HOLE).collect();
@@ -294,14 +290,14 @@ impl Report {
     }
 }
 
-/// The hole that most of these failures point to; the first of several. A failure that what was seen
-/// explains counts for more than one that has only its check's hole.
+/// The hole of the first cause: the first that a failure points to because of what was seen, else the
+/// first of a check that failed.
 fn cause(failures: &[&Detail]) -> Option<u32> {
-    let mut weights: BTreeMap<u32, usize> = BTreeMap::new();
-    for detail in failures {
-        *weights.entry(detail.hole).or_default() += if detail.explained { EXPLAINED } else { 1 };
-    }
-    let most = weights.values().copied().max()?;
-    let mut heaviest = weights.into_iter().filter(|(_, weight)| *weight == most);
-    heaviest.next().map(|(hole, _)| hole)
+    let holes = |explained: bool| {
+        let some = failures
+            .iter()
+            .filter(move |detail| detail.explained || !explained);
+        some.map(|detail| detail.hole)
+    };
+    holes(true).min().or_else(|| holes(false).min())
 }

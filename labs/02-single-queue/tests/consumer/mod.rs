@@ -31,7 +31,7 @@ pub async fn delivered(lab: Lab) -> Outcome {
 
 pub async fn consumer_down(lab: Lab) -> Outcome {
     let streaming = lab.start("video-streaming").await?;
-    // Whoever acks only every second, fifth or tenth message leaves one unacked.
+    // A consumer that acks only every second, fifth or tenth message leaves one unacked.
     let ids = watch_all(&lab, &streaming, 11).await?;
     let why = "11 viewers have their 200, so their views must wait for the history";
     waiting(&lab, 11, why).await?;

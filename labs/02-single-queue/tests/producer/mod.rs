@@ -147,28 +147,26 @@ pub async fn queue_gone(lab: Lab) -> Outcome {
     publishes_again(&lab, &streaming).await
 }
 
+/// Watches a video; expects no 200 for a view of which the broker has not said that it has it.
+async fn promises_nothing(streaming: &Service, view: &str, why: &str) -> Outcome {
+    let answer = streaming.get("/video").await?;
+    expect(!answer.ok())
+        .or(format!("no 200 for a view {view}"), answer.summary())
+        .because(why)
+}
+
 pub async fn refused(lab: Lab) -> Outcome {
     let streaming = lab.start(STREAMING).await?;
     watch(&lab, &streaming).await?;
     lab.refuse(VIEWED).await?;
-    let answer = streaming.get("/video").await?;
-    expect(!answer.ok())
-        .or(
-            "no 200 for a view that the broker refuses (basic.nack)",
-            format!("{}, and a basic.nack", answer.summary()),
-        )
-        .because("a nack says that the broker does not have the message")?;
+    let why = "a nack says that the broker does not have the message";
+    promises_nothing(&streaming, "that the broker refuses (basic.nack)", why).await?;
     lab.accept(VIEWED).await?;
     publishes_again(&lab, &streaming).await?;
 
     let confirm = streaming.tap().hold(Side::Server, Method::BasicAck);
-    let answer = streaming.get("/video").await?;
-    expect(!answer.ok())
-        .or(
-            "no 200 for a view whose confirm (basic.ack) has not come",
-            format!("{}, and no confirm yet", answer.summary()),
-        )
-        .because("until the confirm comes, nobody knows whether the broker has the message")?;
+    let why = "until the confirm comes, nobody knows whether the broker has the message";
+    promises_nothing(&streaming, "whose confirm (basic.ack) has not come", why).await?;
     drop(confirm);
     publishes_again(&lab, &streaming).await
 }

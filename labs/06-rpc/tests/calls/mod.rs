@@ -195,6 +195,24 @@ pub async fn is_called(lab: &Lab, client: &Service, id: u32, name: &str) -> Outc
     has_name(lab, client, &answer, id, name)
 }
 
+/// Waits for the answers of these calls, each about the user with its id; expects `user <id>` in each.
+pub async fn own_names(
+    lab: &Lab,
+    client: &Service,
+    calls: impl IntoIterator<Item = (u32, Call)>,
+) -> Outcome {
+    for (id, call) in calls {
+        has_name(
+            lab,
+            client,
+            &call.answer().await?,
+            id,
+            &format!("user {id}"),
+        )?;
+    }
+    Ok(())
+}
+
 /// Expects this user in the answer.
 pub fn has_name(lab: &Lab, client: &Service, answer: &Response, id: u32, name: &str) -> Outcome {
     match answer.status == 200 && answer.json() == json!({ "id": id, "name": name }) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::calls::{
     RPC_QUEUE, RawCall, SOON, USERS, ask, at_hole, calls, client, client_with_deadline, count,
     direct_client, has_name, has_status, idle_client, is_called, logs_a_line, named_client,
-    none_pending, ready, server,
+    none_pending, own_names, ready, server,
 };
 use super::faults::works_again;
 use super::peer::{Peer, Request};
@@ -160,15 +160,7 @@ pub async fn shuffled(lab: Lab) -> Outcome {
         let name = format!("user {}", request.id);
         peer.answer(&request, &name).await?;
     }
-    for (id, call) in calls {
-        has_name(
-            &lab,
-            &client,
-            &call.answer().await?,
-            id,
-            &format!("user {id}"),
-        )?;
-    }
+    own_names(&lab, &client, calls).await?;
     none_pending(&lab, &client).await
 }
 

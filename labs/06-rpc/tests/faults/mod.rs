@@ -6,8 +6,8 @@ use check::wiretap::Method;
 use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
 
 use super::calls::{
-    RPC_QUEUE, USERS, ask, at_hole, calls, client, client_with_deadline, count, has_name,
-    has_status, idle_client, is_called, none_pending, server, serves, shown,
+    RPC_QUEUE, USERS, ask, at_hole, calls, client, client_with_deadline, count, has_status,
+    idle_client, is_called, none_pending, own_names, server, serves, shown,
 };
 use super::peer::Peer;
 
@@ -92,15 +92,7 @@ pub async fn client_stops(lab: Lab) -> Outcome {
         peer.answer(request, &format!("user {}", request.id))
             .await?;
     }
-    for (id, call) in calls {
-        has_name(
-            &lab,
-            &client,
-            &call.answer().await?,
-            id,
-            &format!("user {id}"),
-        )?;
-    }
+    own_names(&lab, &client, calls).await?;
     client.stopped_well().await
 }
 

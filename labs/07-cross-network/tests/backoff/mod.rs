@@ -19,7 +19,7 @@ use super::net::{
 const CEILING: u64 = 1000;
 /// From this pause on, counted from 0, the longest is reached.
 const CAPPED: usize = 3;
-/// As [`CEILING`], for a program that shall fail often.
+/// As [`CEILING`], for a program that must fail often.
 const HARDLY_ANY: u64 = 80;
 /// How often it fails: more often than a number doubles before it overflows, in 32 or 64 bits.
 const OFTEN: usize = 70;

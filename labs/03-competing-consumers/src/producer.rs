@@ -96,8 +96,11 @@ async fn deliver(outlet: &Outlet, mut jobs: Vec<Job>, shutdown: &CancellationTok
 /// One attempt. Jobs that a queue has leave `jobs`; after an error the others are still in it.
 async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken) -> Result<()> {
     // SIGTERM ends the wait for a connection: without one there is nothing to finish.
-    let channel = shutdown.run_until_cancelled(outlet.prepared(queue::declare));
-    let channel = channel.await.context("told to stop")??;
+    let channel = tokio::select! {
+        biased;
+        channel = outlet.prepared(queue::declare) => channel?,
+        () = shutdown.cancelled() => anyhow::bail!("told to stop"),
+    };
     // HOLE 7: send all jobs, then await all confirms, then settle which jobs leave `jobs`.
     // Naive: waits for each confirm in turn, and a job leaves `jobs` before its confirm is here.
     while !jobs.is_empty() {

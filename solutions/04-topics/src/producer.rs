@@ -144,10 +144,11 @@ impl Producer {
         let alternate = self.alternate.as_deref();
         let declare = async |channel: &Channel| topics::declare(channel, alternate).await;
         // SIGTERM ends the wait for a connection: without one there is nothing to finish.
-        let channel = self
-            .shutdown
-            .run_until_cancelled(self.outlet.prepared(declare));
-        let channel = channel.await.context("told to stop")??;
+        let channel = tokio::select! {
+            biased;
+            channel = self.outlet.prepared(declare) => channel?,
+            () = self.shutdown.cancelled() => anyhow::bail!("told to stop"),
+        };
         publish(&channel, message).await
     }
 }

@@ -149,8 +149,10 @@ impl Pauses {
             .because("the broker may be back long before the pause ends")
             .hole(7);
         let limit = Duration::from_millis(longest) + SLACK;
-        // One that only the busy machine made so long proves nothing; there are more to come.
-        failure.unless(!self.0.iter().flatten().any(|pause| pause.exceeds(limit)))
+        // A busy machine makes one pause too long, now and then, but not three of one program.
+        let too_long =
+            |pauses: &Vec<Span>| pauses.iter().filter(|one| one.exceeds(limit)).count() >= 3;
+        failure.unless(!self.0.iter().any(too_long))
     }
 
     /// Whether the consumers' pauses with the same number surely differ, and whether they possibly do.

@@ -135,6 +135,8 @@ impl Storms {
 
     fn confirmed(&mut self, ack: &Frame) -> Option<Storm> {
         let open = self.open.get_mut(&channel(ack))?;
+        // What it connected for has been done: one connection for each message is another mistake.
+        self.attempts.remove(&ack.service);
         let mut again = None;
         open.waiting.retain(|number, id| {
             if !ack.covers(*number) {
@@ -265,6 +267,21 @@ mod tests {
                 Some("no queue"),
             );
             wire.ack(tag);
+        }
+        assert_eq!(wire.storm(), None);
+    }
+
+    #[test]
+    fn a_connection_for_each_message_is_no_storm() {
+        let wire = Wire::new();
+        for connection in 0..=2 * MOST_ATTEMPTS {
+            wire.journal.record(Event::Connection {
+                service: "producer".to_owned(),
+                connection: connection as u32,
+                what: ConnectionEvent::Opened,
+            });
+            wire.publish(&connection.to_string());
+            wire.ack(connection as u64 + 1);
         }
         assert_eq!(wire.storm(), None);
     }

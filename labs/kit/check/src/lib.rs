@@ -78,6 +78,7 @@ pub use database::{Locked, Row, rows};
 pub use explain::{Finding, Topic, fate, fate_at, http_fate, loses_messages, short};
 pub(crate) use lab::LabConfig;
 pub use lab::{DEADLINE, Lab, PATIENCE};
+pub use limits::LONGEST;
 pub use process::{Exit, Port};
 pub use response::Response;
 pub use service::Service;

@@ -7,7 +7,7 @@ use audit::{Links, Repeats, Usage};
 use super::{Failure, Lab, Outcome, Seen, Service, Topic, expect, fail};
 
 /// A run of all checks takes a few seconds; this is the deadline for all that they wait for.
-pub(crate) const LONGEST: Duration = Duration::from_secs(40);
+pub const LONGEST: Duration = Duration::from_secs(40);
 /// How long a service may take to close what it no longer needs.
 const TIDY: Duration = Duration::from_secs(3);
 /// Memory is steady when it changes by less than this many bytes from one look to the next.
@@ -16,6 +16,8 @@ const APART: Duration = Duration::from_millis(60);
 const MOST_LOOKS: usize = 20;
 /// A service of this lab needs a hundredth of this.
 const MOST_MEMORY: u64 = 1 << 30;
+/// The most that a service prints in one check, in bytes: the log of a right answer has a tenth of it.
+const MOST_PRINTED: u64 = 4 << 20;
 
 impl Lab {
     /// Checks that `services` take no more with more work: calls `work(count)` twice, and compares
@@ -133,13 +135,18 @@ impl Lab {
         let observed = format!("{} takes {} MiB", service.name(), memory >> 20);
         expect(memory <= MOST_MEMORY)
             .or("a service that takes a few MiB of memory", observed)
-            .because("a service that takes more and more is killed by the system one day")
+            .because("a service that takes more and more is killed by the system one day")?;
+        let printed = service.printed();
+        let observed = format!("{} has printed {} MiB", service.name(), printed >> 20);
+        expect(printed <= MOST_PRINTED)
+            .or("a few lines of log for each thing that it does", observed)
+            .because("a log without end fills the disk, and nobody finds anything in it")
     }
 
-    /// The failure of a check that was not over when its run took [`LONGEST`].
-    pub(crate) fn overdue(&self) -> Failure {
+    /// The failure of a check that was not over when its run had taken `limit`.
+    pub(crate) fn overdue(&self, limit: Duration) -> Failure {
         let waits_for = self.0.waits_for.borrow();
-        let limit = LONGEST.as_secs();
+        let limit = limit.as_secs();
         fail(
             &*waits_for,
             format!("not yet, when the run had taken {limit} s"),

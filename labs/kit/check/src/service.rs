@@ -164,6 +164,13 @@ impl Service {
         launch.log.as_deref().map(read_log).unwrap_or_default()
     }
 
+    /// How many bytes it has printed since its first start.
+    pub(super) fn printed(&self) -> u64 {
+        let launch = self.0.launch.borrow();
+        let log = launch.log.as_deref().map(std::fs::metadata);
+        log.and_then(Result::ok).map_or(0, |log| log.len())
+    }
+
     /// The last lines that it printed, at most `count`, without its passwords.
     #[must_use]
     pub fn last_words(&self, count: usize) -> Vec<String> {

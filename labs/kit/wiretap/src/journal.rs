@@ -60,6 +60,8 @@ struct Kept {
     entries: Vec<Entry>,
     /// How many of them are in the file.
     written: usize,
+    /// Whether the file gets no more.
+    full: bool,
     file: File,
 }
 
@@ -79,21 +81,42 @@ impl Inner {
 
     fn write(&self) {
         let kept = &mut *self.kept();
-        let mut lines = Vec::new();
-        for entry in &kept.entries[kept.written..] {
-            // It never fails: JSON can express every entry.
-            if serde_json::to_writer(&mut lines, entry).is_ok() {
-                lines.push(b'\n');
-            }
-        }
+        let fresh = &kept.entries[kept.written..];
         kept.written = kept.entries.len();
-        if WRITTEN.fetch_add(lines.len(), Ordering::Relaxed) > MOST_WRITTEN {
+        let Some(last) = fresh.last().filter(|_| !kept.full) else {
             return;
+        };
+        let mut lines = lines(fresh);
+        if WRITTEN.fetch_add(lines.len(), Ordering::Relaxed) + lines.len() > MOST_WRITTEN {
+            kept.full = true;
+            lines = end_of_file(last.t);
         }
         // A full disk must not change what the services see. The verdict needs only the entries
         // in memory, and the runner has found the folder writable at the start.
         let _ = kept.file.write_all(&lines);
     }
+}
+
+fn lines(entries: &[Entry]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for entry in entries {
+        // It never fails: JSON can express every entry.
+        if serde_json::to_writer(&mut lines, entry).is_ok() {
+            lines.push(b'\n');
+        }
+    }
+    lines
+}
+
+/// The last line of a file that gets no more.
+fn end_of_file(t: f64) -> Vec<u8> {
+    let megabytes = MOST_WRITTEN / 1_000_000;
+    let note = format!("what follows is not written: the journals of a run have {megabytes} MB");
+    let what = CheckEvent::Note(note);
+    lines(&[Entry {
+        t,
+        event: Event::Check { what },
+    }])
 }
 
 /// Writes new entries for as long as the journal exists.
@@ -121,6 +144,7 @@ impl Journal {
         let kept = Kept {
             entries: Vec::new(),
             written: 0,
+            full: false,
             file,
         };
         let inner = Arc::new(Inner {

@@ -6,7 +6,7 @@ mod ladder;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures_lite::FutureExt;
@@ -19,8 +19,7 @@ use ladder::Ladder;
 pub use verdict::NO_HOLE;
 use verdict::{Report, Verdict};
 
-use crate::limits::LONGEST;
-use crate::{Check, Checks, Lab, LabConfig, Outcome, Span, Stop};
+use crate::{Check, Checks, LONGEST, Lab, LabConfig, Outcome, Span, Stop};
 use broker::Broker;
 use course::chapter::{Chapter, Variant};
 use course::parts::Parts;
@@ -31,7 +30,7 @@ use process::pressure::Pressure;
 /// How many checks run at once, beside the patient ones. Each waits far more than it works.
 const AT_ONCE: usize = 6;
 
-/// What the macro [`main!`](crate::main) knows at compile time of the package under check.
+/// What the macro [`main!`](crate::main) says of the package under check.
 #[derive(Debug, Clone, Copy)]
 pub struct Package {
     /// `lab-02` or `solution-02`.
@@ -40,6 +39,8 @@ pub struct Package {
     pub folder: &'static str,
     /// Its program.
     pub program: &'static str,
+    /// How long a whole run of its checks may take.
+    pub longest: Duration,
 }
 
 /// The `main` of a `tests/checks.rs`: runs the checks of these [`Checks`](crate::Checks)
@@ -53,6 +54,7 @@ macro_rules! main {
                     name: env!("CARGO_PKG_NAME"),
                     folder: env!("CARGO_MANIFEST_DIR"),
                     program: env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME"))),
+                    longest: $crate::LONGEST,
                 },
                 $checks,
             )
@@ -129,6 +131,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         seed,
         broker,
         hole_for: checks.hole_for,
+        longest: package.longest,
     };
     if arguments.all || arguments.picks() {
         report.open_hole(ladder.open());
@@ -177,11 +180,12 @@ pub async fn one_by_one(
         seed: 0,
         broker: None,
         hole_for: |_| NO_HOLE,
+        longest: LONGEST,
     };
     for check in checks {
         // Host checks take their time.
-        let span = Span::watched(runs.pressure.watch());
-        report.show(one(runs.plan(&check), check, &span).await);
+        let left = runs.longest;
+        report.show(one(runs.plan(&check), check, left, left).await);
     }
     report.finish(&dir, json)
 }
@@ -228,6 +232,7 @@ struct Runs {
     hole_for: fn(crate::Topic) -> u32,
     /// Since the run began.
     span: Span,
+    longest: Duration,
 }
 
 impl Runs {
@@ -240,14 +245,15 @@ impl Runs {
         let mut order: Vec<_> = checks.into_iter().enumerate().collect();
         order.sort_by_key(|(_, check)| !check.early);
         for (index, check) in order {
-            let (plan, span) = (self.plan(&check), self.span.clone());
+            let (plan, span, longest) = (self.plan(&check), self.span.clone(), self.longest);
             let places = places.clone();
             under_way.spawn_local(async move {
                 let _place = match check.patient {
                     true => None,
                     false => Some(places.acquire().await),
                 };
-                (index, one(plan, check, &span).await)
+                let left = longest.saturating_sub(span.took());
+                (index, one(plan, check, left, longest).await)
             });
         }
         let mut shown = 0;
@@ -278,15 +284,14 @@ impl Runs {
     }
 }
 
-/// Runs one check in a sandbox of its own, unless the run, which has lasted for `span`, takes too long.
-async fn one(plan: LabConfig, check: Check, span: &Span) -> Verdict {
+/// Runs one check in a sandbox of its own, for as long as is `left` of the `longest` time of a run.
+async fn one(plan: LabConfig, check: Check, left: Duration, longest: Duration) -> Verdict {
     let trace = plan.dir.join("journal.jsonl");
     let began = Instant::now();
-    let left = LONGEST.saturating_sub(span.took());
     let opened = match left.is_zero() {
         true => Err(anyhow::anyhow!(
             "not run: the checks before it took {} s. Mend what failed there first",
-            LONGEST.as_secs()
+            longest.as_secs()
         )),
         false => Lab::open(plan).await,
     };
@@ -299,7 +304,7 @@ async fn one(plan: LabConfig, check: Check, span: &Span) -> Verdict {
                 Some(Some(Ok(outcome))) => blame(&lab, outcome),
                 Some(Some(Err(error))) => Err(Stop::Unknown(format!("the lab's mistake: {error}"))),
                 Some(None) => Err(Stop::Unknown("the check was not run".to_owned())),
-                None => blame(&lab, Err(lab.overdue().into())),
+                None => blame(&lab, Err(lab.overdue(longest).into())),
             };
             lab.close().await;
             outcome

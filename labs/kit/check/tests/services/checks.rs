@@ -21,9 +21,12 @@ pub const GO_ON: &str = "KIT_TEST_GO_ON";
 /// How long the service computes for `GET /work`, and how long a check waits for it.
 const WORK: Duration = Duration::from_millis(250);
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How long a whole run may take.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// The service: answers `GET /health`, dies at `GET /die`, and reaches a hole at `GET /hole`. It prints
-/// `done` after `GET /work`, and never after `GET /toil` (one core) or `GET /spin` (all cores).
+/// `done` after `GET /work`, and never after `GET /toil` (one core) or `GET /spin` (all cores). `GET /chatter`
+/// makes it print without end.
 pub fn serve() -> ExitCode {
     let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -50,6 +53,13 @@ pub fn serve() -> ExitCode {
         };
         for _ in 0..endless {
             std::thread::spawn(|| while ran() < Duration::MAX {});
+        }
+        if line.contains("/chatter") {
+            std::thread::spawn(|| {
+                loop {
+                    println!("a line of log");
+                }
+            });
         }
         assert!(
             !line.contains("/hole"),
@@ -92,12 +102,15 @@ pub fn main() -> ExitCode {
             check!(works, HOLE 1, "a service that computes"),
             check!(never_works, HOLE 1, "a service that computes for ever"),
             check!(spins, HOLE 1, "a service that keeps itself from working"),
+            check!(chatters, HOLE 1, "a service that prints without end"),
+            check!(dawdles, HOLE 1, "a check that waits again and again"),
         ],
     };
     let package = Package {
         name: "lab-99",
         folder: env!("CARGO_MANIFEST_DIR"),
         program: "/proc/self/exe",
+        longest: LONGEST,
     };
     check::run::main(package, checks)
 }
@@ -187,6 +200,23 @@ async fn never_works(lab: Lab) -> Outcome {
 
 async fn spins(lab: Lab) -> Outcome {
     asked(&lab, "/spin", "done").await
+}
+
+async fn chatters(lab: Lab) -> Outcome {
+    asked(&lab, "/chatter", "done").await
+}
+
+/// Never waits for longer than a check may.
+async fn dawdles(lab: Lab) -> Outcome {
+    loop {
+        let since = lab.span();
+        lab.eventually_within(DEADLINE, "some time passes", "because", async || {
+            Ok(Seen::when(since.exceeds(DEADLINE / 2), || {
+                "none".to_owned()
+            }))
+        })
+        .await?;
+    }
 }
 
 /// Sends the service a request, and waits until it has printed `words`.

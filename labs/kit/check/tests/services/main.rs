@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         trial("json", run::json),
         trial("eighty_columns", run::eighty_columns),
         trial("colours", run::colours),
+        trial("endless", run::endless),
         trial("two_at_a_time", run::two_at_a_time),
         trial("no_broker", run::no_broker),
         trial("unwritable", run::unwritable),

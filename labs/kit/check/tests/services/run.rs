@@ -74,7 +74,7 @@ pub async fn list() -> Result<()> {
     let fixture = Fixture::open()?;
     let run = fixture.run(&["--list"]).await?;
     ensure!(run.code == Some(0), "{run:?}");
-    ensure!(run.out.lines().count() == 14, "{run:?}");
+    ensure!(run.out.lines().count() == 16, "{run:?}");
     let first = format!("{:<24} a check that passes", "passes");
     ensure!(run.out.starts_with(&first), "{run:?}");
     // As cargo-nextest and editors ask.
@@ -165,6 +165,27 @@ pub async fn verdicts() -> Result<()> {
         [0, 1, 2, 3, 4].map(status) == ["pass", "unknown", "fail", "fail", "fail"],
         "{report:#}"
     );
+    Ok(())
+}
+
+/// A service that never stops printing, and waits that never end together.
+pub async fn endless() -> Result<()> {
+    let fixture = Fixture::open()?;
+    let run = fixture
+        .run(&["--only", "chatters", "--only", "dawdles"])
+        .await?;
+    ensure!(run.code == Some(1), "{run:?}");
+    let out = &run.out;
+    for words in [
+        "      observed  tiny-service has printed ",
+        "      expected  some time passes\n",
+        "      observed  not yet, when the run had taken 5 s\n",
+    ] {
+        ensure!(out.contains(words), "no {words:?} in\n{out}");
+    }
+    let log = fixture.dir().join("chatters/tiny-service.log");
+    let printed = fs::metadata(&log).with_context(|| format!("{}", log.display()))?;
+    ensure!(printed.len() < 20_000_000, "{} bytes", printed.len());
     Ok(())
 }
 

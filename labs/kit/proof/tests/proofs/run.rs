@@ -22,6 +22,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long cargo takes at most when nothing has changed.
 const UNCHANGED: Duration = Duration::from_secs(3);
 
+/// How many attempts may refute a proof that is proved at the second attempt.
+const DOUBTFUL_AT_MOST: usize = 6;
+
 /// The result of one attempt at a proof.
 pub enum Verdict {
     /// It holds.
@@ -50,15 +53,20 @@ struct Now {
     since: Instant,
     running: Vec<(String, Instant)>,
     passed: usize,
-    failed: Vec<String>,
+    /// Each with the first line of the reason.
+    failed: Vec<(String, String)>,
+    /// Proved at the second attempt, with why not at the first.
+    second: Vec<(String, String)>,
+    /// How many were refuted at the first attempt.
+    doubtful: usize,
     history: History,
     screen: Screen,
 }
 
 struct Waiting {
     proof: Proof,
-    /// Whether an earlier attempt had no result.
-    again: bool,
+    /// Why the first attempt did not prove it.
+    first: Option<String>,
 }
 
 /// Builds and proves everything; the exit code is as of libtest.
@@ -81,15 +89,14 @@ pub fn run(mut plan: Plan, history: History, at_once: usize) -> ExitCode {
             running: Vec::new(),
             passed: 0,
             failed: Vec::new(),
+            second: Vec::new(),
+            doubtful: 0,
             history,
             screen: Screen::new(),
             waiting: plan
                 .proofs
                 .into_iter()
-                .map(|proof| Waiting {
-                    proof,
-                    again: false,
-                })
+                .map(|proof| Waiting { proof, first: None })
                 .collect(),
         }),
     };
@@ -156,14 +163,19 @@ impl Run {
             let mut now = self.now();
             now.running.retain(|(running, _)| running != name);
             let took = since.elapsed();
-            match verdict {
-                Verdict::Proved => now.passed(name, took),
-                // The machine was too busy; at the end it may be idle.
-                Verdict::Unknown(_) if !waiting.again => now.waiting.push_back(Waiting {
-                    again: true,
-                    ..waiting
-                }),
-                Verdict::Refuted(why) | Verdict::Unknown(why) => now.failed(name, took, &why),
+            now.doubtful += usize::from(matches!(verdict, Verdict::Refuted(_)));
+            match (verdict, &waiting.first) {
+                (Verdict::Proved, first) => now.passed(name, took, first.clone()),
+                // The compiler and two other proofs ran beside it; at the end it is alone.
+                (Verdict::Refuted(why) | Verdict::Unknown(why), None) => {
+                    now.waiting.push_back(Waiting {
+                        first: Some(why),
+                        ..waiting
+                    });
+                }
+                (Verdict::Refuted(why) | Verdict::Unknown(why), Some(_)) => {
+                    now.failed(name, took, &why);
+                }
             }
             self.changed.notify_all();
         }
@@ -214,9 +226,11 @@ impl Now {
     /// Whether a proof can run: everything that it needs is built. A second attempt runs at the very end
     /// and alone, when this run loads the machine least.
     fn is_ready(&self, waiting: &Waiting) -> bool {
-        match waiting.again {
-            true => self.running.is_empty() && self.waiting.iter().all(|other| other.again),
-            false => {
+        match waiting.first {
+            Some(_) => {
+                self.running.is_empty() && self.waiting.iter().all(|other| other.first.is_some())
+            }
+            None => {
                 let mut needs = waiting.proof.needs.iter();
                 needs.all(|&place| self.built[place].is_some())
             }
@@ -227,15 +241,21 @@ impl Now {
         self.passed + self.failed.len()
     }
 
-    fn passed(&mut self, name: &str, took: Duration) {
+    /// `first` says why it was not proved at the first attempt.
+    fn passed(&mut self, name: &str, took: Duration, first: Option<String>) {
         self.passed += 1;
         self.history.record(name, took, false);
         self.screen
             .print(&format!("test {name} ... {GOOD}ok{GOOD:#}"));
+        if let Some(why) = first {
+            self.screen
+                .print(&format!("(not at the first attempt: {why})"));
+            self.second.push(named(name, &why));
+        }
     }
 
     fn failed(&mut self, name: &str, took: Duration, why: &str) {
-        self.failed.push(name.to_owned());
+        self.failed.push(named(name, why));
         self.history.record(name, took, true);
         self.screen
             .print(&format!("test {name} ... {BAD}FAILED{BAD:#}\n{why}"));
@@ -286,28 +306,44 @@ impl Now {
 
     fn sum_up(&mut self, left_out: usize, took: Duration) -> ExitCode {
         let mut lines = String::new();
-        if !self.failed.is_empty() {
-            lines += "\nfailures:\n";
-            for name in &self.failed {
-                lines += &format!("    {name}\n");
+        let lists = [
+            ("proved at the second attempt, alone", &self.second),
+            ("failures", &self.failed),
+        ];
+        for (title, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+            lines += &format!("\n{title}:\n");
+            for (name, why) in *list {
+                lines += &format!("    {name}: {why}\n");
             }
         }
         let (passed, failed) = (self.passed, self.failed.len());
-        let (style, word) = match failed {
-            0 => (GOOD, "ok"),
-            _ => (BAD, "FAILED"),
+        let too_often = self.doubtful > DOUBTFUL_AT_MOST;
+        let (style, word) = match failed == 0 && !too_often {
+            true => (GOOD, "ok"),
+            false => (BAD, "FAILED"),
         };
+        if too_often {
+            lines += "\nToo many proofs do not hold at the first attempt.\n";
+        }
         lines += &format!(
             "\ntest result: {style}{word}{style:#}. {passed} passed; {failed} failed; 0 ignored; \
              0 measured; {left_out} filtered out; finished in {:.2}s\n",
             took.as_secs_f64()
         );
         self.screen.end(&lines);
-        match failed {
-            0 => ExitCode::SUCCESS,
+        match word {
+            "ok" => ExitCode::SUCCESS,
             _ => ExitCode::from(101),
         }
     }
+}
+
+/// A proof and the first line of what was said of it.
+fn named(name: &str, why: &str) -> (String, String) {
+    (
+        name.to_owned(),
+        why.lines().next().unwrap_or_default().to_owned(),
+    )
 }
 
 fn time(left: Duration) -> String {

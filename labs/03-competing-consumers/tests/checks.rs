@@ -2,20 +2,21 @@
 
 mod faults;
 mod jobs;
+mod parking;
 mod producer;
 mod sharing;
+mod stopping;
 
 use check::check;
 use check::{Checks, Topic};
 
-use faults::{
-    effect_before_ack, given_up, killed_in_batch, killed_worker, link_cut, parked_in_time,
-    queue_deleted, sigterm,
-};
+use faults::{effect_before_ack, killed_worker, link_cut};
+use parking::{given_up, killed_in_batch, parked_in_time};
 use producer::{burst, producer_cut, returned, sent};
 use sharing::{
     arrives, batches, fair_dispatch, joins_and_leaves, prefetch, second_worker, shared, speedup,
 };
+use stopping::{queue_deleted, sigterm};
 
 check::main!(Checks {
     broker: true,

@@ -2,6 +2,7 @@
 
 mod calls;
 mod client;
+mod deadline;
 mod fate;
 mod faults;
 mod peer;
@@ -12,9 +13,9 @@ use check::check;
 use check::{Checks, Topic};
 
 use client::{
-    deadline, direct, expired, garbled, known, late_answer, lost_reply_queue, no_leak, one_queue,
-    quick_answers, request, shuffled, stray_answers, unknown,
+    direct, garbled, known, one_queue, quick_answers, request, shuffled, stray_answers, unknown,
 };
+use deadline::{deadline, expired, late_answer, lost_reply_queue, no_leak};
 use faults::{broker_restart, client_stops, late_broker, link_cut, server_stops};
 use server::{
     bad_requests, deleted_queue, killed_server, lost_answer, nobody_waits, other_clients,

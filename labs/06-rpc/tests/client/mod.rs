@@ -9,8 +9,8 @@ use rand::seq::SliceRandom;
 use serde_json::Value;
 
 use super::calls::{
-    RPC_QUEUE, RawCall, USERS, ask, calls, client, count, direct_client, has_name, has_status,
-    is_called, logs_a_line, named_client, none_pending, own_names, server,
+    RPC_QUEUE, RawCall, USERS, ask, at_hole, calls, client, count, direct_client, has_name,
+    has_status, is_called, logs_a_line, named_client, none_pending, own_names, server,
 };
 use super::peer::{Peer, Request};
 
@@ -208,13 +208,14 @@ pub async fn quick_answers(lab: Lab) -> Outcome {
     const AT_ONCE: usize = 100;
     let server = server(&lab).await?;
     let client = client(&lab).await?;
-    lab.frugal(&[&client, &server], 200, "calls", async |calls| {
+    let both = [&client, &server];
+    let frugal = lab.frugal(&both, 200, "calls", async |calls| {
         for _ in 0..calls / AT_ONCE {
-            burst(&lab, &client, AT_ONCE).await?;
+            at_hole(5, burst(&lab, &client, AT_ONCE).await)?;
         }
         Ok(())
-    })
-    .await?;
+    });
+    at_hole(6, frugal.await)?;
     none_pending(&lab, &client).await
 }
 

@@ -27,6 +27,18 @@ pub fn of_call(lab: &Lab, client: &Service, id: u32) -> Option<Fate> {
     })
 }
 
+/// What became of the request that the client sent last for this user, as [`of_call`].
+pub fn of_last_call(lab: &Lab, client: &Service, id: u32) -> Option<Fate> {
+    lab.journal().read(|entries| {
+        let wire = Wire::new(entries);
+        let request = *wire.requests(&client.name(), id).last()?;
+        match wire.answer_at_client(&request) {
+            Some(_) => wire.not_handed_over(&request),
+            None => wire.lost(&request),
+        }
+    })
+}
+
 /// A frame, and when it crossed the wiretap.
 #[derive(Clone, Copy)]
 struct At<'a> {
@@ -122,6 +134,12 @@ impl<'a> Wire<'a> {
             let why = "the server needs to know where to answer, and for which call";
             return fate("lacks correlation_id or reply_to".to_owned(), why, 1);
         }
+        if self.replies_to_the_past(request) {
+            let why = "an exclusive queue ends with its connection: after a reconnect the client \
+                       has another, and each request must name that one";
+            let gone = format!("names `{}`, whose connection has ended", request.reply_to());
+            return fate(gone, why, 1);
+        }
         let servers = self.servers();
         if servers.is_empty() {
             return None; // The check itself plays the server.
@@ -150,6 +168,15 @@ impl<'a> Wire<'a> {
                 fate(observed, why, hole)
             }
         }
+    }
+
+    /// Whether the request names a reply queue that ended before it was sent.
+    fn replies_to_the_past(&self, request: &At<'_>) -> bool {
+        let (client, queue) = (&request.frame.service, request.reply_to());
+        let consumes =
+            |at: &&At<'_>| at.is(client, Method::BasicConsume) && at.frame.args["queue"] == queue;
+        let mut consumers = self.frames.iter().filter(consumes).peekable();
+        consumers.peek().is_some() && consumers.all(|at| self.ended_before(at, request.index))
     }
 
     /// The services that consume from [`RPC_QUEUE`].
@@ -198,8 +225,14 @@ impl<'a> Wire<'a> {
     }
 
     fn ended(&self, at: &At<'_>) -> bool {
+        self.ended_before(at, usize::MAX)
+    }
+
+    fn ended_before(&self, at: &At<'_>, moment: usize) -> bool {
         self.ends.iter().any(|(service, connection, index)| {
-            *service == at.frame.service && *connection == at.frame.connection && *index > at.index
+            *service == at.frame.service
+                && *connection == at.frame.connection
+                && (at.index..moment).contains(index)
         })
     }
 

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use check::wiretap::Method;
-use check::{Lab, Outcome, PATIENCE, Seen, Service, fail};
+use check::{Lab, Outcome, PATIENCE, Seen, Service, expect, fail};
 
 use super::calls::{
     RPC_QUEUE, USERS, ask, at_hole, calls, client, client_with_deadline, count, has_status,
     idle_client, is_called, none_pending, own_names, server, serves, shown,
 };
+use super::fate;
 use super::peer::Peer;
 
 /// Waits until the client gets an answer again; then all calls must work.
@@ -17,7 +18,15 @@ pub async fn works_again(lab: &Lab, client: &Service) -> Outcome {
     let why = "networks fail now and then, and each upgrade restarts a broker";
     lab.eventually_within(PATIENCE, expected, why, async || {
         let answer = ask(client, USERS[0].0).answer().await?;
-        Ok(Seen::when(answer.ok(), || shown(client, &answer)))
+        let lost = || fate::of_last_call(lab, client, USERS[0].0).filter(|_| answer.status == 504);
+        Ok(match answer.ok().then_some(()).ok_or_else(lost) {
+            Ok(()) => Seen::Yes(()),
+            Err(None) => Seen::NotYet(shown(client, &answer)),
+            Err(Some(fate)) => {
+                let observed = format!("{}; {}", answer.summary(), fate.observed);
+                Seen::NotYetFor(fate.hole, observed)
+            }
+        })
     })
     .await?;
     calls(lab, client, USERS.len()).await?;
@@ -63,7 +72,7 @@ pub async fn link_cut(lab: Lab) -> Outcome {
     let mut peer = Peer::server(&lab).await?;
     let client = client_with_deadline(&lab, 5500).await?;
     let call = ask(&client, 1);
-    peer.request().await?;
+    let before = peer.request().await?.reply_to;
     let span = lab.span();
     client.tap().cut();
     let answer = call.answer().await?;
@@ -78,7 +87,24 @@ pub async fn link_cut(lab: Lab) -> Outcome {
     at_hole(5, has_status(&client, &answer, 503, why))?;
     drop(peer);
     server(&lab).await?;
-    works_again(&lab, &client).await
+    works_again(&lab, &client).await?;
+    has_another_queue(&lab, &client, &before)
+}
+
+fn has_another_queue(lab: &Lab, client: &Service, before: &str) -> Outcome {
+    let requests = lab.journal().methods(&client.name(), Method::BasicPublish);
+    let message = requests.last().and_then(|last| last.message.as_ref());
+    let now = message.and_then(|message| message.reply_to.as_deref());
+    expect(now != Some(before))
+        .or(
+            "after its link was cut, the client has a reply queue of another name",
+            format!("`{before}` again"),
+        )
+        .hole(2)
+        .because(
+            "a broker that has not seen the cut keeps an exclusive queue locked for the old \
+             connection (405, RESOURCE_LOCKED): let the broker name the queue",
+        )
 }
 
 pub async fn client_stops(lab: Lab) -> Outcome {

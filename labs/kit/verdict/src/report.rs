@@ -275,11 +275,15 @@ impl Report {
 
     /// Where to go on: at the first open hole, else at the hole of the first cause.
     fn next(&self) -> Option<Next> {
-        let failures = self.counted().filter_map(|line| line.failure.as_ref());
-        let failures: Vec<&Detail> = failures.filter(|detail| detail.hole != NO_HOLE).collect();
+        let failed = self
+            .counted()
+            .filter_map(|line| Some((line.hole, line.failure.as_ref()?)));
+        let failed: Vec<_> = failed
+            .filter(|(_, detail)| detail.hole != NO_HOLE)
+            .collect();
         let hole = match self.open {
-            Some(_) => failures.iter().map(|detail| detail.hole).min()?,
-            None => cause(&failures)?,
+            Some(_) => failed.iter().map(|(_, detail)| detail.hole).min()?,
+            None => cause(&failed)?,
         };
         let (file, line) = holes::locate(&self.sources, hole).ok().flatten()?;
         Some(Next {
@@ -290,14 +294,11 @@ impl Report {
     }
 }
 
-/// The hole of the first cause: the first that a failure points to because of what was seen, else the
-/// first of a check that failed.
-fn cause(failures: &[&Detail]) -> Option<u32> {
-    let holes = |explained: bool| {
-        let some = failures
-            .iter()
-            .filter(move |detail| detail.explained || !explained);
-        some.map(|detail| detail.hole)
-    };
-    holes(true).min().or_else(|| holes(false).min())
+/// The hole of the first cause. Of the failed checks that need the fewest holes, the first one that what
+/// was seen explains tells it, else the first one. Each failure comes with the hole that its check needs.
+fn cause(failed: &[(u32, &Detail)]) -> Option<u32> {
+    let fewest = failed.iter().map(|(needs, _)| *needs).min()?;
+    let mut first = failed.iter().filter(|(needs, _)| *needs == fewest);
+    let explained = first.clone().find(|(_, detail)| detail.explained);
+    explained.or(first.next()).map(|(_, detail)| detail.hole)
 }

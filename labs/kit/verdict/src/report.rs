@@ -302,3 +302,33 @@ fn cause(failed: &[(u32, &Detail)]) -> Option<u32> {
     let explained = first.clone().find(|(_, detail)| detail.explained);
     explained.or(first.next()).map(|(_, detail)| detail.hole)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(hole: u32, explained: bool) -> Detail {
+        Detail {
+            expected: "a job".to_owned(),
+            observed: "no job".to_owned(),
+            why: "jobs are work".to_owned(),
+            hole,
+            explained,
+            again: "just lab 03".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_explained_failure_of_the_simplest_checks_tells_the_cause() {
+        let (plain, to_3, to_7) = (failure(1, false), failure(3, true), failure(7, true));
+        assert_eq!(cause(&[(1, &plain), (1, &to_3), (3, &to_7)]), Some(3));
+        assert_eq!(cause(&[(7, &to_7), (3, &to_3)]), Some(3));
+    }
+
+    #[test]
+    fn a_simple_check_comes_before_an_explained_one_that_needs_more_holes() {
+        let (plain, to_7) = (failure(1, false), failure(7, true));
+        assert_eq!(cause(&[(3, &to_7), (1, &plain)]), Some(1));
+        assert_eq!(cause(&[]), None);
+    }
+}

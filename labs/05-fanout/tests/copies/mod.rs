@@ -11,7 +11,7 @@ use serde_json::json;
 use super::events::{
     AUDIENCE, BOUND, Listener, VIEWED, at_hole, both, identified, instance, listening, sell, watch,
 };
-use super::wire::{declares_a_durable_fanout, keeps_its_messages, text};
+use super::wire::{declares_a_durable_fanout, keeps_its_messages, serves_all_instances, text};
 
 /// The check's own queue.
 const CHECK: &str = "check";
@@ -266,6 +266,7 @@ pub async fn replicas(lab: Lab) -> Outcome {
 fn has_a_part(lab: &Lab, one: &Listener) -> Outcome {
     let name = one.name();
     let part = lab.journal().methods(&name, Method::BasicDeliver).len();
+    serves_all_instances(lab, &name)?;
     expect((3..=17).contains(&part))
         .or(
             "each of the two gets a part of the 20 sales",

@@ -23,6 +23,8 @@ pub const BOUND: u32 = 1;
 pub const OWN_QUEUE: u32 = 3;
 /// The hole in which a view gets a row.
 pub const ROW: u32 = 4;
+/// The hole in which a view is found broken, or has to wait.
+pub const JUDGED: u32 = 5;
 /// The hole in which the audience gets its queues.
 pub const AUDIENCE: u32 = 6;
 /// The hole in which the shop promises a sale.
@@ -43,7 +45,8 @@ impl Deref for Listener {
     }
 }
 
-/// An instance of a service, not started yet. All instances of one service share a database.
+/// An instance of a service, not started yet. All instances of one service share a database, and
+/// each has a host name of its own, as in containers.
 pub async fn instance(lab: &Lab, name: &str, role: &str) -> Outcome<Listener> {
     let shared = lab.dir().join(format!("{role}.sqlite"));
     let service = lab.instance(name, &[role]).await?;
@@ -54,7 +57,9 @@ pub async fn instance(lab: &Lab, name: &str, role: &str) -> Outcome<Listener> {
         _ => "payments",
     };
     Ok(Listener {
-        service: service.with("DATABASE", shared.display()),
+        service: service
+            .with("DATABASE", shared.display())
+            .with("HOSTNAME", name),
         role: role.to_owned(),
         table,
     })

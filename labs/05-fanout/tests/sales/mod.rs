@@ -9,8 +9,8 @@ use check::{Exit, Lab, Outcome, PATIENCE, Response, Seen, Service, expect};
 use serde_json::json;
 
 use super::events::{
-    AUDIENCE, Listener, SHOP, both, each_gets_only, listening, new_id, order, sell, sold, sold_as,
-    with_log,
+    AUDIENCE, Listener, SHOP, at_hole, both, each_gets_only, listening, new_id, order, sell, sold,
+    sold_as, with_log,
 };
 use super::wire::{is_disconnected, refusal};
 
@@ -25,15 +25,27 @@ const WAITS: Duration = Duration::from_millis(400);
 
 pub async fn promise(lab: Lab) -> Outcome {
     let shop = lab.start("shop").await?;
-    let mut promised = Vec::new();
     // The day of the first deployment: only the shop has ever been started.
-    promised.extend(sold(&shop.post("/sales", &order(None)).await?));
+    let first = shop.post("/sales", &order(None)).await?;
     let finance = listening(&lab, "finance").await?;
-    promised.extend(sold(&shop.post("/sales", &order(None)).await?));
+    let second = shop.post("/sales", &order(None)).await?;
     let payment = listening(&lab, "payment").await?;
+    let mut promised: Vec<String> = [&first, &second].into_iter().filter_map(sold).collect();
     promised.extend(sell(&lab, &shop, 1).await?);
     let expected = format!("all {} sales that were answered with 200", promised.len());
-    each_gets_only(&lab, [&finance, &payment], AUDIENCE, &expected, &promised).await
+    each_gets_only(&lab, [&finance, &payment], AUDIENCE, &expected, &promised).await?;
+    let mut early = [first, second].into_iter();
+    early.try_for_each(|answer| is_sold_early(&lab, &answer))
+}
+
+fn is_sold_early(lab: &Lab, answer: &Response) -> Outcome {
+    expect(answer.ok())
+        .or(
+            "the shop sells before finance and payment were ever started",
+            answer.summary() + &refusal(lab, "shop"),
+        )
+        .hole(AUDIENCE)
+        .because("the shop declares and binds their queues, which keep each sale for them")
 }
 
 /// The two services that are promised each sale, and the shop, started side by side.
@@ -78,8 +90,14 @@ fn opens_few_connections(lab: &Lab) -> Outcome {
 }
 
 pub async fn shop_cut(lab: Lab) -> Outcome {
-    let (listeners, shop) = audience_and_shop(&lab).await?;
+    let ([finance, payment], shop) = audience_and_shop(&lab).await?;
     let mut sales = sell(&lab, &shop, 1).await?;
+    sales.extend(sold_after_a_nack(&lab, &finance, &shop).await?);
+    let expected = "each sale that was answered with 200, once";
+    each_gets_only(&lab, [&finance, &payment], SHOP, expected, &sales).await?;
+    // From here on only the shop's next channel can give payment a queue.
+    payment.stops_well().await?;
+    lab.delete_queue(&payment.queue(&lab)?).await?;
     let traps = [
         (Side::Client, Method::BasicPublish),
         (Side::Server, Method::BasicAck),
@@ -90,9 +108,10 @@ pub async fn shop_cut(lab: Lab) -> Outcome {
         sells_again(&lab, &shop, &ours).await?;
         sales.push(ours);
     }
-    sales.extend(sold_after_a_nack(&lab, &listeners[0], &shop).await?);
-    let expected = "each sale that was answered with 200, once";
-    each_gets_only(&lab, &listeners, SHOP, expected, &sales).await
+    payment.listen(&lab).await?;
+    at_hole(SHOP, finance.gets_only(&lab, expected, &sales).await)?;
+    let expected = "each sale on a new channel, though its queue was deleted before";
+    at_hole(AUDIENCE, payment.gets_only(&lab, expected, &sales).await)
 }
 
 /// The queue of finance takes nothing for a while: the broker nacks the sale, and payment has it.
@@ -112,13 +131,14 @@ async fn sold_after_a_nack(
         return Ok(None);
     }
     lab.refuse(&queue).await?;
+    let before = lab.journal().methods("shop", Method::BasicPublish).len();
     let answer = shop.post("/sales", &order(None)).await?;
     let published = lab.journal().methods("shop", Method::BasicPublish);
-    let ours = published
-        .last()
-        .and_then(Frame::message_id)
-        .unwrap_or_default();
+    let tries = published.iter().skip(before);
+    let ids: Vec<&str> = tries.filter_map(Frame::message_id).collect();
+    let ours = ids.last().copied().unwrap_or_default();
     says_that_it_failed(&answer, ours)?;
+    is_one_sale(&ids)?;
     lab.accept(&queue).await?;
     sells_again(lab, shop, ours).await?;
     Ok(Some(ours.to_owned()))
@@ -152,6 +172,17 @@ fn says_that_it_failed(answer: &Response, ours: &str) -> Outcome {
         )
         .hole(SHOP)
         .because("payment has the sale: a retry under another id would collect the money twice")
+}
+
+/// Whether all tries to publish one order have one id.
+fn is_one_sale(ids: &[&str]) -> Outcome {
+    expect(ids.windows(2).all(|pair| pair[0] == pair[1]))
+        .or(
+            "one order is published under one id, however often the shop tries",
+            format!("the shop published it under {}", ids.join(" and ")),
+        )
+        .hole(SHOP)
+        .because("payment has the sale already: under another id it collects the money twice")
 }
 
 pub async fn unconfirmed(lab: Lab) -> Outcome {

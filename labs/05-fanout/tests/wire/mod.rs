@@ -1,8 +1,13 @@
 //! What the wire shows of a service: how it declared its exchange and its queue, and from which
 //! queue it and others consume. A failure begins with that, and not with what follows from it.
 
+use std::process::Command;
+use std::sync::LazyLock;
+
 use check::wiretap::{ConnectionEvent, Event, Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, expect, loses_messages};
+
+use super::events::{SALES, VIEWED};
 
 /// The hole in which an exchange is declared.
 const EXCHANGE: u32 = 2;
@@ -60,8 +65,41 @@ pub fn keeps_its_messages(lab: &Lab, service: &str) -> Outcome {
         .because("with no_ack the broker forgets a message once it is delivered")
 }
 
+/// Whether the service's queue hands its messages to all its consumers.
+pub fn serves_all_instances(lab: &Lab, service: &str) -> Outcome {
+    let declares = lab.journal().methods(service, Method::QueueDeclare);
+    let single = |frame: &Frame| frame.args["arguments"]["x-single-active-consumer"] == true;
+    expect(!declares.iter().any(single))
+        .or(
+            "each of the two instances gets a part of the sales",
+            format!("{service} declares its queue with x-single-active-consumer (queue.declare)"),
+        )
+        .hole(QUEUE)
+        .because("the broker then serves one consumer only: the second instance does nothing")
+}
+
+/// The name of this machine.
+static HOST: LazyLock<String> = LazyLock::new(|| {
+    let output = Command::new("uname").arg("-n").output();
+    let name = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    name.unwrap_or_default().trim().to_owned()
+});
+
+/// Whether the host name is a part of the queue's name, and means nothing else in it.
+fn is_named_after_host(queue: &str, host: &str, role: &str) -> bool {
+    let words = [role, VIEWED, SALES];
+    let telling = !host.is_empty() && !words.iter().any(|word| word.contains(host));
+    let letter = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
+    let mut found = queue.match_indices(host).map(|(at, _)| {
+        let (before, after) = (&queue[..at], &queue[at + host.len()..]);
+        !letter(before.chars().next_back()) && !letter(after.chars().next())
+    });
+    telling && found.any(|whole| whole)
+}
+
 /// What is odd about the queue from which `service`, an instance of `role`, consumes: another
-/// service consumes from it, too; or this one, or another instance, consumes from another queue.
+/// service consumes from it, too; it is named after the host; or this one, or another instance,
+/// consumes from another queue.
 pub fn odd_queue(lab: &Lab, (service, role): (&str, &str)) -> Option<(String, &'static str)> {
     let consumes = lab
         .journal()
@@ -78,6 +116,11 @@ pub fn odd_queue(lab: &Lab, (service, role): (&str, &str)) -> Option<(String, &'
             seen,
             "services that share a queue share its messages; each needs its own queue",
         ));
+    }
+    if is_named_after_host(queue, &HOST, role) {
+        let seen = format!("its queue `{queue}` is named after the host, `{}`", *HOST);
+        let why = "a new container gets a new host name, and so a new queue; the old one fills up";
+        return Some((seen, why));
     }
     let other = consumes.iter().rfind(|frame| own(frame) && !here(frame))?;
     let seen = format!(

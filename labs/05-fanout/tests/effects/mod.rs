@@ -141,10 +141,14 @@ fn is_not_given_up(lab: &Lab, id: &str, expected: &str) -> Outcome {
         (false, true) => ("it acked the view (basic.ack)", JUDGED),
         (false, false) => ("it discarded the view (requeue false)", JUDGED),
     };
+    let why = match again {
+        true => "a view that is remembered before its row is written is never counted",
+        false => "the view is not broken: acked or rejected for good now, it is never counted",
+    };
     expect(given_up.is_none())
         .or(expected, how)
         .hole(hole)
-        .because("the view is not broken: acked or rejected for good now, it is never counted")
+        .because(why)
 }
 
 /// How often the view was delivered; and whether an earlier session still holds it.

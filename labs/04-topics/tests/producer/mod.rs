@@ -134,7 +134,42 @@ pub async fn unroutable(lab: Lab) -> Outcome {
             "the two routable messages are in their queue",
             format!("{there} of 2"),
         )
-        .because("one unroutable message must not stop the others")
+        .because("one unroutable message must not stop the others")?;
+    reports_each(&lab, &nobody).await
+}
+
+/// Whether a producer counts and logs each of three returned messages, two of them under one key.
+async fn reports_each(lab: &Lab, nobody: &str) -> Outcome {
+    let keys = ["nobody.else", nobody, nobody, "log.more"];
+    let several = producer(lab, "several", &keys).await?;
+    ends_without_retries(lab, &several, "nobody.else").await?;
+    let output = several.output();
+    let why = "two letters to one postcode are two letters that nobody gets";
+    expect(has_number(&output, "3"))
+        .or(
+            "an error with the number of returned messages: 3, and two of them have one key",
+            format!("it said last: {}", several.last_words(1).join("")),
+        )
+        .because(why)?;
+    let times = output.matches(nobody).count();
+    expect(times >= 2 || counts_key(&output, nobody))
+        .or(
+            format!("both returned messages under `{nobody}` are logged with their key"),
+            format!("key `{nobody}` is logged {times} time(s)"),
+        )
+        .because(why)
+}
+
+/// Whether one line of the log tells of two messages under `key`.
+fn counts_key(output: &str, key: &str) -> bool {
+    let mut lines = output.lines();
+    lines.any(|line| line.contains(key) && has_number(line, "2"))
+}
+
+/// Whether `number` is a word of `text`.
+fn has_number(text: &str, number: &str) -> bool {
+    let mut words = text.split(|sign: char| !sign.is_alphanumeric());
+    words.any(|word| word == number)
 }
 
 /// Whether the message under `key` was published as mandatory, so that the broker returned it.
@@ -151,13 +186,13 @@ fn is_mandatory(lab: &Lab, key: &str) -> Outcome {
 }
 
 /// Starts the producer, and waits until it has ended after at most two tries under `key`.
-async fn ends_without_retries(lab: &Lab, producer: &Service, key: &str) -> Outcome<Exit> {
+pub async fn ends_without_retries(lab: &Lab, producer: &Service, key: &str) -> Outcome<Exit> {
     let expected = "the producer reports the returned message, and ends";
     let why = "no queue is bound for this key, and a retry does not change that";
     producer.begin().await?;
     let exit = lab
         .eventually(expected, why, async || {
-            let tries = published_under(lab, key);
+            let tries = published_under(lab, &producer.name(), key);
             let count = tries.len();
             // `deliver` tries again, on a new connection, when `publish` returns an error.
             let first = tries.first().map(|frame| frame.connection);
@@ -176,8 +211,8 @@ async fn ends_without_retries(lab: &Lab, producer: &Service, key: &str) -> Outco
     Ok(exit)
 }
 
-fn published_under(lab: &Lab, key: &str) -> Vec<Frame> {
-    let mut publishes = lab.journal().methods("producer", Method::BasicPublish);
+fn published_under(lab: &Lab, service: &str, key: &str) -> Vec<Frame> {
+    let mut publishes = lab.journal().methods(service, Method::BasicPublish);
     publishes.retain(|frame| frame.args["routing_key"] == key);
     publishes
 }

@@ -1,6 +1,7 @@
 //! Troubles that only a person can fix: the services must name them and end.
 
-use check::{Lab, Login, Outcome, Rights, Service, expect};
+use check::wiretap::{Frame, Method, Side};
+use check::{Failure, Lab, Login, Outcome, Rights, Service, Stop, expect};
 use lapin::ExchangeKind;
 
 use super::causes;
@@ -21,7 +22,7 @@ pub async fn wrong_type(lab: Lab) -> Outcome {
     let producer = producer(&lab, "producer", &["log.warning"]).await?;
     let consumer = consumer(&lab, "ops", "ops", &["log.#"]).await?;
     for service in [&producer, consumer.service()] {
-        let output = service.gives_up().await?;
+        let output = gives_up(&lab, service).await?;
         // A message may say anything; the wire shows what was declared.
         causes::none(&lab, 2)?;
         let parts = [LOGS, "topic", "direct"];
@@ -57,7 +58,7 @@ async fn both_name(lab: &Lab, name: &str, login: &Login, vhost: &str) -> Outcome
     let producer = producer(lab, &format!("producer-{name}"), &["log.warning"]).await?;
     let consumer = consumer(lab, &format!("consumer-{name}"), "ops", &["log.#"]).await?;
     for service in [producer, consumer.service().clone()] {
-        names_user_and_vhost(service, login, vhost).await?;
+        names_user_and_vhost(lab, service, login, vhost).await?;
     }
     Ok(())
 }
@@ -97,15 +98,55 @@ pub async fn no_permission(lab: Lab) -> Outcome {
     ];
     for (service, rights) in refused {
         let login = lab.user(rights).await?;
-        names_user_and_vhost(service, &login, lab.vhost()).await?;
+        names_user_and_vhost(&lab, service, &login, lab.vhost()).await?;
     }
     Ok(())
 }
 
+/// Starts a service that the broker refuses: it must end, and returns what it printed. If it does not
+/// end, the method that the broker refused leads to the hole.
+async fn gives_up(lab: &Lab, service: &Service) -> Outcome<String> {
+    let outcome = service.gives_up().await;
+    outcome.map_err(|stop| match stop {
+        Stop::Failed(failure) => with_refusal(lab, &service.name(), *failure).into(),
+        unknown => unknown,
+    })
+}
+
+/// Adds the first method that the broker refused, and the hole of that method.
+fn with_refusal(lab: &Lab, service: &str, mut failure: Failure) -> Failure {
+    let frames = lab.journal().frames(|frame| frame.service == service);
+    let refuses =
+        |frame: &Frame| frame.from == Side::Server && frame.method == Method::ChannelClose;
+    let Some(at) = frames.iter().position(refuses) else {
+        return failure;
+    };
+    // A channel.close does not name the method: it is the last one on that channel.
+    let asks = |frame: &&Frame| frame.from == Side::Client && frame.same_channel(&frames[at]);
+    let Some(asked) = frames[..at].iter().rfind(asks) else {
+        return failure;
+    };
+    let said = frames[at].args["reply_text"].as_str().unwrap_or("?");
+    failure.observed += &format!("; the broker refused its {}: {said}", asked.method);
+    failure.hole = hole_with(asked.method).or(failure.hole);
+    failure
+}
+
+/// The hole that sends this method.
+fn hole_with(method: Method) -> Option<u32> {
+    match method {
+        Method::QueueBind => Some(1),
+        Method::ExchangeDeclare => Some(2),
+        Method::BasicPublish => Some(3),
+        Method::QueueUnbind => Some(6),
+        _ => None,
+    }
+}
+
 /// Starts a service that the broker refuses: it must log the user and the vhost, and no password.
-async fn names_user_and_vhost(service: Service, login: &Login, vhost: &str) -> Outcome {
+async fn names_user_and_vhost(lab: &Lab, service: Service, login: &Login, vhost: &str) -> Outcome {
     let service = service.at(login, vhost);
-    let output = service.gives_up().await?;
+    let output = gives_up(lab, &service).await?;
     let secrets = [SECRET, &login.password];
     expect(!secrets.iter().any(|word| output.contains(word)))
         .or("the password is in no line of the log", "it is in the log")

@@ -2,11 +2,13 @@
 
 mod faults;
 mod flixtube;
+mod frozen;
 mod recording;
 mod viewers;
 
 use check::{Checks, check};
-use faults::{given_up, history_400, history_500, history_frozen, response_lost};
+use faults::{given_up, history_400, history_500, response_lost};
+use frozen::history_frozen;
 use recording::{bad_input, killed_after_200, told_twice};
 use viewers::{history_down, hundred_viewers, recorded, stopped};
 
@@ -21,10 +23,11 @@ check::main!(Checks {
         check!(hundred_viewers, HOLE 2, "a hundred viewers at once leave a hundred views"),
         check!(history_down, HOLE 3, "the film plays without the history; one error is logged"),
         check!(stopped, HOLE 3, "on SIGTERM the service finishes the calls in flight"),
-        check!(history_frozen, HOLE 4, "a frozen history delays no film, and the call times out"),
+        check!(history_frozen, HOLE 4, "a frozen history delays no film, and the call times out")
+            .early(),
         check!(history_500, HOLE 5, "a call answered with 5xx is retried, and recorded once"),
         check!(response_lost, HOLE 5, "a call without an answer is retried, and recorded once"),
-        check!(given_up, HOLE 5, "a view is given up after four calls, and logged once"),
+        check!(given_up, HOLE 5, "a view is given up after four calls, and logged once").patient(),
         check!(history_400, HOLE 6, "a call answered with 4xx is not retried, except 408, 429"),
     ],
 });

@@ -1,4 +1,4 @@
-//! HOLES 4 to 6: calls that time out, fail or are refused.
+//! HOLES 5 and 6: calls that fail or are refused.
 
 use std::time::Duration;
 
@@ -7,67 +7,6 @@ use check::{Lab, Outcome, Seen, expect, fail};
 
 use crate::flixtube::{AMPLE, FlixTube, SOON, TRIES, complaints, hole_of, watch};
 use crate::viewers::{logged_once, refusal_logged};
-
-/// Freezes the history: its kernel accepts connections, and no answer comes.
-pub async fn history_frozen(lab: Lab) -> Outcome {
-    const LIMIT: Duration = Duration::from_millis(800);
-    const SHORT: Duration = Duration::from_millis(200);
-    let flixtube = FlixTube::open(&lab, LIMIT).await?;
-    let impatient = flixtube
-        .another_video("impatient", &flixtube.relay.url(), SHORT)
-        .await?;
-    flixtube.history.service.freeze()?;
-    let view = film_not_delayed(&flixtube, LIMIT).await?;
-    // While a first call is in flight.
-    film_not_delayed(&flixtube, LIMIT).await?;
-    let other = flixtube.watch_at(&impatient).await?;
-    times_out(&flixtube, &other, SHORT).await?;
-    times_out(&flixtube, &view, LIMIT).await
-}
-
-/// Gets the film before a call of the frozen history times out, and returns the view.
-async fn film_not_delayed(flixtube: &FlixTube, limit: Duration) -> Outcome<String> {
-    let delayed = fail(
-        "each film at once, while calls of the history are in flight",
-        "the film was held up by a call",
-    );
-    let delayed = delayed
-        .because("the viewer waits for a list that they have not asked for")
-        .hole(3);
-    let span = flixtube.lab.span();
-    let film = span.limit(limit * 3, flixtube.watch()).await;
-    let view = span.judge(film.unwrap_or_else(|| Err(delayed.clone().into())))?;
-    let over = flixtube.calls().iter().any(|call| call.given_up.is_some());
-    span.judge(delayed.unless(!over))?;
-    Ok(view)
-}
-
-/// Waits until the caller gives up its first call for `view`, and judges how long that took.
-async fn times_out(flixtube: &FlixTube, view: &str, limit: Duration) -> Outcome {
-    let lab = &flixtube.lab;
-    let expected = format!(
-        "the call given up after {} ms (HISTORY_TIMEOUT_MS)",
-        limit.as_millis()
-    );
-    let why = "calls that are never given up pile up: connections, memory, waiting views";
-    let call = lab
-        .eventually_within(limit * 3, &expected, why, async || {
-            let calls = flixtube.calls();
-            let Some(call) = calls.iter().find(|call| call.view == view) else {
-                return Ok(Seen::NotYet("no call of the history".to_owned()));
-            };
-            let over = call.given_up.map(|end| lab.between(call.at, end));
-            Ok(Seen::some(over, || "not given up".to_owned()))
-        })
-        .await?;
-    let observed = format!("given up after {} ms", call.elapsed().as_millis());
-    let given_up = fail(expected, observed);
-    let late = Duration::from_millis(400);
-    call.at_most(limit + late, given_up.clone().because(why))?;
-    // The relay may see the call late: the caller's limit began before.
-    let short = given_up.because("a limit that is too short loses views that were on their way");
-    call.judge(short.unless(call.elapsed() > limit.mul_f64(0.8)))
-}
 
 /// Answers three calls with 5xx.
 pub async fn history_500(lab: Lab) -> Outcome {
@@ -182,11 +121,21 @@ async fn last_call_succeeds(flixtube: &FlixTube) -> Outcome {
         .await
 }
 
-/// Lets no call reach the history.
+/// Lets no call succeed: each kind of failure counts as one of four calls.
 pub async fn given_up(lab: Lab) -> Outcome {
+    // Four calls that take their time: a limit on them all together ends before they do.
+    const SLOW: Duration = Duration::from_millis(350);
     let flixtube = FlixTube::open(&lab, AMPLE).await?;
-    let (turned_away, refused) = tokio::join!(turned_away(&flixtube), refused_at_once(&flixtube));
-    turned_away.and(refused)
+    let busy = [503, 429, 500, 408].map(Answer::Status);
+    let late = [Answer::Late(AMPLE); TRIES];
+    let (turned_away, refused, busy, late) = tokio::join!(
+        turned_away(&flixtube),
+        refused_at_once(&flixtube),
+        each_call_counts(&flixtube, "busy", AMPLE, busy),
+        each_call_counts(&flixtube, "slow", SLOW, late),
+    );
+    // The first two tell whether there are four calls at all.
+    turned_away.and(refused).and(busy).and(late)
 }
 
 /// The relay accepts each connection and closes it: the journal has each try of two views.
@@ -228,6 +177,39 @@ async fn four_calls_each(flixtube: &FlixTube, views: &[String; 2]) -> Outcome {
         none if calls() == views.len() => flixtube.sorted(none).await,
         some => some,
     }
+}
+
+/// The history of another `video-streaming`, called `name`, gives these `answers` again and again.
+async fn each_call_counts(
+    flixtube: &FlixTube,
+    name: &str,
+    limit: Duration,
+    answers: [Answer; TRIES],
+) -> Outcome {
+    let history = flixtube.another_history(name).await?;
+    history.next([answers; 4].concat());
+    let video = flixtube.another_video(name, &history.url(), limit).await?;
+    let view = watch(&video).await?;
+    let calls = || flixtube.requests(name);
+    let expected = "four calls for a view, of which each fails, then a line of level error";
+    let why = "a view that is lost without a line is missed by nobody, for months";
+    let over = async || {
+        let logged = !complaints(&video, &view).is_empty();
+        let instead = || format!("{} call(s), and no such line", calls());
+        Ok(Seen::when(calls() > TRIES || logged, instead).hole(3))
+    };
+    let lab = &flixtube.lab;
+    lab.eventually_within(SOON, expected, why, over).await?;
+    let calls = calls();
+    let many =
+        "a call that does not count is repeated without end, on a history that is overloaded";
+    let ended = expect(calls <= TRIES).or(expected, format!("{calls} calls"));
+    ended.hole(5).because(many)?;
+    // A kind of failure that was retried before is sorted right.
+    let sorted = answers[..calls.saturating_sub(1)].contains(&answers[calls.saturating_sub(1)]);
+    let few = "most failures are over in a moment; giving up too early loses the view";
+    let enough = expect(calls == TRIES).or(expected, format!("{calls} call(s), then the line"));
+    enough.hole(if sorted { 5 } else { 6 }).because(few)
 }
 
 /// No history listens: a refused connection leaves no trace on the wire, but the tries take time.

@@ -27,6 +27,22 @@ impl FlixTube {
         })
     }
 
+    /// A relay in front of the history for the calls of another `video-streaming`, called `name`.
+    pub async fn another_history(&self, name: &str) -> Outcome<HttpRelay> {
+        let port = self.history.service.port();
+        Ok(HttpRelay::open(name, port, self.lab.journal()).await?)
+    }
+
+    /// How many requests the relay of `name` has seen.
+    pub fn requests(&self, name: &str) -> usize {
+        let sent = |entry: &&Entry| {
+            matches!(&entry.event, Event::Http { service, line, .. }
+                if service == name && line.from() == Side::Client)
+        };
+        let journal = self.lab.journal();
+        journal.read(|entries| entries.iter().filter(sent).count())
+    }
+
     /// Waits until the history was called `count` times for `view`, and returns these calls. If it
     /// is not, `hole` is at fault; of HOLE 5 and HOLE 6 the right one, as in [`FlixTube::sorted`].
     pub async fn called(
@@ -72,7 +88,10 @@ impl FlixTube {
     }
 
     /// The calls for `view` so far.
-    fn calls_under(&self, view: &str) -> Outcome<Vec<Call>> {
+    ///
+    /// # Errors
+    /// A failure when one of all calls has an id that no viewer got.
+    pub fn calls_under(&self, view: &str) -> Outcome<Vec<Call>> {
         let calls = self.calls();
         match under_another_id(&calls, &self.watched.borrow()) {
             Some(failure) => Err(failure.into()),
@@ -94,11 +113,11 @@ impl FlixTube {
     /// Whether a view whose first three calls are answered with 503 gets a fourth.
     async fn retries_503(&self) -> Outcome<bool> {
         const NAME: &str = "another";
-        let relay = HttpRelay::open(NAME, self.history.service.port(), self.lab.journal()).await?;
+        let relay = self.another_history(NAME).await?;
         relay.next([Answer::Status(503); 3]);
         let video = self.another_video(NAME, &relay.url(), SOON).await?;
         let view = watch(&video).await?;
-        let calls = || self.lab.journal().read(|entries| requests(entries, NAME));
+        let calls = || self.requests(NAME);
         let retried = self
             .lab
             .eventually_within(SOON, "four calls", "", async || {
@@ -107,15 +126,6 @@ impl FlixTube {
             });
         Ok(retried.await.is_ok() && calls() == 4)
     }
-}
-
-/// How many requests `service` has sent.
-fn requests(entries: &[Entry], service: &str) -> usize {
-    let sent = entries.iter().filter(|entry| {
-        matches!(&entry.event, Event::Http { service: by, line, .. }
-            if by == service && line.from() == Side::Client)
-    });
-    sent.count()
 }
 
 /// How often the history was called, and with what answer at last.

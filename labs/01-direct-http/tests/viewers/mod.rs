@@ -63,13 +63,14 @@ async fn failure_noticed(flixtube: &FlixTube) -> Outcome {
     let Some(view) = answer.header("view-id").filter(|_| answer.ok()) else {
         return Ok(());
     };
+    flixtube.remember(vec![view.to_owned()]);
     let expected = "a call answered with 500 is a failure: a retry, or a line of level error";
     let why = "awc returns `Ok` for a 500, too; only the status tells them apart";
     flixtube
         .lab
         .eventually_within(SOON, expected, why, async || {
             let lines = complaints(&flixtube.video, view);
-            let noticed = flixtube.calls_for(view) > 1 || !lines.is_empty();
+            let noticed = flixtube.calls_under(view)?.len() > 1 || !lines.is_empty();
             Ok(Seen::when(noticed, || "neither of them".to_owned()))
         })
         .await

@@ -1,5 +1,6 @@
 //! HOLE 4: a history that does not answer, or not to the end.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -94,7 +95,7 @@ async fn crowd(lab: &Lab, video: &Service) -> Outcome {
 }
 
 /// The failure of a film that waits for a call.
-fn delayed(observed: impl Into<String>) -> Failure {
+fn delayed(observed: impl Display) -> Failure {
     fail(
         "each film at once, while calls of the history are in flight",
         observed,

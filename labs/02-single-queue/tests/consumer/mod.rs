@@ -219,7 +219,11 @@ pub async fn prefetch(lab: Lab) -> Outcome {
     let history = history.with("DATABASE_TIMEOUT_MS", 5000);
     history.start().await?;
     lab.delivered("history", 1).await?;
+    asks_for_enough(&lab)
+}
 
+/// `history` sets a prefetch before it consumes, and one that keeps it busy.
+fn asks_for_enough(lab: &Lab) -> Outcome {
     let asked = lab.journal().methods("history", Method::BasicQos);
     let mut counts = asked.iter().map(|qos| &qos.args["prefetch_count"]);
     let observed = match counts.next_back() {
@@ -238,7 +242,7 @@ pub async fn prefetch(lab: Lab) -> Outcome {
             format!("a prefetch of {PREFETCH}, as in `PREFETCH`, or more"),
             format!("a prefetch of {} (basic.qos)", limit.unwrap_or_default()),
         )
-        .because("history has nothing to do while its ack is on the way to the broker, and the next message on the way back")
+        .because("with so few, history waits for the next message while its ack is on the way to the broker")
 }
 
 /// Bodies that are not a view.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use awc::Client;
 use check::run::NO_HOLE;
-use check::wiretap::{Frame, Method};
-use check::{Lab, Outcome, Response, Seen, Service, Stop, fail};
+use check::wiretap::{CheckEvent, Entry, Event, Frame, Method, Side};
+use check::{Failure, Lab, Outcome, Response, Seen, Service, Stop, fail};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -74,6 +74,85 @@ async fn hole_of_publish(lab: &Lab, service: &Service) -> u32 {
     }
 }
 
+/// The failure of a request that the service must answer with success, and does not.
+pub async fn not_published(
+    lab: &Lab,
+    service: &Service,
+    expected: &str,
+    why: &str,
+    answer: &Response,
+) -> Failure {
+    let hole = hole_of_publish(lab, service).await;
+    let told = told(service, answer);
+    match misrouted(lab, &service.name()) {
+        Some(sent) => fail(expected, format!("{sent}; {told}"))
+            .because(
+                "the default exchange routes a message to the queue that its routing key names",
+            )
+            .hole(1),
+        None => fail(expected, told).because(why).hole(hole),
+    }
+}
+
+/// Where the service published its last message, unless that leads to a queue that it declared.
+fn misrouted(lab: &Lab, service: &str) -> Option<String> {
+    let of = |method| lab.journal().methods(service, method);
+    let declared = of(Method::QueueDeclare).pop()?.args["queue"].take();
+    let sent = of(Method::BasicPublish).pop()?.args;
+    let (exchange, key) = (&sent["exchange"], &sent["routing_key"]);
+    (exchange != "" || *key != declared).then(|| {
+        format!(
+            "{service} declared queue {declared}, and published to exchange {exchange} with routing \
+             key {key} (basic.publish)"
+        )
+    })
+}
+
+/// Leads to HOLE 2 when the service, whose queue the check deleted, has opened a channel since and
+/// declared nothing, although it declared the queue before.
+pub fn blame_declare(lab: &Lab, service: &str, stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(failure) if declared_only_once(lab, service) => {
+            let observed = format!(
+                "{service} opened a channel (channel.open) after the queue was deleted, and sent no \
+                 queue.declare: {}",
+                failure.observed
+            );
+            fail(failure.expected, observed)
+                .because("a deleted queue exists again only once a client declares it: declare it on each new channel")
+                .hole(2)
+                .into()
+        }
+        other => other,
+    }
+}
+
+fn declared_only_once(lab: &Lab, service: &str) -> bool {
+    let sent = |entries: &[Entry], method| {
+        entries.iter().any(|entry| match &entry.event {
+            Event::Amqp(frame) => {
+                frame.service == service && frame.from == Side::Client && frame.method == method
+            }
+            _ => false,
+        })
+    };
+    let deletes = |entry: &Entry| {
+        matches!(
+            &entry.event,
+            Event::Check {
+                what: CheckEvent::QueueDeleted(_)
+            }
+        )
+    };
+    lab.journal().read(|entries| {
+        let deleted = entries.iter().rposition(deletes).unwrap_or(0);
+        let (before, after) = entries.split_at(deleted);
+        sent(before, Method::QueueDeclare)
+            && sent(after, Method::ChannelOpen)
+            && !sent(after, Method::QueueDeclare)
+    })
+}
+
 /// Watches one video and returns the id of the view.
 pub async fn watch(lab: &Lab, streaming: &Service) -> Outcome<String> {
     let answer = streaming.get("/video").await?;
@@ -81,11 +160,9 @@ pub async fn watch(lab: &Lab, streaming: &Service) -> Outcome<String> {
     if let Some(id) = watched(&answer) {
         return Ok(id);
     }
-    let hole = hole_of_publish(lab, streaming).await;
-    Err(fail(expected, told(streaming, &answer))
-        .because("the broker is there, so the view can be published")
-        .hole(hole)
-        .into())
+    let why = "the broker is there, so the view can be published";
+    let failure = not_published(lab, streaming, expected, why, &answer).await;
+    Err(failure.into())
 }
 
 /// The view that an answer promises to record.
@@ -151,12 +228,10 @@ async fn save(lab: &Lab, users: &Service, name: &str) -> Outcome<String> {
     if let Some(id) = body["userId"].as_str().filter(|_| answer.ok()) {
         return Ok(id.to_owned());
     }
-    let hole = hole_of_publish(lab, users).await;
     let expected = "POST /users/save answers 200 with a userId";
-    Err(fail(expected, told(users, &answer))
-        .because("the broker is there, so the user can be published")
-        .hole(hole)
-        .into())
+    let why = "the broker is there, so the user can be published";
+    let failure = not_published(lab, users, expected, why, &answer).await;
+    Err(failure.into())
 }
 
 /// How many clients [`save_many`] has at once.

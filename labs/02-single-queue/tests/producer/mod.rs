@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::flixtube::{
-    VIEWED, all_recorded, consuming_history, told, unpublished, waiting, watch, watch_again,
-    watched,
+    VIEWED, all_recorded, blame_declare, consuming_history, not_published, told, unpublished,
+    waiting, watch, watch_again, watched,
 };
 
 /// The role of the producer of views.
@@ -180,6 +180,7 @@ async fn publishes_again(lab: &Lab, streaming: &Service) -> Outcome {
         Ok(Seen::when(answer.ok(), || told(streaming, &answer)))
     })
     .await
+    .map_err(|stop| blame_declare(lab, STREAMING, stop))
 }
 
 /// How many viewers there are at once in [`returned`].
@@ -282,9 +283,12 @@ pub async fn bad_request(lab: Lab) -> Outcome {
         is_bad(&users, body).await?;
     }
     let good = users.post("/users/save", &json!({ "name": "Ada" })).await?;
-    expect(good.ok())
-        .or("a good request after them answers 200", told(&users, &good))
-        .because("a bad request must not harm the next caller")?;
+    if !good.ok() {
+        let expected = "a good request after them answers 200";
+        let why = "a bad request must not harm the next caller";
+        let failure = not_published(&lab, &users, expected, why, &good).await;
+        return Err(failure.into());
+    }
     let published = || {
         let journal = lab.journal();
         journal

@@ -194,17 +194,18 @@ pub async fn producer_cut(lab: Lab) -> Outcome {
     all_there(&lab, 50, "at first the broker refused some (basic.nack)").await
 }
 
-/// The broker takes the first half of a window, and refuses jobs of the other half.
+/// The broker refuses jobs of the first half of a window, and takes the other half. (A quorum queue
+/// refuses both: RabbitMQ 3.10.8.) The queue is empty before: a classic one drops its jobs as its
+/// length is limited.
 async fn half_refused(lab: &Lab, count: u64) -> Outcome {
     let (producer, relay) = held_burst(lab, "refused", count).await?;
     relay.release_acks();
     relay.pass(count / 2);
-    producer.begin().await?;
-    answered(lab, "refused", Method::BasicAck, CONFIRMED).await?;
     refuse(lab, MESSAGES).await?;
-    relay.pass(u64::MAX);
+    producer.begin().await?;
     answered(lab, "refused", Method::BasicNack, CONFIRMED).await?;
     lab.accept(MESSAGES).await?;
+    relay.pass(u64::MAX);
     producer.finishes_well(CONFIRMED).await
 }
 

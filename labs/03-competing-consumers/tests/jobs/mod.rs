@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use check::wiretap::{Frame, Method, Side};
-use check::{Lab, Outcome, Row, Seen, Service, Span, Stop, expect, fate};
+use check::{Lab, Outcome, Row, Seen, Service, Span, Stop, expect, fail, fate};
 use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -39,7 +39,33 @@ pub async fn start_worker(lab: &Lab, name: &str, unit_ms: u32, of: u64) -> Outco
 /// Starts `worker`, and waits until it consumes; `of` workers do then.
 pub async fn consumes(lab: &Lab, worker: &Service, of: u64) -> Outcome {
     worker.launch().await?;
-    at_hole(lab, 1, lab.consumers(MESSAGES, of).await)
+    at_hole(lab, 1, lab.consumers(MESSAGES, of).await)?;
+    nothing_purged(lab)
+}
+
+/// No service has emptied or deleted a queue of jobs.
+fn nothing_purged(lab: &Lab) -> Outcome {
+    let purges = lab.journal().frames(|frame| {
+        frame.from == Side::Client
+            && matches!(frame.method, Method::QueuePurge | Method::QueueDelete)
+            && [MESSAGES, DEAD]
+                .iter()
+                .any(|queue| frame.args["queue"] == *queue)
+    });
+    let Some(purge) = purges.first() else {
+        return Ok(());
+    };
+    let (service, method) = (&purge.service, purge.method);
+    let consumes = lab.journal().methods(service, Method::BasicConsume);
+    let failure = fail(
+        "a job leaves its queue only when a worker has acked it",
+        format!(
+            "{service} removes all jobs from {} ({method})",
+            purge.args["queue"]
+        ),
+    )
+    .because("the jobs that waited there are lost, and no worker has seen them");
+    Err(failure.hole(if consumes.is_empty() { 7 } else { 1 }).into())
 }
 
 /// Has a producer called `name` publish a burst of `count` jobs, and returns their ids in order.
@@ -110,7 +136,9 @@ pub async fn all_done(
         let rows = done(worker)?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     };
-    lab.each_once(expected, Some(MESSAGES), ids, look).await?;
+    let seen = lab.each_once(expected, Some(MESSAGES), ids, look).await;
+    nothing_purged(lab)?;
+    seen?;
     done(worker)
 }
 

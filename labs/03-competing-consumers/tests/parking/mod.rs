@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use check::wiretap::{ConnectionEvent, Method, Side};
+use check::wiretap::{ConnectionEvent, Entry, Event, Frame, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, Service, expect, fate, short};
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::types::AMQPValue;
+use tokio::time::sleep;
 
 use super::jobs::{
     DEAD, MESSAGES, Nowhere, all_done, at_hole, consumes, declare_again, done, in_queues, job,
@@ -27,8 +28,7 @@ pub async fn given_up(lab: Lab) -> Outcome {
     let bad = send(&lab, "bad", 1, ".!").await?;
     tried_again(&lab, &ada, &bad[0]).await?;
     ada.kill().await?;
-    let unreadable = BasicProperties::default().with_message_id(NO_TEXT.into());
-    lab.publish(MESSAGES, [(b"\xff\xfe", unreadable)]).await?;
+    lab.publish(MESSAGES, [(b"\xff\xfe", unreadable())]).await?;
     let good = send(&lab, "good", 5, ".").await?;
     let grace = worker(&lab, "grace", 20, &[]).await?;
     grace.launch().await?;
@@ -38,6 +38,21 @@ pub async fn given_up(lab: Lab) -> Outcome {
     at_hole(&lab, 5, lab.settled(MESSAGES).await)?;
     parked_for_an_operator(&lab, &bad[0]).await?;
     tried_three_times(&lab, &bad[0])
+}
+
+/// The properties of the job that is not text: all that a client may set, except those that the worker
+/// or the broker acts on.
+fn unreadable() -> BasicProperties {
+    BasicProperties::default()
+        .with_message_id(NO_TEXT.into())
+        .with_content_type("application/octet-stream".into())
+        .with_content_encoding("identity".into())
+        .with_correlation_id("order-7".into())
+        .with_reply_to("answers".into())
+        .with_priority(3)
+        .with_timestamp(1_764_000_000)
+        .with_type("report".into())
+        .with_app_id("shop".into())
 }
 
 /// Waits until ada has a job that she failed once more.
@@ -137,6 +152,7 @@ async fn parked_for_an_operator(lab: &Lab, bad: &str) -> Outcome {
             )
             .because("an operator must see which job is parked, and why")?;
     }
+    keeps_its_properties(&dead)?;
     let transient = |job: &&BasicGetMessage| *job.properties.delivery_mode() != Some(2);
     let transient = dead.iter().find(transient).map(described);
     expect(transient.is_none())
@@ -145,6 +161,45 @@ async fn parked_for_an_operator(lab: &Lab, bad: &str) -> Outcome {
             transient.unwrap_or_default() + ", transient",
         )
         .because("a transient job is lost when the broker restarts, before anybody looks at it")
+}
+
+/// The job that is not text has the properties that it was published with.
+fn keeps_its_properties(dead: &[BasicGetMessage]) -> Outcome {
+    let own = |job: &&BasicGetMessage| {
+        let id = job.properties.message_id().as_ref();
+        id.is_some_and(|id| id.as_str() == NO_TEXT)
+    };
+    let lost = dead.iter().find(own).map(|job| lost(&job.properties));
+    let lost = lost.unwrap_or_default().join(", ");
+    expect(lost.is_empty())
+        .or(
+            "a parked job keeps the properties of the delivery, and gets headers",
+            format!("it has lost its {lost}"),
+        )
+        .because("the copy is the job from now on: what its producer wrote is there, or nowhere")
+}
+
+/// Which properties of [`unreadable`] these lack, or have another value for.
+fn lost(is: &BasicProperties) -> Vec<&'static str> {
+    let was = unreadable();
+    let kept = [
+        ("content_type", is.content_type() == was.content_type()),
+        (
+            "content_encoding",
+            is.content_encoding() == was.content_encoding(),
+        ),
+        (
+            "correlation_id",
+            is.correlation_id() == was.correlation_id(),
+        ),
+        ("reply_to", is.reply_to() == was.reply_to()),
+        ("priority", is.priority() == was.priority()),
+        ("timestamp", is.timestamp() == was.timestamp()),
+        ("type", is.kind() == was.kind()),
+        ("app_id", is.app_id() == was.app_id()),
+    ];
+    let lost = kept.into_iter().filter(|(_, kept)| !kept);
+    lost.map(|(name, _)| name).collect()
 }
 
 /// Each of the two jobs has failed so often as the text says, whichever worker it failed at.
@@ -219,7 +274,65 @@ async fn kept_until(lab: &Lab, id: &str, method: Method, others: u64) -> Outcome
             format!("{tries} failed tries, and no {method}")
         }))
     })
-    .await
+    .await?;
+    pauses(lab, id, method).await
+}
+
+/// So many copies, one after the other, are published without a pause.
+const AT_ONCE: usize = 10;
+/// So many take far less than this.
+const FOR_A_WHILE: Duration = Duration::from_millis(500);
+
+/// Ada does not publish one copy after the other while the broker answers each with `method`.
+async fn pauses(lab: &Lab, id: &str, method: Method) -> Outcome {
+    let span = lab.span();
+    while !leaves_to_the_broker(lab, id) && !span.exceeds(FOR_A_WHILE) {
+        lab.all_well()?;
+        let answers = lab.journal().methods("ada", method);
+        let copies = answers.iter().filter(|frame| frame.from == Side::Server);
+        let copies = copies.count();
+        expect(copies < AT_ONCE)
+            .or(
+                "ada waits before she tries again what the broker does not take",
+                format!(
+                    "{copies} copies without a pause, {method} for each{}",
+                    requeues(lab)
+                ),
+            )
+            .because(
+                "after an error `keep` waits, then begins again: a job that is requeued is \
+                      delivered again at once",
+            )?;
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Whether the channel on which ada got this job has ended: the job is requeued, and she begins again.
+fn leaves_to_the_broker(lab: &Lab, id: &str) -> bool {
+    let Some(delivery) = lab.journal().delivery("ada", id) else {
+        return false;
+    };
+    let ends = |entry: &Entry| match &entry.event {
+        Event::Amqp(frame) => frame.method == Method::ChannelClose && frame.same_channel(&delivery),
+        Event::Connection {
+            service,
+            connection,
+            what,
+        } => *service == delivery.service && *connection == delivery.connection && what.is_end(),
+        _ => false,
+    };
+    lab.journal().read(|entries| entries.iter().any(ends))
+}
+
+/// With what ada requeues jobs, if she does.
+fn requeues(lab: &Lab) -> String {
+    let requeues = |frame: &Frame| {
+        frame.service == "ada" && frame.from == Side::Client && frame.flag("requeue")
+    };
+    let requeues = lab.journal().frames(requeues);
+    let how = requeues.first().map(|frame| frame.method);
+    how.map_or_else(String::new, |how| format!("; she requeues the job ({how})"))
 }
 
 /// Waits until the job is in `messages.dead`, beside `others`; it is not lost meanwhile.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use check::wiretap::{ConnectionEvent, Event, Frame, Method};
 use check::{Lab, Outcome, PATIENCE, Seen, Service, Span, fail};
 
+use super::login::fails_quietly;
 use super::net::{
     IO_LOOP, LONGEST_PAUSE, MESSAGES, TOPOLOGY, attempts, consumer, keep_running, pauses,
     time_passes, tries,
@@ -46,6 +47,7 @@ pub async fn late_broker(lab: Lab) -> Outcome {
     };
     // A program that has ended has given up, whatever its pauses were.
     keep_running(&all, || 8, steps).await?;
+    fails_quietly(&crowd[0])?;
     for consumer in &all {
         consumer.tap().restore();
     }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use anyhow::Error;
 use check::wiretap::{Frame, Method, Side};
 use check::{
     Exit, Failure, Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, expect, fail,
 };
+use lapin::options::BasicConsumeOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, Consumer};
 
-use super::login::gives_up;
+use super::login::{fails_quietly, gives_up};
 use super::net::{
     CONSUMER, LONGEST_PAUSE, MESSAGES, TOPOLOGY, attempts, client_with, consumer, consuming,
     each_once, effects, impatient_consumer, keep_running, producer, stopped, time_passes, tries,
@@ -27,6 +31,7 @@ pub async fn silent_broker(lab: Lab) -> Outcome {
     let early = took(&lab, &patient);
     let wrong = wrong_timeout(&patient, PATIENT, &early);
     wrong.unless(early.elapsed() > PATIENT.mul_f64(0.9))?;
+    fails_quietly(&hasty)?;
     patient.tap().restore();
     lab.consumers(MESSAGES, 1).await
 }
@@ -196,7 +201,51 @@ pub async fn closed_by_operator(lab: Lab) -> Outcome {
     keep_running(&[&consumer, &producer], || 6, closed).await?;
     let ids = stopped(&lab, &producer).await?;
     let expected = "each confirmed message has its effect once";
-    each_once(&lab, &consumer, expected, &ids).await
+    each_once(&lab, &consumer, expected, &ids).await?;
+    in_exclusive_use(&lab, &consumer).await
+}
+
+/// The consumer starts again while another client has the queue for itself, and must outlast it.
+async fn in_exclusive_use(lab: &Lab, consumer: &Service) -> Outcome {
+    consumer.stop().await?;
+    lab.consumers(MESSAGES, 0).await?;
+    let other = lab.connect().await?;
+    let held = exclusive(&other).await.map_err(Error::from)?;
+    consumer.begin().await?;
+    let outlasts = async {
+        refused_twice(lab).await?;
+        drop(held);
+        let _ = other.close(200, "done".into()).await;
+        lab.consumers(MESSAGES, 1).await
+    };
+    keep_running(&[consumer], || 6, outlasts).await
+}
+
+/// Waits until the consumer has been refused, and has asked again.
+async fn refused_twice(lab: &Lab) -> Outcome {
+    let expected = "the queue is in exclusive use (403): the consumer asks for it again";
+    let why = "the other client may end soon: a text of PASSES is not final";
+    lab.eventually(expected, why, async || {
+        let closed = lab.journal().methods("consumer", Method::ChannelClose);
+        let refused = |frame: &&Frame| frame.args["reply_code"] == 403;
+        let times = closed.iter().filter(refused).count();
+        Ok(Seen::when(times >= 2, || {
+            format!("refused {times} time(s)")
+        }))
+    })
+    .await
+}
+
+/// Consumes the queue as the only client that may, until the consumer is dropped.
+async fn exclusive(connection: &Connection) -> lapin::Result<Consumer> {
+    let channel = connection.create_channel().await?;
+    let options = BasicConsumeOptions {
+        exclusive: true,
+        ..BasicConsumeOptions::default()
+    };
+    let none = FieldTable::default();
+    let held = channel.basic_consume(MESSAGES.into(), "".into(), options, none);
+    held.await
 }
 
 /// Cuts both connections, and waits until both work again.

@@ -3,7 +3,7 @@
 
 use check::Exit;
 use check::wiretap::Method;
-use check::{Lab, Login, Outcome, Seen, Service, expect};
+use check::{Failure, Lab, Login, Outcome, Seen, Service, expect, fail};
 
 use super::net::{CONSUMER, MESSAGES, PRODUCER, TOPOLOGY, client_with, consumes, consuming};
 
@@ -57,16 +57,31 @@ async fn names_them(service: &Service, names: &[&str]) -> Outcome {
 
 /// The service's output must not contain its password.
 fn keeps_quiet(service: &Service) -> Outcome {
+    leak(service).map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// As [`keeps_quiet`], for a service that could not connect: what it prints then is the error of
+/// its attempt. `as_told` finds what any attempt prints.
+pub fn fails_quietly(service: &Service) -> Outcome {
+    let attempt = |failure: Failure| Err(failure.hole(5).into());
+    leak(service).map_or(Ok(()), attempt)
+}
+
+/// The failure of a service that prints its password.
+fn leak(service: &Service) -> Option<Failure> {
     let password = service.variable("BROKER_PASSWORD").unwrap_or_default();
+    let forms = [percent_encoded(&password), password];
+    let contains = |line: &&str| forms.iter().any(|f| !f.is_empty() && line.contains(&**f));
     let output = service.output();
-    let forms = [password.clone(), percent_encoded(&password)];
-    let shown = !password.is_empty() && forms.iter().any(|form| output.contains(form));
-    expect(!shown)
-        .or(
-            format!("the password is not in what {} prints", service.name()),
-            "it is",
-        )
-        .because("logs are read by many people, copied, and kept for years")
+    let line = output.lines().find(contains)?;
+    let masked = forms
+        .iter()
+        .fold(line.to_owned(), |line, form| line.replace(form, "********"));
+    let failure = fail(
+        format!("the password is not in what {} prints", service.name()),
+        format!("it is; masked here: {masked}"),
+    );
+    Some(failure.because("logs are read by many people, copied, and kept for years"))
 }
 
 /// The text as a URL contains it.
@@ -142,7 +157,7 @@ pub async fn refused(lab: Lab) -> Outcome {
         let client = client.logs_in(login, vhost);
         client.begin().await?;
         gives_up(&lab, &client, code).await?;
-        keeps_quiet(&client)?;
+        fails_quietly(&client)?;
     }
     Ok(())
 }
@@ -164,10 +179,12 @@ pub async fn gives_up(lab: &Lab, service: &Service, code: u16) -> Outcome {
     });
     let exit = exit.await?;
     let words = service.last_words(1).join("");
-    expect(logins() == 1 && matches!(exit, Exit::Code(code) if code != 0))
-        .or(
-            expected,
-            format!("{} login(s); {exit}; it logged last: {words}", logins()),
-        )
-        .because(why)
+    let observed = format!("{} login(s); {exit}; it logged last: {words}", logins());
+    let failure = fail(expected, observed).because(why);
+    if logins() == 1 && exit == Exit::Code(0) {
+        let why = "it took the refusal for final, and then ended as if its work were done: \
+                   nobody looks for the cause after exit code 0";
+        return Err(failure.because(why).hole(8).into());
+    }
+    failure.unless(logins() == 1 && matches!(exit, Exit::Code(_)))
 }

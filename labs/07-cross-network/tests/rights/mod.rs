@@ -14,18 +14,24 @@ use super::net::{DEAD, MESSAGES, TOPOLOGY, all_confirmed, client_with, each_once
 const OTHER: &str = "messages.other";
 
 /// What each role must do, or must not be able to do.
-const ACTIONS: [Action; 16] = [
+const ACTIONS: [Action; 22] = [
     Action::Consume(MESSAGES),
     Action::Get(MESSAGES),
     Action::Consume(DEAD),
+    Action::Consume(OTHER),
+    Action::Consume("mine"),
     Action::Publish(MESSAGES),
     Action::Publish(""),
     Action::Publish(OTHER),
     Action::Publish("amq.direct"),
+    Action::Publish("mine"),
+    Action::Declare(""),
     Action::Declare("mine"),
     Action::Declare("messages-2"),
     Action::DeclareExchange("mine"),
-    // Last what would destroy the topology: if it is allowed, the check ends there.
+    // Last what would change the topology: if it is allowed, the check ends there.
+    Action::Bind(DEAD),
+    Action::Publish(DEAD),
     Action::Declare(MESSAGES),
     Action::DeclareExchange(MESSAGES),
     Action::Bind(MESSAGES),
@@ -43,9 +49,13 @@ pub async fn least_privilege(lab: Lab) -> Outcome {
     lab.bind_queue(OTHER, OTHER, ExchangeKind::Direct, OTHER)
         .await?;
     for (login, role) in [(&producer, "producer"), (&consumer, "consumer")] {
+        let url = lab.url_for(login)?;
+        let connection = Connection::connect(&url, ConnectionProperties::default());
+        let connection = connection.await.map_err(Error::from)?;
         for action in ACTIONS.iter().filter(|action| !action.is_work_of(role)) {
-            forbidden(&lab, login, role, action).await?;
+            forbidden(&connection, role, action).await?;
         }
+        let _ = connection.close(200, "done".into()).await;
     }
     Ok(())
 }
@@ -89,7 +99,7 @@ enum Action {
     Delete(&'static str),
     DeclareExchange(&'static str),
     DeleteExchange(&'static str),
-    /// The queue of this name to the exchange of this name.
+    /// The queue of this name to the exchange of our messages.
     Bind(&'static str),
 }
 
@@ -100,6 +110,7 @@ impl fmt::Display for Action {
             Self::Get(name) => write!(f, "get a message from queue `{name}`"),
             Self::Publish("") => write!(f, "publish past the exchange, into any queue"),
             Self::Publish(name) => write!(f, "publish to exchange `{name}`"),
+            Self::Declare("") => write!(f, "declare a queue that the broker names"),
             Self::Declare(name) => write!(f, "declare a queue `{name}`"),
             Self::Delete(name) => write!(f, "delete queue `{name}`"),
             Self::DeclareExchange(name) => write!(f, "declare an exchange `{name}`"),
@@ -149,7 +160,7 @@ impl Action {
             }
             Self::Bind(name) => {
                 let (options, key) = (Default::default(), "another".into());
-                let bound = channel.queue_bind(name.into(), name.into(), key, options, none);
+                let bound = channel.queue_bind(name.into(), MESSAGES.into(), key, options, none);
                 bound.await
             }
         }
@@ -164,14 +175,10 @@ async fn publish(channel: &Channel, exchange: &str) -> lapin::Result<()> {
     sent.await?.await.map(drop)
 }
 
-/// The broker must refuse this action to this user.
-async fn forbidden(lab: &Lab, login: &Login, role: &str, action: &Action) -> Outcome {
-    let url = lab.url_for(login)?;
-    let connection = Connection::connect(&url, ConnectionProperties::default());
-    let connection = connection.await.map_err(Error::from)?;
+/// The broker must refuse this action to this user. A refusal ends the channel only.
+async fn forbidden(connection: &Connection, role: &str, action: &Action) -> Outcome {
     let channel = connection.create_channel().await.map_err(Error::from)?;
     let outcome = action.perform(&channel).await;
-    let _ = connection.close(200, "done".into()).await;
     let refused = matches!(
         outcome.as_ref().map_err(lapin::Error::kind),
         Err(lapin::ErrorKind::ProtocolError(said)) if said.get_id() == 403

@@ -200,7 +200,11 @@ async fn each_call_counts(
     };
     let lab = &flixtube.lab;
     lab.eventually_within(SOON, expected, why, over).await?;
-    let calls = calls();
+    four_calls(calls(), &answers, expected)
+}
+
+/// A view got `calls` calls, which failed with these `answers`; each counts as one of four.
+fn four_calls(calls: usize, answers: &[Answer], expected: &str) -> Outcome {
     let many =
         "a call that does not count is repeated without end, on a history that is overloaded";
     let ended = expect(calls <= TRIES).or(expected, format!("{calls} calls"));

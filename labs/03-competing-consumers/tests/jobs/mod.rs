@@ -60,8 +60,8 @@ fn nothing_purged(lab: &Lab) -> Outcome {
     let failure = fail(
         "a job leaves its queue only when a worker has acked it",
         format!(
-            "{service} removes all jobs from {} ({method})",
-            purge.args["queue"]
+            "{service} removes all jobs from `{}` ({method})",
+            purge.args["queue"].as_str().unwrap_or("?")
         ),
     )
     .because("the jobs that waited there are lost, and no worker has seen them");

@@ -278,9 +278,9 @@ async fn kept_until(lab: &Lab, id: &str, method: Method, others: u64) -> Outcome
     pauses(lab, id, method).await
 }
 
-/// So many copies, one after the other, are published without a pause.
+/// This many copies of one job in [`FOR_A_WHILE`] are published without a pause.
 const AT_ONCE: usize = 10;
-/// So many take far less than this.
+/// A worker that pauses after each failure publishes fewer than [`AT_ONCE`] copies in this time.
 const FOR_A_WHILE: Duration = Duration::from_millis(500);
 
 /// Ada does not publish one copy after the other while the broker answers each with `method`.
@@ -293,7 +293,7 @@ async fn pauses(lab: &Lab, id: &str, method: Method) -> Outcome {
         let copies = copies.count();
         expect(copies < AT_ONCE)
             .or(
-                "ada waits before she tries again what the broker does not take",
+                "ada pauses before she publishes a job again that the broker did not take",
                 format!(
                     "{copies} copies without a pause, {method} for each{}",
                     requeues(lab)

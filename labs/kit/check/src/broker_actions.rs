@@ -108,7 +108,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes `queue` refuse every publish from now on: the broker nacks it. Its messages stay.
+    /// Makes `queue` refuse every publish from now on: the broker nacks it. A classic queue
+    /// may drop the messages that it holds (RabbitMQ 3.10.8 does).
     ///
     /// # Errors
     /// Unknown when the broker does not answer.

@@ -67,7 +67,7 @@ async fn times_out(flixtube: &FlixTube, view: &str, limit: Duration) -> Outcome 
     call.at_most(limit + late, given_up.clone().because(why))?;
     // The relay may see the call late: the caller's limit began before.
     let short = given_up.because("a limit that is too short loses views that were on their way");
-    call.judge(short.unless(call.elapsed() > limit.mul_f64(0.8)))
+    call.judge(short.unless(call.elapsed() > limit.mul_f64(0.6)))
 }
 
 /// Gets a film for each of a crowd, while every call waits for the frozen history.

@@ -79,7 +79,8 @@ impl Listener {
         self.declares_its_queue(lab).await?;
         // An exclusive queue has no consumer that the lab could see.
         causes::none(lab, 1)?;
-        lab.consumers(&self.queue, 1).await
+        lab.consumers(&self.queue, 1).await?;
+        causes::none(lab, 1)
     }
 
     async fn declares_its_queue(&self, lab: &Lab) -> Outcome {

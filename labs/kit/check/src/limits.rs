@@ -12,6 +12,7 @@ pub const LONGEST: Duration = Duration::from_secs(40);
 const TIDY: Duration = Duration::from_secs(3);
 /// Memory is steady when it changes by less than this many bytes from one look to the next.
 const STEADY: u64 = 128 << 10;
+/// The time between two such looks, and how many there are at most.
 const APART: Duration = Duration::from_millis(60);
 const MOST_LOOKS: usize = 20;
 /// A service of this lab needs a hundredth of this.
@@ -21,8 +22,8 @@ const MOST_PRINTED: u64 = 4 << 20;
 
 impl Lab {
     /// Checks that `services` take no more with more work: calls `work(count)` twice, and compares
-    /// what they hold after each; where only memory grew, once more. `work` does `count` operations, and returns when they are done;
-    /// `what` is their plural, `calls`. One more connection, channel or thread for each ten
+    /// what they hold after each; where only memory grew, once more. `work` does `count` operations,
+    /// and returns when they are done; `what` is their plural, `calls`. One more connection, channel or thread for each ten
     /// operations is a leak, and so are 3 MiB of memory: choose a count and bodies that exceed that if
     /// they are kept.
     ///

@@ -68,7 +68,15 @@ fn text(table: &FieldTable, key: &str) -> String {
     }
 }
 
-/// The counts of a queue in the answer to a passive declare.
+/// The broker's answer to a passive declare of a queue.
+pub(super) enum Declared {
+    Absent,
+    /// Exclusive to another connection, so without counts.
+    Locked,
+    Counted(Counts),
+}
+
+/// The counts in the answer to a passive declare.
 #[derive(Clone, Copy)]
 pub(super) struct Counts {
     pub ready: u64,
@@ -83,8 +91,7 @@ pub(super) struct Inspector {
 }
 
 impl Inspector {
-    /// The counts of a queue; `None` when it does not exist, or is exclusive to another connection.
-    pub async fn counts(&self, url: &str, vhost: &str, queue: &str) -> Result<Option<Counts>> {
+    pub async fn declared(&self, url: &str, vhost: &str, queue: &str) -> Result<Declared> {
         let mut connections = self.connections.lock().await;
         // A kept connection may have broken since the last question, as the broker was restarted:
         // then try a new one. Only a failure of a new one is an error.
@@ -104,7 +111,7 @@ impl Inspector {
         match declared {
             Ok(declared) => {
                 connections.insert(vhost.to_owned(), (connection, channel));
-                Ok(Some(Counts {
+                Ok(Declared::Counted(Counts {
                     ready: declared.message_count().into(),
                     consumers: declared.consumer_count().into(),
                 }))
@@ -113,12 +120,15 @@ impl Inspector {
                 // The refusal closed the channel, not the connection.
                 let channel = connection.create_channel().await?;
                 connections.insert(vhost.to_owned(), (connection, channel));
-                Ok(None)
+                Ok(match reply_code(&e) {
+                    Some(RESOURCE_LOCKED) => Declared::Locked,
+                    _ => Declared::Absent,
+                })
             }
             Err(e) if fresh => Err(e).context("cannot ask the broker for the queue's counts"),
             Err(_) => {
                 drop(connections);
-                Box::pin(self.counts(url, vhost, queue)).await
+                Box::pin(self.declared(url, vhost, queue)).await
             }
         }
     }

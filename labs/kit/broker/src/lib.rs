@@ -31,7 +31,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use amqp::Counts;
+use amqp::{Counts, Declared};
 use course::paths::Paths;
 use management_api::{Api, Listed, encode};
 use node_dir::{Keeping, NodeDir, Source, State};
@@ -411,16 +411,19 @@ impl Broker {
         for _ in 0..LISTINGS {
             let listed = self.api.queues(vhost).await?;
             let listed = listed.into_iter().find(|queue| queue.name == name);
-            let counts = match &listed {
-                Some(queue) if queue.exclusive == Some(true) => None,
-                _ => self.inspector.counts(&url, vhost, name).await?,
+            let declared = match &listed {
+                Some(queue) if queue.exclusive == Some(true) => Declared::Locked,
+                _ => self.inspector.declared(&url, vhost, name).await?,
             };
-            match (listed, counts) {
-                (Some(listed), counts) => return Ok(Some(Queue::new(listed, counts))),
-                (None, None) => return Ok(None),
+            match (listed, declared) {
+                (Some(listed), Declared::Counted(counts)) => {
+                    return Ok(Some(Queue::new(listed, Some(counts))));
+                }
+                (Some(listed), _) => return Ok(Some(Queue::new(listed, None))),
+                (None, Declared::Absent) => return Ok(None),
                 // Just after their start, RabbitMQ 4.0.5 and 4.3.6 serve a queue some moments before
                 // they list it.
-                (None, Some(_)) => sleep(LIST_AGAIN).await,
+                (None, Declared::Locked | Declared::Counted(_)) => sleep(LIST_AGAIN).await,
             }
         }
         bail!("the management API does not list queue {name}, which the broker has")

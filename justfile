@@ -81,6 +81,12 @@ watch *ARGS:
 hint *ARGS:
     {{ build }}; exec {{ quote(lab) }} hint "$@"
 
+# What crossed the wire in a check's last run, as a picture: just picture 05 killed
+[group('student: a chapter')]
+[no-exit-message]
+picture *ARGS:
+    {{ build }}; exec {{ quote(lab) }} picture "$@"
+
 # Start its services, or one ROLE; --watch, --solution
 [group('student: a chapter')]
 [no-exit-message]

@@ -138,6 +138,17 @@ impl Lab {
         &self.0.journal
     }
 
+    /// What a picture of this run is called.
+    pub(crate) fn title(&self) -> String {
+        let LabConfig {
+            chapter,
+            check,
+            seed,
+            ..
+        } = &self.0.config;
+        format!("chapter {chapter}, check {check}, seed {seed}")
+    }
+
     /// A random value, the same for the same seed.
     pub fn random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         draw(&mut self.0.chance.borrow_mut())

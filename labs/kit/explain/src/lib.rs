@@ -11,6 +11,7 @@ mod declared;
 mod delivered;
 mod frames;
 mod http_calls;
+mod routes;
 mod standstill;
 mod topology;
 mod unacked;
@@ -25,6 +26,7 @@ use wiretap::{Entry, Journal};
 
 pub use declared::loses_messages;
 pub use http_calls::http_fate;
+pub use routes::Routes;
 pub use unacked::unacked_of;
 
 const PREFETCH_FULL: &str =

@@ -11,6 +11,7 @@ mod doctor;
 mod here;
 mod hint;
 mod overview;
+mod picture;
 mod run;
 mod saves;
 mod setup;
@@ -46,6 +47,8 @@ enum Command {
     Hint(hint::Args),
     /// Show your lab beside the solution
     Diff(diff::Args),
+    /// Open the picture of a check's last run
+    Picture(picture::Args),
     /// Check your lab again at each save
     Watch(watch::Args),
     /// Put your lab's files back as handed out
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
 }
 
 /// The commands that go on with the current chapter when no number is typed.
-const GO_ON: [&str; 5] = ["lab", "watch", "hint", "predict", "hunt"];
+const GO_ON: [&str; 6] = ["lab", "watch", "hint", "picture", "predict", "hunt"];
 
 /// `just lab` without a number goes on with the `current` chapter, and so do its like.
 fn with_chapter(
@@ -122,6 +125,7 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Solution(args) => check::run(&paths, Variant::Solution, &args),
         Command::Hint(args) => hint::run(&paths, &args),
         Command::Diff(args) => diff::run(&paths, &args),
+        Command::Picture(args) => picture::run(&paths, &args),
         Command::Watch(args) => watch::run(&paths, &args),
         Command::Reset(args) => rewrite::reset::run(&paths, &args),
         Command::CatchUp(args) => rewrite::catch_up::run(&paths, &args),

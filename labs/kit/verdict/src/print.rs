@@ -1,15 +1,17 @@
 //! Prints what a run tells, for a person.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use course::chapter::Variant;
 use course::hints::lay_out;
 use course::parts::{Part, after};
 use course::report::{Line, Next, Score, Status, Waiting};
+use supports_hyperlinks::Stream;
 use terminal::{WIDTH, labelled, width};
 
-use crate::report::{NO_HOLE, Report};
+use crate::report::{NO_HOLE, PICTURE, Report};
 use broker::{Broker, out_of_support};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -116,9 +118,22 @@ impl Report {
         }
     }
 
+    /// Prints where the run's journal is, and its picture: a link, where the terminal can.
     fn print_trace(&self, line: &Line) {
-        if self.command.is_none() {
-            part("trace", &line.trace);
+        if self.command.is_some() {
+            return;
+        }
+        part("trace", &line.trace);
+        let picture = Path::new(&line.trace).with_file_name(PICTURE);
+        let shown = picture.display();
+        let file = self.paths.root.join(&picture);
+        match supports_hyperlinks::on(Stream::Stdout) {
+            true => {
+                // The bytes of a link (OSC 8) take no columns.
+                let link = format!("\x1b]8;;file://{}\x1b\\", file.display());
+                anstream::println!("      {FAINT}picture{FAINT:#}   {link}{shown}\x1b]8;;\x1b\\");
+            }
+            false => part("picture", shown),
         }
     }
 

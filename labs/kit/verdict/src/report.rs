@@ -15,6 +15,9 @@ use course::report::{Detail, Line, Next, Report as Written, Score, Status, Waiti
 /// The hole of a check that points to none.
 pub const NO_HOLE: u32 = 0;
 
+/// The picture of a run, beside its journal.
+pub const PICTURE: &str = "picture.svg";
+
 /// How one check ended.
 #[derive(Debug)]
 pub struct Verdict {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ladder;
+mod picture;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -307,6 +308,7 @@ async fn one(plan: LabConfig, check: Check, left: Duration, longest: Duration) -
                 None => blame(&lab, Err(lab.overdue(longest).into())),
             };
             lab.close().await;
+            picture::draw(&lab, check.says, &outcome);
             outcome
         }
         Err(error) => Err(Stop::from(error)),

@@ -1,0 +1,129 @@
+//! `picture NN [CHECK]`: opens the picture of a check's last run.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anstream::{eprintln, println};
+use anyhow::{Result, bail};
+use course::chapter::Variant;
+use course::paths::Paths;
+use course::report::{Line, Report, Status};
+use verdict::PICTURE;
+use view::{Caption, Ending};
+use wiretap::journal;
+
+use command::Which;
+use terminal::{NOTE, user_error};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// The check's name; by default the first one that failed
+    check: Option<String>,
+    /// The last run of the solution, not of your lab
+    #[arg(long)]
+    solution: bool,
+    /// Print a sequence diagram for Markdown instead
+    #[arg(long)]
+    mermaid: bool,
+}
+
+pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
+    let chapter = args.which.resolve(paths)?;
+    let variant = match args.solution {
+        true => Variant::Solution,
+        false => Variant::Lab,
+    };
+    let dir = paths.data().join(chapter.run_folder(variant));
+    let number = &chapter.number;
+    let again = format!("just {variant} {number}");
+    let report = Report::read(&dir.join("report.json")).ok_or_else(|| {
+        user_error(
+            format!("chapter {number} has no run to show"),
+            format!("{again}   runs its checks, and draws each"),
+        )
+    })?;
+    let line = chosen(&report, args.check.as_deref(), &again)?;
+    let folder = dir.join(&line.check);
+    if args.mermaid {
+        print!("{}", diagram(&folder, line)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    open(paths, &folder.join(PICTURE), &again)
+}
+
+/// The check of this name, or the first one that failed, or else the first one.
+fn chosen<'a>(report: &'a Report, name: Option<&str>, again: &str) -> Result<&'a Line> {
+    let lines = || report.checks.iter();
+    let found = match name {
+        Some(name) => lines().find(|line| line.check == name),
+        None => lines()
+            .find(|line| line.status == Status::Fail)
+            .or_else(|| lines().next()),
+    };
+    let names: Vec<_> = lines().map(|line| &*line.check).collect();
+    found.ok_or_else(|| {
+        user_error(
+            match name {
+                Some(name) => format!("the last run had no check {name}"),
+                None => "the last run had no check".to_owned(),
+            },
+            match &*names {
+                [] => format!("{again}   runs the checks"),
+                names => format!("choose one of: {}", names.join(", ")),
+            },
+        )
+    })
+}
+
+fn diagram(folder: &Path, line: &Line) -> Result<String> {
+    let recorded = journal::read(&folder.join("journal.jsonl"))?;
+    for unread in &recorded.unread {
+        eprintln!(
+            "{NOTE}·{NOTE:#} line {} is left out: {}",
+            unread.line, unread.why
+        );
+    }
+    let ending = match (&line.failure, &line.reason) {
+        (Some(failure), _) => Ending::Failed {
+            expected: failure.expected.clone(),
+            observed: failure.observed.clone(),
+        },
+        (None, Some(reason)) => Ending::Unknown(reason.clone()),
+        (None, None) => Ending::Passed,
+    };
+    let caption = Caption {
+        chapter: String::new(),
+        says: line.says.clone(),
+        ending,
+    };
+    Ok(view::mermaid(&view::story(&recorded.entries), &caption))
+}
+
+/// Shows the file where there is a screen, and prints where it is.
+fn open(paths: &Paths, file: &PathBuf, again: &str) -> Result<ExitCode> {
+    if !file.is_file() {
+        bail!(user_error(
+            format!("there is no {}", paths.short(file)),
+            format!("{again}   draws it"),
+        ));
+    }
+    println!("{}", paths.short(file));
+    if !has_screen() {
+        eprintln!("{NOTE}·{NOTE:#} open it in a browser");
+    } else if let Err(error) = open::that_detached(file) {
+        eprintln!("{NOTE}·{NOTE:#} open it in a browser: no program did ({error})");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a person would see a window of this machine.
+fn has_screen() -> bool {
+    let graphical = || {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        !cfg!(target_os = "linux") || set("DISPLAY") || set("WAYLAND_DISPLAY")
+    };
+    std::io::stdout().is_terminal() && graphical()
+}

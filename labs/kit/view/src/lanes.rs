@@ -1,0 +1,114 @@
+//! Which lane stands where: messages mostly go from left to right.
+
+use wiretap::{Entry, Event, Method, Side};
+
+use crate::story::{Kind, Lane, Row, Sort, Story, What};
+
+/// The lanes in the order in which they were first met.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes(Vec<Lane>);
+
+impl Lanes {
+    /// The lane of this name, a new one if need be.
+    pub(crate) fn of(&mut self, kind: Kind, name: &str) -> usize {
+        let same = |lane: &Lane| lane.kind == kind && lane.name == name;
+        self.0.iter().position(same).unwrap_or_else(|| {
+            let name = name.to_owned();
+            self.0.push(Lane { kind, name });
+            self.0.len() - 1
+        })
+    }
+
+    pub(crate) fn name(&self, lane: usize) -> &str {
+        &self.0[lane].name
+    }
+
+    /// A lane of the broker, for what is about no exchange and no queue.
+    pub(crate) fn any_broker(&mut self) -> usize {
+        let broker = |lane: &Lane| matches!(lane.kind, Kind::Exchange | Kind::Queue);
+        let found = self.0.iter().position(broker);
+        found.unwrap_or_else(|| self.of(Kind::Exchange, ""))
+    }
+
+    /// The story of these rows, with the lanes from who sends to who gets. A lane that no row uses is
+    /// left out.
+    pub(crate) fn in_order(self, entries: &[Entry], mut rows: Vec<Row>) -> Story {
+        let mut used = vec![false; self.0.len()];
+        for row in &mut rows {
+            row.lanes(|lane| used[*lane] = true);
+        }
+        let mut order: Vec<usize> = (0..self.0.len()).filter(|lane| used[*lane]).collect();
+        order.sort_by_key(|lane| (rank(&self.0[*lane], entries), from(*lane, &rows)));
+        for row in &mut rows {
+            row.lanes(|lane| {
+                *lane = order.iter().position(|old| old == lane).unwrap_or_default();
+            });
+        }
+        let lanes = order.iter().map(|lane| self.0[*lane].clone()).collect();
+        Story { lanes, rows }
+    }
+}
+
+impl Row {
+    /// Gives `look` each place among the lanes that this row has.
+    fn lanes(&mut self, mut look: impl FnMut(&mut usize)) {
+        match &mut self.what {
+            What::Arrow(arrow) => {
+                look(&mut arrow.from);
+                look(&mut arrow.to);
+                arrow.routed.iter_mut().for_each(&mut look);
+            }
+            What::Change(Some(lane), _) | What::Link(lane) => look(lane),
+            What::Change(None, _) | What::Note | What::Folded => {}
+        }
+        for (lane, _) in &mut self.depths {
+            look(lane);
+        }
+    }
+}
+
+/// The first lane from which something is delivered to this one: consumers stand in the order of their
+/// queues.
+fn from(lane: usize, rows: &[Row]) -> usize {
+    let mut arrows = rows.iter().filter_map(|row| match &row.what {
+        What::Arrow(arrow) => Some(arrow),
+        _ => None,
+    });
+    let delivery = arrows.find(|arrow| arrow.to == lane && arrow.sort == Sort::Deliver);
+    delivery.map_or(0, |arrow| arrow.from)
+}
+
+/// Where a lane stands: the check, who sends, exchanges, queues, who gets.
+fn rank(lane: &Lane, entries: &[Entry]) -> u8 {
+    match lane.kind {
+        Kind::Check => 0,
+        Kind::Service if gets(&lane.name, entries) => 4,
+        Kind::Service => 1,
+        Kind::Exchange => 2,
+        Kind::Queue => 3,
+    }
+}
+
+/// Whether a service is there to get messages: it consumes, and not only answers to what it asks.
+fn gets(service: &str, entries: &[Entry]) -> bool {
+    let own = || {
+        entries.iter().filter_map(|entry| match &entry.event {
+            Event::Amqp(frame) if frame.service == service && frame.from == Side::Client => {
+                Some(frame)
+            }
+            _ => None,
+        })
+    };
+    let does = |method| own().any(|frame| frame.method == method);
+    let answers = own().any(|frame| {
+        let message = frame.message.as_ref();
+        message.is_some_and(|message| message.reply_to.is_some())
+    });
+    let asks_for_http = entries
+        .iter()
+        .any(|entry| matches!(&entry.event, Event::Http { service: name, .. } if name == service));
+    let http = entries
+        .iter()
+        .any(|entry| matches!(entry.event, Event::Http { .. }));
+    (does(Method::BasicConsume) && !answers) || (http && !asks_for_http)
+}

@@ -1,0 +1,125 @@
+//! A run as a list of lanes and rows: what a picture shows, without how it looks.
+
+use serde::Serialize;
+
+use crate::depth::Depth;
+
+/// A vertical line of the picture: someone who sends, keeps or gets messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lane {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name, as the program or the broker has it.
+    pub name: String,
+}
+
+/// What a lane stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The check, where it does something itself.
+    Check,
+    /// A process under check.
+    Service,
+    /// An exchange; the default one has an empty name.
+    Exchange,
+    /// A queue.
+    Queue,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Seconds since the run began.
+    pub t: f64,
+    /// Between which lanes, or on which.
+    pub what: What,
+    /// A few words.
+    pub text: String,
+    /// Everything that the journal has of it.
+    pub tip: String,
+    /// The messages that it is about, by id.
+    pub ids: Vec<String>,
+    /// The queues whose depth it changes, and their depth after it.
+    pub depths: Vec<(usize, Depth)>,
+}
+
+/// What a row draws. Numbers are places among the lanes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Something moves.
+    Arrow(Arrow),
+    /// A service, or with `None` the broker, changes.
+    Change(Option<usize>, Change),
+    /// Something about the connections of a service.
+    Link(usize),
+    /// The check says or does something.
+    Note,
+    /// Rows like those above it are left out.
+    Folded,
+}
+
+/// Something that moves from lane to lane.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Arrow {
+    /// Its kind.
+    pub sort: Sort,
+    /// Where it begins.
+    pub from: usize,
+    /// Where it ends.
+    pub to: usize,
+    /// Where the exchange routes it to from there.
+    pub routed: Vec<usize>,
+    /// Whether it gets lost at its end: no queue takes it.
+    pub lost: bool,
+}
+
+/// What kind of arrow it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sort {
+    /// A declare, a bind, a consume.
+    Setup,
+    /// `basic.publish`.
+    Publish,
+    /// The broker's ack of a publish.
+    Confirm,
+    /// What the broker refuses: its nack, a returned message, a closed channel.
+    Refusal,
+    /// `basic.deliver` for the first time.
+    Deliver,
+    /// `basic.deliver` again.
+    Redeliver,
+    /// A consumer's ack.
+    Ack,
+    /// A consumer's nack or reject.
+    Reject,
+    /// An HTTP request.
+    Request,
+    /// An HTTP response.
+    Response,
+}
+
+/// How a process changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It runs from here on.
+    Runs,
+    /// It stands still from here on.
+    Frozen,
+    /// It has ended.
+    Ended,
+    /// It was told something, and goes on.
+    Told,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Story {
+    /// From left to right.
+    pub lanes: Vec<Lane>,
+    /// From the first to the last.
+    pub rows: Vec<Row>,
+}

@@ -233,9 +233,14 @@ impl Lab {
     }
 
     fn found(&self, finding: &Finding, expected: &str, seen: &str) -> Failure {
-        fail(expected, format!("{seen}; {}", finding.observed))
+        let failure = fail(expected, format!("{seen}; {}", finding.observed))
             .because(finding.why)
-            .hole((self.0.config.hole_for)(finding.topic))
+            .hole((self.0.config.hole_for)(finding.topic));
+        match finding.topic {
+            // A flag that the program has set, or not set.
+            Topic::Durability | Topic::NoAck | Topic::Confirm => failure.proven(),
+            Topic::Publish | Topic::Routing | Topic::Consume | Topic::Settle => failure,
+        }
     }
 
     /// The URL of `vhost` behind a wiretap, for `login` or for the lab's own user.

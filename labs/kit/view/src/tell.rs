@@ -1,11 +1,14 @@
 //! Makes a [`Story`] of a journal's entries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use explain::{Routes, short};
 use process::Change as ProcessChange;
-use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, Method, Side};
+use wiretap::{
+    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Method, Side,
+};
 
+use crate::confirms::{Confirms, Published};
 use crate::depth::{Channel, Delivery, Depth, Depths};
 use crate::lanes::Lanes;
 use crate::story::{Arrow, Change, Kind, Row, Sort, Story, What};
@@ -13,13 +16,15 @@ use crate::story::{Arrow, Change, Kind, Row, Sort, Story, What};
 /// The story that these entries tell.
 #[must_use]
 pub fn story(entries: &[Entry]) -> Story {
+    let routes = Routes::new(entries);
     let mut teller = Teller {
-        routes: Routes::new(entries),
+        came_from: came_from(entries, &routes),
+        routes,
         peer: peer(entries),
         lanes: Lanes::default(),
         depths: Depths::default(),
         prefetch: HashMap::new(),
-        confirms: HashMap::new(),
+        confirms: Confirms::default(),
         asked: HashMap::new(),
         rows: Vec::new(),
     };
@@ -47,14 +52,30 @@ fn peer(entries: &[Entry]) -> String {
         .unwrap_or_else(|| "server".to_owned())
 }
 
+fn came_from<'a>(entries: &'a [Entry], routes: &Routes<'a>) -> HashMap<&'a str, Vec<&'a str>> {
+    let mut queues: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        if let Event::Amqp(frame) = &entry.event
+            && let (Some(id), Some((queue, _))) = (frame.message_id(), routes.source(index))
+        {
+            let of_message = queues.entry(id).or_default();
+            if !of_message.contains(&queue) {
+                of_message.push(queue);
+            }
+        }
+    }
+    queues
+}
+
 struct Teller<'a> {
     routes: Routes<'a>,
     peer: String,
+    /// By a message's id the queues from which it is delivered.
+    came_from: HashMap<&'a str, Vec<&'a str>>,
     lanes: Lanes,
     depths: Depths,
     prefetch: HashMap<Channel, u64>,
-    /// Of each channel in confirm mode: the number of the last publish, and the unconfirmed ones.
-    confirms: HashMap<Channel, (u64, BTreeMap<u64, (Option<String>, usize)>)>,
+    confirms: Confirms,
     /// The requests without a response, by service and connection: their ids.
     asked: HashMap<(String, u32), Vec<String>>,
     rows: Vec<Row>,
@@ -72,15 +93,13 @@ impl<'a> Teller<'a> {
             } => Some(self.http((service, *connection), line, body)),
             Event::Service { service, what } => {
                 let lane = self.lanes.of(Kind::Service, service);
-                let what = What::Change(Some(lane), change(what));
-                Some(row(what, told(&entry.event)))
+                let change = What::Change(Some(lane), change(what));
+                Some(row(change, what.to_string()))
             }
-            Event::Link { service, .. } => {
+            Event::Link { service, what } => {
                 let lane = self.lanes.of(Kind::Service, service);
-                Some(row(
-                    What::Link(lane),
-                    format!("link {}", told(&entry.event)),
-                ))
+                let whole = *what == LinkEvent::Restored;
+                Some(row(What::Link(lane, whole), format!("link {what}")))
             }
             Event::Connection {
                 service,
@@ -88,15 +107,22 @@ impl<'a> Teller<'a> {
                 what,
             } => self.connection((service, *connection), what),
             Event::Check { what } => self.check(index, what),
+            Event::Verdict { .. } => None,
         };
         let (t, depths) = (entry.t, self.depths.changes());
         match (row, self.rows.last_mut()) {
             (Some(row), Some(last)) if last.goes_on(&row) => {
                 last.text = format!("{}, {}", last.text, row.text);
                 last.tip = format!("{}\n\n{}", last.tip, row.tip);
+                last.until = t;
                 last.now(depths);
             }
-            (Some(row), _) => self.rows.push(Row { t, depths, ..row }),
+            (Some(row), _) => self.rows.push(Row {
+                t,
+                until: t,
+                depths,
+                ..row
+            }),
             (None, Some(last)) => last.now(depths),
             (None, None) => {}
         }
@@ -113,14 +139,16 @@ impl<'a> Teller<'a> {
             (Side::Client, Method::BasicAck | Method::BasicNack | Method::BasicReject) => {
                 Some(self.settle(frame, service))
             }
-            (Side::Server, Method::BasicAck | Method::BasicNack) => self.confirm(frame, service),
+            (Side::Server, Method::BasicAck | Method::BasicNack) => {
+                Some(self.confirm(frame, service))
+            }
             (Side::Server, Method::BasicReturn) => {
                 let exchange = self.lanes.of(Kind::Exchange, word(frame, "exchange"));
                 let text = format!("returned: {}", word(frame, "reply_text"));
                 Some(arrow(Sort::Refusal, exchange, service, frame, text))
             }
             (Side::Client, Method::ConfirmSelect) => {
-                self.confirms.entry(channel).or_default();
+                self.confirms.select(channel);
                 None
             }
             (Side::Client, Method::BasicQos) => {
@@ -137,7 +165,7 @@ impl<'a> Teller<'a> {
             }
             (from, Method::ChannelClose) => {
                 self.depths.give_back(|held| *held == channel);
-                self.confirms.remove(&channel);
+                self.confirms.forget(|other| *other == channel);
                 (from == Side::Server).then(|| self.refusal(frame, service))
             }
             (from, Method::ConnectionClose) => {
@@ -154,7 +182,15 @@ impl<'a> Teller<'a> {
     fn publish(&mut self, index: usize, frame: &'a Frame, by: usize) -> Row {
         let (name, key) = (word(frame, "exchange"), word(frame, "routing_key"));
         let exchange = self.lanes.of(Kind::Exchange, name);
-        let queues = self.routes.took(index);
+        let queues = match self.routes.is_hidden(name) {
+            false => self.routes.took(index),
+            // Bound by an administrator: what is delivered tells where it went.
+            true => frame
+                .message_id()
+                .and_then(|id| self.came_from.get(id))
+                .cloned()
+                .unwrap_or_default(),
+        };
         let routed: Vec<_> = queues
             .iter()
             .map(|queue| self.lanes.of(Kind::Queue, queue))
@@ -162,10 +198,9 @@ impl<'a> Teller<'a> {
         for &queue in &routed {
             self.depths.add(queue);
         }
-        if let Some((last, waiting)) = self.confirms.get_mut(&channel(frame)) {
-            *last += 1;
-            waiting.insert(*last, (frame.message_id().map(str::to_owned), exchange));
-        }
+        let id = frame.message_id().map(str::to_owned);
+        self.confirms
+            .publish(&channel(frame), Published { id, exchange });
         let text = match key {
             "" => format!("publish {}", subject(frame)),
             _ => format!("publish {}, key {key}", subject(frame)),
@@ -211,11 +246,7 @@ impl<'a> Teller<'a> {
             (_, false) => (Sort::Reject, "reject"),
         };
         let ids: Vec<_> = settled.iter().filter_map(|one| one.id.clone()).collect();
-        let text = match (settled.len(), ids.first()) {
-            (1, Some(id)) => format!("{verb} {}", short(id)),
-            (0 | 1, _) => verb.to_owned(),
-            (count, _) => format!("{verb} {count} messages"),
-        };
+        let text = several(verb, settled.len(), &ids);
         let queue = settled.first().map(|one| one.queue);
         let mut routed = Vec::new();
         for one in &settled {
@@ -239,29 +270,23 @@ impl<'a> Teller<'a> {
         row
     }
 
-    fn confirm(&mut self, frame: &Frame, to: usize) -> Option<Row> {
-        let (_, waiting) = self.confirms.get_mut(&channel(frame))?;
-        let tags: Vec<_> = waiting
-            .keys()
-            .copied()
-            .filter(|tag| frame.covers(*tag))
-            .collect();
-        let settled: Vec<_> = tags.iter().filter_map(|tag| waiting.remove(tag)).collect();
-        let exchange = settled.first().map(|(_, exchange)| *exchange);
+    fn confirm(&mut self, frame: &Frame, to: usize) -> Row {
+        let settled = self.confirms.take(&channel(frame), |tag| frame.covers(tag));
+        let exchange = settled.first().map(|publish| publish.exchange);
         let (sort, verb) = match frame.method {
             Method::BasicAck => (Sort::Confirm, "confirm"),
             _ => (Sort::Refusal, "nack"),
         };
-        let ids: Vec<_> = settled.iter().filter_map(|(id, _)| id.clone()).collect();
-        let text = match (settled.len(), ids.first()) {
-            (1, Some(id)) => format!("{verb} {}", short(id)),
-            (0 | 1, _) => verb.to_owned(),
-            (count, _) => format!("{verb} {count} messages"),
-        };
+        let ids: Vec<_> = settled
+            .iter()
+            .filter_map(|publish| publish.id.clone())
+            .collect();
+        let text = several(verb, settled.len(), &ids);
         let from = exchange.unwrap_or_else(|| self.lanes.any_broker());
-        let mut row = arrow(sort, from, to, frame, text);
-        row.ids = ids;
-        Some(row)
+        Row {
+            ids,
+            ..arrow(sort, from, to, frame, text)
+        }
     }
 
     fn setup(&mut self, index: usize, frame: &Frame, by: usize) -> Option<Row> {
@@ -358,16 +383,27 @@ impl<'a> Teller<'a> {
         if what.is_end() {
             self.connection_gone(service, connection);
         }
-        // An orderly end is told by what follows it.
-        let told = !matches!(what, ConnectionEvent::Closed);
-        told.then(|| row(What::Link(lane), format!("connection {connection} {what}")))
+        let (whole, text) = match what {
+            ConnectionEvent::Opened => (true, "connects".to_owned()),
+            // The name of the error is enough here.
+            ConnectionEvent::Lost(Loss::Trouble(error)) => {
+                (false, format!("connection lost: {}", before_code(error)))
+            }
+            ConnectionEvent::Closed => return None, // orderly: what follows tells of it
+            other => (false, format!("connection {other}")),
+        };
+        let tip = format!("connection {connection} {what}");
+        Some(Row {
+            tip,
+            ..row(What::Link(lane, whole), text)
+        })
     }
 
     fn connection_gone(&mut self, service: &str, connection: u32) {
         self.depths
             .give_back(|(name, number, _)| name == service && *number == connection);
         self.confirms
-            .retain(|(name, number, _), _| name != service || *number != connection);
+            .forget(|(name, number, _)| name == service && *number == connection);
     }
 
     fn check(&mut self, index: usize, what: &'a CheckEvent) -> Option<Row> {
@@ -376,8 +412,8 @@ impl<'a> Teller<'a> {
                 let check = self.lanes.of(Kind::Check, "check");
                 Some(self.publish(index, frame, check))
             }
+            // What its clients held comes back when they lose their connections.
             CheckEvent::BrokerKilled => {
-                self.depths.give_back(|_| true);
                 Some(row(What::Change(None, Change::Ended), what.to_string()))
             }
             CheckEvent::BrokerBack => Some(row(What::Change(None, Change::Runs), what.to_string())),
@@ -433,18 +469,10 @@ fn change(what: &ProcessChange) -> Change {
     }
 }
 
-/// What an event about a service says.
-fn told(event: &Event) -> String {
-    match event {
-        Event::Service { what, .. } => what.to_string(),
-        Event::Link { what, .. } => what.to_string(),
-        _ => String::new(),
-    }
-}
-
 fn row(what: What, text: String) -> Row {
     Row {
         t: 0.0,
+        until: 0.0,
         what,
         tip: text.clone(),
         text,
@@ -488,6 +516,15 @@ fn subject(frame: &Frame) -> String {
     }
 }
 
+/// "ack 1b9d6bcd", or "ack 3 messages".
+fn several(verb: &str, count: usize, ids: &[String]) -> String {
+    match (count, ids.first()) {
+        (1, Some(id)) => format!("{verb} {}", short(id)),
+        (0 | 1, _) => verb.to_owned(),
+        _ => format!("{verb} {count} messages"),
+    }
+}
+
 /// A frame as a reader wants to see it: method, arguments, properties, body.
 fn tip(frame: &Frame) -> String {
     let mut lines = vec![format!(
@@ -518,6 +555,11 @@ fn tip(frame: &Frame) -> String {
         lines.push(format!("body ({} bytes): {}", message.size, message.body));
     }
     lines.join("\n")
+}
+
+/// An error of the system without its number.
+fn before_code(error: &str) -> &str {
+    error.split(" (os error").next().unwrap_or(error)
 }
 
 fn channel(frame: &Frame) -> Channel {

@@ -67,6 +67,30 @@ pub enum Event {
         /// What the check did.
         what: CheckEvent,
     },
+    /// How the check ended: the last entry.
+    Verdict {
+        /// What the check promises, in a sentence.
+        says: String,
+        /// How it ended.
+        ending: Ending,
+    },
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It passed.
+    Passed,
+    /// The services did something wrong.
+    Failed {
+        /// What was expected.
+        expected: String,
+        /// What was observed.
+        observed: String,
+    },
+    /// Nothing can be said, for this reason.
+    Unknown(String),
 }
 
 /// The first line of an HTTP message, without the protocol's version.

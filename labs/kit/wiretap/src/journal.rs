@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::event::{CheckEvent, Entry, Event};
+use super::event::{CheckEvent, Ending, Entry, Event};
 use super::frame::Frame;
 use super::{Method, lock};
 
@@ -79,6 +79,7 @@ pub struct Journal(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     began: Instant,
+    head: Head,
     path: PathBuf,
     /// Whether nothing more is added.
     ended: AtomicBool,
@@ -168,13 +169,14 @@ impl Journal {
     /// When the file cannot be created, or the thread that writes it cannot be started.
     pub fn create(dir: &Path, chapter: &str, check: &str, seed: u64) -> Result<Self> {
         let path = dir.join("journal.jsonl");
+        let head = Head {
+            chapter: chapter.to_owned(),
+            check: check.to_owned(),
+            seed,
+        };
         let first = serde_json::to_string(&FirstLine {
             journal: SCHEMA,
-            head: Head {
-                chapter: chapter.to_owned(),
-                check: check.to_owned(),
-                seed,
-            },
+            head: head.clone(),
         })?;
         let mut file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -187,6 +189,7 @@ impl Journal {
         };
         let inner = Arc::new(Inner {
             began: Instant::now(),
+            head,
             path,
             ended: AtomicBool::new(false),
             fresh: Mutex::default(),
@@ -198,6 +201,12 @@ impl Journal {
             .spawn(move || keep_writing(&written))
             .context("no thread can be started for a journal")?;
         Ok(Self(inner))
+    }
+
+    /// Which run it is of.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.0.head
     }
 
     /// The journal's file, which holds everything recorded so far.
@@ -212,8 +221,11 @@ impl Journal {
         self.0.write();
     }
 
-    /// Ends the journal with the verdict: what the services do while they are killed is not added.
-    pub fn end(&self) {
+    /// Ends the journal with the verdict on the check that `says` this: what the services do while they
+    /// are killed is not added.
+    pub fn end(&self, says: &str, ending: Ending) {
+        let says = says.to_owned();
+        self.record(Event::Verdict { says, ending });
         self.0.ended.store(true, Ordering::Relaxed);
     }
 

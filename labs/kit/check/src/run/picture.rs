@@ -2,27 +2,35 @@
 
 use std::fs;
 
+use tokio::task::spawn_blocking;
 use verdict::PICTURE;
-use view::{Caption, Ending};
+use view::Caption;
+use wiretap::Ending;
 
 use crate::{Lab, Outcome, Stop};
 
-/// Draws the run of the check that `says` this, and ended so.
-pub(super) fn draw(lab: &Lab, says: &str, outcome: &Outcome) {
-    let ending = match outcome {
+/// How a check ended, for its journal.
+pub(super) fn ending(outcome: &Outcome) -> Ending {
+    match outcome {
         Ok(()) => Ending::Passed,
         Err(Stop::Failed(failure)) => Ending::Failed {
             expected: failure.expected.clone(),
             observed: failure.observed.clone(),
         },
         Err(Stop::Unknown(reason)) => Ending::Unknown(reason.clone()),
-    };
-    let caption = Caption {
-        chapter: lab.title(),
-        says: says.to_owned(),
-        ending,
-    };
-    let story = lab.journal().read(view::story);
+    }
+}
+
+/// Draws the run of a check that has ended, while other checks go on.
+pub(super) async fn draw(lab: &Lab) {
+    let (journal, file) = (lab.journal().clone(), lab.dir().join(PICTURE));
+    let drawn = spawn_blocking(move || {
+        let picture = journal.read(|entries| {
+            let caption = Caption::of(journal.head(), entries);
+            view::svg(&view::story(entries), &caption)
+        });
+        fs::write(file, picture)
+    });
     // A full disk must not change the verdict.
-    let _ = fs::write(lab.dir().join(PICTURE), view::svg(&story, &caption));
+    let _ = drawn.await;
 }

@@ -289,6 +289,3 @@ pub(super) fn frames(entries: &[Entry]) -> impl DoubleEndedIterator<Item = &Fram
         _ => None,
     })
 }
-
-#[cfg(test)]
-mod tests;

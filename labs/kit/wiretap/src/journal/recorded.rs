@@ -147,6 +147,3 @@ fn parsed<T: for<'de> Deserialize<'de>>(line: &[u8], what: &str) -> Result<T, St
         }
     })
 }
-
-#[cfg(test)]
-mod tests;

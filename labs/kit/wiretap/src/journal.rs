@@ -5,8 +5,8 @@
 //! `journal.jsonl`, one JSON object a line. The first line describes the run ([`Head`]):
 //! `{"journal":2,"chapter":"02","check":"killed-consumer","seed":1734}`, where `journal` is the
 //! version of this schema. Each further line is an [`Entry`]: `t`, the seconds since the run began,
-//! `event`, its kind, and that kind's fields as documented on [`Event`]. A name of two words has a
-//! hyphen; a method has its name in the AMQP specification. So `what` happened reads:
+//! `event`, its kind, and that kind's fields as documented on [`Event`]. What happened has a hyphen
+//! where its name has two words, and a method has its name in the AMQP specification:
 //!
 //! ```json
 //! {"t":0.51,"event":"service","service":"history","what":"started"}
@@ -60,7 +60,7 @@ pub struct Head {
     pub chapter: String,
     /// The name of the check.
     pub check: String,
-    /// What the run's random data came from.
+    /// The seed of the run's random data.
     pub seed: u64,
 }
 
@@ -301,6 +301,3 @@ pub(super) fn frames(entries: &[Entry]) -> impl DoubleEndedIterator<Item = &Fram
         _ => None,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,8 +27,8 @@ pub struct Recorded {
     pub unread: Vec<Unread>,
 }
 
-/// A line that could not be read. One kind could: an entry with an earlier time than the entry above
-/// it is reported here, and is among the entries, too.
+/// A line that could not be read, or an entry with an earlier time than the entry above it. Such an
+/// entry is among the entries, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     /// Counts the lines of the file from 1, which is the head.
@@ -86,7 +86,7 @@ pub fn read(path: &Path) -> Result<Recorded> {
 /// The lines of a file, each with its line feed, or else why it cannot be read.
 struct Lines<R> {
     file: R,
-    /// Whether the file could not be read: what would be asked for again fails again.
+    /// Whether reading has failed. It would fail again, without end.
     failed: bool,
 }
 
@@ -147,6 +147,3 @@ fn parsed<T: for<'de> Deserialize<'de>>(line: &[u8], what: &str) -> Result<T, St
         }
     })
 }
-
-#[cfg(test)]
-mod tests;

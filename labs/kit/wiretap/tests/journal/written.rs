@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use process::{Change, Exit};
 use serde_json::{Value, json};
-
-use crate::event::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
-use crate::frame::{Frame, Message, Side};
-use crate::method::Method;
+use wiretap::{
+    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Message, Method,
+    Side,
+};
 
 fn frame(method: Method, args: Value, message: Option<Message>) -> Frame {
     Frame {

@@ -8,10 +8,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-
-use crate::event::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
-use crate::frame::{Frame, Message, Side};
-use crate::method::Method;
+use wiretap::{
+    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Message, Method,
+    Side,
+};
 
 /// Up to `most` entries, in the order of their times.
 pub fn entries(most: usize) -> impl Strategy<Value = Vec<Entry>> {

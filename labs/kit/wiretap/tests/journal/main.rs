@@ -1,8 +1,9 @@
-//! What is written is read back; what is damaged is reported, and costs nothing else.
+//! The journal's file: when it has what is recorded, how that stands there, and how it is read back.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod damaged;
+mod in_the_file;
 mod strategy;
 mod written;
 
@@ -10,10 +11,8 @@ use std::fs;
 use std::path::Path;
 
 use proof::Scratch;
-
-use super::{Head, Recorded, read};
-use crate::event::{CheckEvent, Entry, Event};
-use crate::journal::{FirstLine, SCHEMA, lines};
+use wiretap::journal::{Head, Recorded, read};
+use wiretap::{CheckEvent, Entry, Event, Journal};
 
 fn head() -> Head {
     Head {
@@ -25,11 +24,15 @@ fn head() -> Head {
 
 /// The first line of a file, as the journal writes it.
 fn first_line() -> Vec<u8> {
-    let first = FirstLine {
-        journal: SCHEMA,
-        head: head(),
-    };
-    [&*serde_json::to_vec(&first).unwrap(), b"\n"].concat()
+    let (scratch, head) = (Scratch::new("first-line"), head());
+    let journal = Journal::create(scratch.path(), &head.chapter, &head.check, head.seed);
+    fs::read(journal.unwrap().path()).unwrap()
+}
+
+/// The entries' lines, as the journal writes them.
+fn lines(entries: &[Entry]) -> Vec<u8> {
+    let line = |entry| [serde_json::to_vec(entry).unwrap(), b"\n".to_vec()].concat();
+    entries.iter().flat_map(line).collect()
 }
 
 /// Reads a file with these bytes.

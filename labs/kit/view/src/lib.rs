@@ -61,13 +61,22 @@ impl Caption {
             Some(Ending::Failed { observed, .. }) => &**observed,
             Some(Ending::Passed | Ending::Unknown(_)) | None => "",
         };
+        let times = times(observed);
         let names = |row: &Row| {
-            let mut times = [row.t, row.until].into_iter().map(|t| format!("{t:.3} s"));
             let mut ids = row.ids.iter().filter(|id| !id.is_empty());
-            times.any(|time| observed.contains(&time))
+            let mut times = times.iter();
+            // A told time has three digits.
+            times.any(|time| (row.t - 0.0005..=row.until + 0.0005).contains(time))
                 || ids.any(|id| observed.contains(&short(id)))
         };
         let rows = story.rows.iter().map(|row| (row.clone(), names(row)));
         fold::fold(rows.collect())
     }
+}
+
+/// The times that a text names, as "at 1.234 s".
+fn times(text: &str) -> Vec<f64> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] == "at");
+    pairs.filter_map(|pair| pair[1].parse().ok()).collect()
 }

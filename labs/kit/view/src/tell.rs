@@ -1,17 +1,19 @@
 //! Makes a [`Story`] of a journal's entries.
 
+mod amqp;
+mod words;
+
 use std::collections::HashMap;
 
 use explain::{Routes, short};
 use process::Change as ProcessChange;
-use wiretap::{
-    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Method, Side,
-};
+use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
 
-use crate::confirms::{Confirms, Published};
-use crate::depth::{Channel, Delivery, Depth, Depths};
+use crate::confirms::Confirms;
+use crate::depth::{Channel, Depth, Depths};
 use crate::lanes::Lanes;
 use crate::story::{Arrow, Change, Kind, Row, Sort, Story, What};
+use words::{before_code, words_like_ids};
 
 /// The story that these entries tell.
 #[must_use]
@@ -128,219 +130,6 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn frame(&mut self, index: usize, frame: &'a Frame) -> Option<Row> {
-        let service = self.lanes.of(Kind::Service, &frame.service);
-        let channel = channel(frame);
-        match (frame.from, frame.method) {
-            (_, Method::BasicPublish) => Some(self.publish(index, frame, service)),
-            (Side::Server, Method::BasicDeliver | Method::BasicGetOk) => {
-                Some(self.deliver(index, frame, service))
-            }
-            (Side::Client, Method::BasicAck | Method::BasicNack | Method::BasicReject) => {
-                Some(self.settle(frame, service))
-            }
-            (Side::Server, Method::BasicAck | Method::BasicNack) => {
-                Some(self.confirm(frame, service))
-            }
-            (Side::Server, Method::BasicReturn) => {
-                let exchange = self.lanes.of(Kind::Exchange, word(frame, "exchange"));
-                let text = format!("returned: {}", word(frame, "reply_text"));
-                Some(arrow(Sort::Refusal, exchange, service, frame, text))
-            }
-            (Side::Client, Method::ConfirmSelect) => {
-                self.confirms.select(channel);
-                None
-            }
-            (Side::Client, Method::BasicQos) => {
-                let count = frame.args["prefetch_count"].as_u64().unwrap_or_default();
-                self.prefetch.insert(channel, count);
-                None
-            }
-            (Side::Client, method) if is_setup(method) => self.setup(index, frame, service),
-            (Side::Server, Method::QueueDeclareOk) => {
-                let queue = self.lanes.of(Kind::Queue, word(frame, "queue"));
-                let count = frame.args["message_count"].as_u64().unwrap_or_default();
-                self.depths.set_ready(queue, count);
-                None
-            }
-            (from, Method::ChannelClose) => {
-                self.depths.give_back(|held| *held == channel);
-                self.confirms.forget(|other| *other == channel);
-                (from == Side::Server).then(|| self.refusal(frame, service))
-            }
-            (from, Method::ConnectionClose) => {
-                self.connection_gone(&frame.service, frame.connection);
-                (from == Side::Server).then(|| self.refusal(frame, service))
-            }
-            (Side::Server, Method::BasicCancel | Method::ConnectionBlocked) => {
-                Some(self.refusal(frame, service))
-            }
-            _ => None,
-        }
-    }
-
-    fn publish(&mut self, index: usize, frame: &'a Frame, by: usize) -> Row {
-        let (name, key) = (word(frame, "exchange"), word(frame, "routing_key"));
-        let exchange = self.lanes.of(Kind::Exchange, name);
-        let queues = match self.routes.is_hidden(name) {
-            false => self.routes.took(index),
-            // Bound by an administrator: what is delivered tells where it went.
-            true => frame
-                .message_id()
-                .and_then(|id| self.came_from.get(id))
-                .cloned()
-                .unwrap_or_default(),
-        };
-        let routed: Vec<_> = queues
-            .iter()
-            .map(|queue| self.lanes.of(Kind::Queue, queue))
-            .collect();
-        for &queue in &routed {
-            self.depths.add(queue);
-        }
-        let id = frame.message_id().map(str::to_owned);
-        self.confirms
-            .publish(&channel(frame), Published { id, exchange });
-        let text = match key {
-            "" => format!("publish {}", subject(frame)),
-            _ => format!("publish {}, key {key}", subject(frame)),
-        };
-        let lost = routed.is_empty() && !self.routes.is_hidden(name);
-        let mut row = arrow(Sort::Publish, by, exchange, frame, text);
-        if let What::Arrow(arrow) = &mut row.what {
-            (arrow.routed, arrow.lost) = (routed, lost);
-        }
-        row
-    }
-
-    fn deliver(&mut self, index: usize, frame: &Frame, to: usize) -> Row {
-        // The queue's name, if the consume was not seen, as far as it can be told.
-        let (queue, no_ack) = match self.routes.source(index) {
-            Some(source) => source,
-            None if word(frame, "exchange").is_empty() => (word(frame, "routing_key"), false),
-            None => ("?", false),
-        };
-        let queue = self.lanes.of(Kind::Queue, queue);
-        let delivery = Delivery {
-            queue,
-            id: frame.message_id().map(str::to_owned),
-        };
-        let holder = frame.tag().filter(|_| !no_ack);
-        self.depths
-            .deliver(delivery, holder.map(|tag| (channel(frame), tag)));
-        let (sort, verb) = match frame.flag("redelivered") {
-            true => (Sort::Redeliver, "redeliver"),
-            false => (Sort::Deliver, "deliver"),
-        };
-        let how = if no_ack { ", no_ack" } else { "" };
-        let text = format!("{verb} {}{how}", subject(frame));
-        arrow(sort, queue, to, frame, text)
-    }
-
-    fn settle(&mut self, frame: &Frame, by: usize) -> Row {
-        let settled = self.depths.settle(&channel(frame), |tag| frame.covers(tag));
-        let requeue = frame.flag("requeue");
-        let (sort, verb) = match (frame.method, requeue) {
-            (Method::BasicAck, _) => (Sort::Ack, "ack"),
-            (_, true) => (Sort::Reject, "requeue"),
-            (_, false) => (Sort::Reject, "reject"),
-        };
-        let ids: Vec<_> = settled.iter().filter_map(|one| one.id.clone()).collect();
-        let text = several(verb, settled.len(), &ids);
-        let queue = settled.first().map(|one| one.queue);
-        let mut routed = Vec::new();
-        for one in &settled {
-            let dead = self.lanes.name(one.queue).to_owned();
-            match self.routes.dead_letters(&dead).map(str::to_owned) {
-                Some(dead) if sort == Sort::Reject && !requeue => {
-                    let dead = self.lanes.of(Kind::Queue, &dead);
-                    self.depths.add(dead);
-                    routed = vec![dead];
-                }
-                _ if requeue => self.depths.add(one.queue),
-                _ => {}
-            }
-        }
-        let to = queue.unwrap_or_else(|| self.lanes.any_broker());
-        let mut row = arrow(sort, by, to, frame, text);
-        row.ids = ids;
-        if let What::Arrow(arrow) = &mut row.what {
-            arrow.routed = routed;
-        }
-        row
-    }
-
-    fn confirm(&mut self, frame: &Frame, to: usize) -> Row {
-        let settled = self.confirms.take(&channel(frame), |tag| frame.covers(tag));
-        let exchange = settled.first().map(|publish| publish.exchange);
-        let (sort, verb) = match frame.method {
-            Method::BasicAck => (Sort::Confirm, "confirm"),
-            _ => (Sort::Refusal, "nack"),
-        };
-        let ids: Vec<_> = settled
-            .iter()
-            .filter_map(|publish| publish.id.clone())
-            .collect();
-        let text = several(verb, settled.len(), &ids);
-        let from = exchange.unwrap_or_else(|| self.lanes.any_broker());
-        Row {
-            ids,
-            ..arrow(sort, from, to, frame, text)
-        }
-    }
-
-    fn setup(&mut self, index: usize, frame: &Frame, by: usize) -> Option<Row> {
-        let queue = self.routes.queue(index);
-        let key = word(frame, "routing_key");
-        let (lane, text) = match (frame.method, queue) {
-            (Method::ExchangeDeclare | Method::ExchangeDelete, _) => {
-                let lane = self.lanes.of(Kind::Exchange, word(frame, "exchange"));
-                let kind = word(frame, "type");
-                let verb = if kind.is_empty() { "delete" } else { "declare" };
-                (lane, format!("{verb} {kind}").trim_end().to_owned())
-            }
-            (method, Some(queue)) => {
-                let lane = self.lanes.of(Kind::Queue, queue);
-                let text = match method {
-                    Method::QueueBind if key.is_empty() => {
-                        format!("bind to {}", word(frame, "exchange"))
-                    }
-                    Method::QueueBind => format!("bind to {}, key {key}", word(frame, "exchange")),
-                    Method::BasicConsume => match self.prefetch.get(&channel(frame)) {
-                        Some(0) | None => "consume".to_owned(),
-                        Some(count) => format!("consume, prefetch {count}"),
-                    },
-                    Method::QueueDeclare => "declare".to_owned(),
-                    _ => method.name().replace("queue.", ""),
-                };
-                if matches!(method, Method::QueuePurge | Method::QueueDelete) {
-                    self.depths.empty(lane);
-                }
-                (lane, text)
-            }
-            _ => return None,
-        };
-        Some(arrow(Sort::Setup, by, lane, frame, text))
-    }
-
-    fn refusal(&mut self, frame: &Frame, to: usize) -> Row {
-        let text = match frame.method {
-            Method::BasicCancel => "consumer cancelled".to_owned(),
-            Method::ConnectionBlocked => "connection blocked".to_owned(),
-            method => {
-                let what = if method == Method::ChannelClose {
-                    "channel"
-                } else {
-                    "connection"
-                };
-                let why = word(frame, "reply_text");
-                let why = why.split_once(" - ").map_or(why, |(code, _)| code);
-                format!("{what} closed: {why}")
-            }
-        };
-        arrow(Sort::Refusal, self.lanes.any_broker(), to, frame, text)
-    }
-
     fn http(&mut self, (service, connection): (&str, u32), line: &HttpLine, body: &str) -> Row {
         let from = self.lanes.of(Kind::Service, service);
         let peer = self.peer.clone();
@@ -446,20 +235,6 @@ impl Row {
     }
 }
 
-fn is_setup(method: Method) -> bool {
-    matches!(
-        method,
-        Method::ExchangeDeclare
-            | Method::ExchangeDelete
-            | Method::QueueDeclare
-            | Method::QueueDelete
-            | Method::QueuePurge
-            | Method::QueueBind
-            | Method::QueueUnbind
-            | Method::BasicConsume
-    )
-}
-
 fn change(what: &ProcessChange) -> Change {
     match what {
         ProcessChange::Started | ProcessChange::Thawed => Change::Runs,
@@ -479,100 +254,4 @@ fn row(what: What, text: String) -> Row {
         ids: Vec::new(),
         depths: Vec::new(),
     }
-}
-
-fn arrow(sort: Sort, from: usize, to: usize, frame: &Frame, text: String) -> Row {
-    let arrow = Arrow {
-        sort,
-        from,
-        to,
-        routed: Vec::new(),
-        lost: false,
-    };
-    Row {
-        tip: tip(frame),
-        ids: names(frame),
-        ..row(What::Arrow(arrow), text)
-    }
-}
-
-/// By what a message can be named: its id, and its correlation id.
-fn names(frame: &Frame) -> Vec<String> {
-    let message = frame.message.iter();
-    let names = message.flat_map(|message| [message.id.clone(), message.correlation_id.clone()]);
-    names.flatten().filter(|name| !name.is_empty()).collect()
-}
-
-/// What to call a message: by the beginning of its id, else of its body.
-fn subject(frame: &Frame) -> String {
-    const LONGEST: usize = 14;
-    if let Some(name) = names(frame).first() {
-        return short(name);
-    }
-    let body = frame.message.as_ref().map_or("", |message| &message.body);
-    match body.chars().count() {
-        0..=LONGEST => body.to_owned(),
-        _ => body.chars().take(LONGEST - 1).chain(['…']).collect(),
-    }
-}
-
-/// "ack 1b9d6bcd", or "ack 3 messages".
-fn several(verb: &str, count: usize, ids: &[String]) -> String {
-    match (count, ids.first()) {
-        (1, Some(id)) => format!("{verb} {}", short(id)),
-        (0 | 1, _) => verb.to_owned(),
-        _ => format!("{verb} {count} messages"),
-    }
-}
-
-/// A frame as a reader wants to see it: method, arguments, properties, body.
-fn tip(frame: &Frame) -> String {
-    let mut lines = vec![format!(
-        "{} on channel {} of {}'s connection {}",
-        frame.method, frame.channel, frame.service, frame.connection
-    )];
-    if let Some(args) = frame.args.as_object() {
-        let args = args.iter().filter(|(_, value)| !value.is_null());
-        lines.extend(args.map(|(name, value)| format!("{name}: {value}")));
-    }
-    if let Some(message) = &frame.message {
-        let properties = [
-            ("message_id", &message.id),
-            ("correlation_id", &message.correlation_id),
-            ("reply_to", &message.reply_to),
-            ("content_type", &message.content_type),
-            ("expiration", &message.expiration),
-        ];
-        let set = properties
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        lines.extend(set.map(|(name, value)| format!("{name}: {value}")));
-        let mode = if message.persistent { 2 } else { 1 };
-        lines.push(format!("delivery_mode: {mode}"));
-        if !message.headers.is_null() {
-            lines.push(format!("headers: {}", message.headers));
-        }
-        lines.push(format!("body ({} bytes): {}", message.size, message.body));
-    }
-    lines.join("\n")
-}
-
-/// An error of the system without its number.
-fn before_code(error: &str) -> &str {
-    error.split(" (os error").next().unwrap_or(error)
-}
-
-fn channel(frame: &Frame) -> Channel {
-    (frame.service.clone(), frame.connection, frame.channel)
-}
-
-fn word<'f>(frame: &'f Frame, name: &str) -> &'f str {
-    frame.args[name].as_str().unwrap_or_default()
-}
-
-/// The words of a body that look like the id of something: 36 characters, as a UUID has.
-fn words_like_ids(body: &str) -> Vec<String> {
-    let words = body.split(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
-    let ids = words.filter(|word| word.len() == 36 && word.matches('-').count() == 4);
-    ids.map(str::to_owned).collect()
 }

@@ -188,13 +188,11 @@ impl Page {
         }
         for &queue in &arrow.routed {
             let x = layout.x(queue);
-            let forward = if x >= to { 1 } else { -1 };
-            self.line(
-                &format!("arrow route {class}"),
-                (to, y),
-                (x - 7 * forward, y),
-            );
-            self.head(&format!("tip {class}"), x, y, forward);
+            let on = if x >= to { 1 } else { -1 };
+            // Back below the arrow, if it goes back.
+            let y = if on == forward { y } else { y + 6 };
+            self.line(&format!("arrow route {class}"), (to, y), (x - 7 * on, y));
+            self.head(&format!("tip {class}"), x, y, on);
         }
         // Beside its beginning, in the first space between two lanes.
         let x = from + forward * layout.gap / 2;

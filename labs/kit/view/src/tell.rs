@@ -3,7 +3,7 @@
 mod amqp;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use explain::{Routes, short};
 use process::Change as ProcessChange;
@@ -13,7 +13,7 @@ use crate::confirms::Confirms;
 use crate::depth::{Channel, Depth, Depths};
 use crate::lanes::Lanes;
 use crate::story::{Arrow, Change, Kind, Row, Sort, Story, What};
-use words::{before_code, words_like_ids};
+use words::{before_code, with_step, word, words_like_ids};
 
 /// The story that these entries tell.
 #[must_use]
@@ -21,6 +21,7 @@ pub fn story(entries: &[Entry]) -> Story {
     let routes = Routes::new(entries);
     let mut teller = Teller {
         came_from: came_from(entries, &routes),
+        watched: HashSet::new(),
         routes,
         peer: peer(entries),
         lanes: Lanes::default(),
@@ -72,6 +73,8 @@ fn came_from<'a>(entries: &'a [Entry], routes: &Routes<'a>) -> HashMap<&'a str, 
 struct Teller<'a> {
     routes: Routes<'a>,
     peer: String,
+    /// The exchanges to which the check has bound a queue of its own, which is not shown.
+    watched: HashSet<String>,
     /// By a message's id the queues from which it is delivered.
     came_from: HashMap<&'a str, Vec<&'a str>>,
     lanes: Lanes,
@@ -114,7 +117,7 @@ impl<'a> Teller<'a> {
         let (t, depths) = (entry.t, self.depths.changes());
         match (row, self.rows.last_mut()) {
             (Some(row), Some(last)) if last.goes_on(&row) => {
-                last.text = format!("{}, {}", last.text, row.text);
+                last.text = with_step(&last.text, &row.text);
                 last.tip = format!("{}\n\n{}", last.tip, row.tip);
                 last.until = t;
                 last.now(depths);
@@ -209,6 +212,10 @@ impl<'a> Teller<'a> {
             CheckEvent::QueueDeleted(name) => {
                 let queue = self.lanes.of(Kind::Queue, name);
                 self.depths.empty(queue);
+                Some(row(What::Note, what.to_string()))
+            }
+            CheckEvent::QueueBound(frame) => {
+                self.watched.insert(word(frame, "exchange").to_owned());
                 Some(row(What::Note, what.to_string()))
             }
             CheckEvent::QueueDeclared(_) | CheckEvent::Note(_) => {

@@ -114,7 +114,7 @@ impl Page {
                 (since, class) = match change {
                     Change::Runs => (placed.y, "life"),
                     Change::Frozen => (placed.y, "life frozen"),
-                    Change::Ended => (placed.y, "life gone"),
+                    Change::Left | Change::Ended => (placed.y, "life gone"),
                     Change::Told => (placed.y, class),
                 };
             }
@@ -195,7 +195,9 @@ impl Page {
             self.head(&format!("tip {class}"), x, y, on);
         }
         // Beside its beginning, in the first space between two lanes.
-        let x = from + forward * layout.gap / 2;
+        let half = i32::try_from(text.chars().count()).unwrap_or_default() * LETTER / 2;
+        let most = (layout.width - half).max(half);
+        let x = (from + forward * layout.gap / 2).clamp(half, most);
         self.text("label", (x, y - 4), text);
     }
 
@@ -233,7 +235,7 @@ impl Page {
         let class = match change {
             Change::Ended => "bar ended",
             Change::Frozen => "bar halted",
-            Change::Runs | Change::Told => "bar",
+            Change::Runs | Change::Left | Change::Told => "bar",
         };
         self.add(format_args!(
             r#"<rect class="{class}" x="{}" y="{}" width="{}" height="6" rx="2"/>"#,

@@ -6,7 +6,7 @@ mod words;
 use std::collections::{HashMap, HashSet};
 
 use explain::{Routes, short};
-use process::Change as ProcessChange;
+use process::{Change as ProcessChange, Exit};
 use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
 
 use crate::confirms::Confirms;
@@ -246,6 +246,7 @@ fn change(what: &ProcessChange) -> Change {
     match what {
         ProcessChange::Started | ProcessChange::Thawed => Change::Runs,
         ProcessChange::Frozen => Change::Frozen,
+        ProcessChange::Ended(Exit::Code(0)) => Change::Left,
         ProcessChange::Killed | ProcessChange::Ended(_) => Change::Ended,
         ProcessChange::Terminated => Change::Told,
     }

@@ -72,7 +72,7 @@ function measure(leastText, foot) {
       const size = Number.parseFloat(getComputedStyle(parent).fontSize) * drawn
       if (size < leastText - 0.2 && !(small?.size < size)) small = { size, said }
     }
-    for (const box of [...section.querySelectorAll('pre, table, svg, img')].map((e) => e.getBoundingClientRect())) {
+    for (const box of [...section.querySelectorAll('pre, table, img, svg:not(svg svg)')].map((e) => e.getBoundingClientRect())) {
       const over = Math.max(box.right - frame.right, box.bottom - (frame.bottom - (foot - 12) * scale)) / scale
       if (over > 1 && !(outside?.over > over)) outside = { over, said: 'a box' }
     }

@@ -6,7 +6,7 @@ import { FOLDER } from './recording.mjs'
 
 /** What is seen above and below a row. */
 const ABOVE = 18
-const BELOW = 16
+const BELOW = 14
 
 /**
  * The rows of a picture for a fence: ` ```picture recorded=05-audience from=0.1 to=0.3 `, in seconds.

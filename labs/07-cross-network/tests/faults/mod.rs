@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Error;
-use check::wiretap::{Frame, Method, Side};
+use check::wiretap::{Entry, Event, Frame, Method, Side};
 use check::{
-    Exit, Failure, Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, expect, fail,
+    Change, Exit, Failure, Lab, Outcome, PATIENCE, Seen, Service, SilentBroker, Span, Stop, expect,
+    fail,
 };
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
@@ -19,16 +20,41 @@ use super::net::{
 };
 
 pub async fn silent_broker(lab: Lab) -> Outcome {
+    let outcome = outlasts_silence(&lab).await;
+    or_ended(&lab, outcome)
+}
+
+/// A program that ends with its first attempt has no loop around it, whatever the attempt does.
+fn or_ended(lab: &Lab, outcome: Outcome) -> Outcome {
+    let ended = |entry: &Entry| {
+        matches!(
+            entry.event,
+            Event::Service {
+                what: Change::Ended(_),
+                ..
+            }
+        )
+    };
+    let has_ended = lab.journal().read(|entries| entries.iter().any(ended));
+    match (outcome, lab.all_well()) {
+        (Err(_), Err(Stop::Failed(told))) if has_ended && told.hole.is_none() => {
+            Err(told.hole(8).into())
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+async fn outlasts_silence(lab: &Lab) -> Outcome {
     lab.topology(TOPOLOGY).await?;
     // Each with another timeout: none of a program's own fits both.
-    let hasty = ignored(&lab, "hasty", HASTY).await?;
-    let patient = ignored(&lab, "patient", PATIENT).await?;
-    tries_again(&lab, &hasty, 3).await?;
-    let late = took(&lab, &hasty);
+    let hasty = ignored(lab, "hasty", HASTY).await?;
+    let patient = ignored(lab, "patient", PATIENT).await?;
+    tries_again(lab, &hasty, 3).await?;
+    let late = took(lab, &hasty);
     let limit = HASTY + LONGEST_AFTER;
     late.at_most(limit, wrong_timeout(&hasty, HASTY, &late))?;
-    tries_again(&lab, &patient, 2).await?;
-    let early = took(&lab, &patient);
+    tries_again(lab, &patient, 2).await?;
+    let early = took(lab, &patient);
     let wrong = wrong_timeout(&patient, PATIENT, &early);
     wrong.unless(early.elapsed() > PATIENT.mul_f64(0.9))?;
     fails_quietly(&hasty)?;
@@ -97,7 +123,8 @@ pub async fn given_up(lab: Lab) -> Outcome {
     let consumer = impatient_consumer(&lab, "consumer").await?;
     let consumer = consumer.with("BROKER_PORT", silent.port());
     consumer.launch().await?;
-    silent.leaves_nothing(&lab, &consumer, 2).await
+    let outcome = silent.leaves_nothing(&lab, &consumer, 2).await;
+    or_ended(&lab, outcome)
 }
 
 pub async fn full_vhost(lab: Lab) -> Outcome {

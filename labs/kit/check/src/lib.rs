@@ -79,7 +79,7 @@ pub use explain::{Finding, Topic, fate, fate_at, http_fate, loses_messages, shor
 pub(crate) use lab::LabConfig;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use limits::LONGEST;
-pub use process::{Exit, Port};
+pub use process::{Change, Exit, Port};
 pub use response::Response;
 pub use service::Service;
 pub use silent_broker::SilentBroker;

@@ -61,9 +61,14 @@ impl Row {
             What::Change(Some(lane), _) | What::Link(lane) => look(lane),
             What::Change(None, _) | What::Note | What::Folded => {}
         }
-        for (lane, _) in &mut self.depths {
-            look(lane);
+        for tie in &mut self.ties {
+            look(&mut tie.from);
+            look(&mut tie.to);
         }
+        let depths = self.depths.iter_mut().map(|(lane, _)| lane);
+        let open = self.open.iter_mut().map(|(lane, _)| lane);
+        let links = self.links.iter_mut().map(|(lane, _)| lane);
+        depths.chain(open).chain(links).for_each(look);
     }
 }
 

@@ -1,26 +1,34 @@
 //! Makes a [`Story`] of a journal's entries.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
-use explain::{Routes, short};
+use explain::{Part, Routes, Turn, short};
 use process::Change as ProcessChange;
-use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, Method, Side};
+use wiretap::{
+    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Method, Side,
+};
 
 use crate::depth::{Channel, Delivery, Depth, Depths};
 use crate::lanes::Lanes;
-use crate::story::{Arrow, Change, Kind, Row, Sort, Story, What};
+use crate::story::{Arrow, Bond, Change, Kind, Row, Sort, Story, Tie, What};
 
 /// The story that these entries tell.
 #[must_use]
 pub fn story(entries: &[Entry]) -> Story {
+    let routes = Routes::new(entries);
     let mut teller = Teller {
-        routes: Routes::new(entries),
+        turns: routes.turns().into_iter().peekable(),
+        routes,
         peer: peer(entries),
         lanes: Lanes::default(),
         depths: Depths::default(),
         prefetch: HashMap::new(),
         confirms: HashMap::new(),
         asked: HashMap::new(),
+        open: HashMap::new(),
+        connected: Vec::new(),
         rows: Vec::new(),
     };
     for (index, entry) in entries.iter().enumerate() {
@@ -49,6 +57,8 @@ fn peer(entries: &[Entry]) -> String {
 
 struct Teller<'a> {
     routes: Routes<'a>,
+    /// What begins and ends after the entries so far.
+    turns: Peekable<IntoIter<Turn<'a>>>,
     peer: String,
     lanes: Lanes,
     depths: Depths,
@@ -57,6 +67,10 @@ struct Teller<'a> {
     confirms: HashMap<Channel, (u64, BTreeMap<u64, (Option<String>, usize)>)>,
     /// The requests without a response, by service and connection: their ids.
     asked: HashMap<(String, u32), Vec<String>>,
+    /// How many connections each service has.
+    open: HashMap<usize, u32>,
+    /// Which of them changed with the current entry.
+    connected: Vec<(usize, u32)>,
     rows: Vec<Row>,
 }
 
@@ -72,16 +86,14 @@ impl<'a> Teller<'a> {
             } => Some(self.http((service, *connection), line, body)),
             Event::Service { service, what } => {
                 let lane = self.lanes.of(Kind::Service, service);
-                let what = What::Change(Some(lane), change(what));
-                Some(row(what, told(&entry.event)))
+                let fault = self.is_fault(lane, what);
+                let changes = What::Change(Some(lane), change(what));
+                Some(Row {
+                    fault,
+                    ..row(changes, what.to_string())
+                })
             }
-            Event::Link { service, .. } => {
-                let lane = self.lanes.of(Kind::Service, service);
-                Some(row(
-                    What::Link(lane),
-                    format!("link {}", told(&entry.event)),
-                ))
-            }
+            Event::Link { service, what } => Some(self.link(service, *what)),
             Event::Connection {
                 service,
                 connection,
@@ -89,17 +101,59 @@ impl<'a> Teller<'a> {
             } => self.connection((service, *connection), what),
             Event::Check { what } => self.check(index, what),
         };
-        let (t, depths) = (entry.t, self.depths.changes());
+        let (t, depths, ties) = (entry.t, self.depths.changes(), self.ties(index));
         match (row, self.rows.last_mut()) {
             (Some(row), Some(last)) if last.goes_on(&row) => {
                 last.text = format!("{}, {}", last.text, row.text);
                 last.tip = format!("{}\n\n{}", last.tip, row.tip);
-                last.now(depths);
             }
-            (Some(row), _) => self.rows.push(Row { t, depths, ..row }),
-            (None, Some(last)) => last.now(depths),
-            (None, None) => {}
+            (Some(row), _) => self.rows.push(Row { t, ..row }),
+            (None, _) => {}
         }
+        // What has no row of its own counts to the row before.
+        if let Some(last) = self.rows.last_mut() {
+            last.now(depths);
+            last.ties.extend(ties);
+            last.open.append(&mut self.connected);
+        }
+    }
+
+    /// What begins or ends with this entry.
+    fn ties(&mut self, index: usize) -> Vec<Tie> {
+        let mut ties = Vec::new();
+        while let Some(turn) = self.turns.next_if(|turn| turn.index <= index) {
+            let mut lane = |kind, name| self.lanes.of(kind, name);
+            let (bond, from, to, key) = match turn.part {
+                Part::Exchange(name) => {
+                    let lane = lane(Kind::Exchange, name);
+                    (Bond::Exists, lane, lane, "")
+                }
+                Part::Queue(name) => {
+                    let lane = lane(Kind::Queue, name);
+                    (Bond::Exists, lane, lane, "")
+                }
+                Part::Binding {
+                    exchange,
+                    queue,
+                    key,
+                } => {
+                    let exchange = lane(Kind::Exchange, exchange);
+                    (Bond::Binding, exchange, lane(Kind::Queue, queue), key)
+                }
+                Part::Consumer { queue, service } => {
+                    let queue = lane(Kind::Queue, queue);
+                    (Bond::Consumer, queue, lane(Kind::Service, service), "")
+                }
+            };
+            ties.push(Tie {
+                bond,
+                from,
+                to,
+                key: key.to_owned(),
+                holds: turn.begins,
+            });
+        }
+        ties
     }
 
     fn frame(&mut self, index: usize, frame: &'a Frame) -> Option<Row> {
@@ -349,18 +403,62 @@ impl<'a> Teller<'a> {
         }
     }
 
+    /// Whether this breaks a service: not the end of one that the check stopped or killed.
+    fn is_fault(&self, lane: usize, what: &ProcessChange) -> bool {
+        let mut own = self.rows.iter().rev().filter_map(|row| match row.what {
+            What::Change(Some(other), change) if other == lane => Some(change),
+            _ => None,
+        });
+        match what {
+            ProcessChange::Started | ProcessChange::Thawed => false,
+            ProcessChange::Ended(_) => !matches!(own.next(), Some(Change::Told | Change::Ended)),
+            ProcessChange::Frozen | ProcessChange::Killed | ProcessChange::Terminated => true,
+        }
+    }
+
+    fn link(&mut self, service: &str, what: LinkEvent) -> Row {
+        let lane = self.lanes.of(Kind::Service, service);
+        let text = format!("link {what}");
+        // After a cut, the link lets new connections in.
+        let whole = matches!(what, LinkEvent::Cut | LinkEvent::Restored);
+        let state = if whole { String::new() } else { text.clone() };
+        Row {
+            fault: what != LinkEvent::Restored,
+            links: vec![(lane, state)],
+            ..row(What::Link(lane), text)
+        }
+    }
+
     fn connection(
         &mut self,
         (service, connection): (&str, u32),
         what: &ConnectionEvent,
     ) -> Option<Row> {
         let lane = self.lanes.of(Kind::Service, service);
+        let open = self.open.entry(lane).or_default();
+        match what {
+            ConnectionEvent::Opened => *open += 1,
+            what if what.is_end() => *open = open.saturating_sub(1),
+            _ => {}
+        }
+        self.connected.push((lane, *open));
         if what.is_end() {
             self.connection_gone(service, connection);
         }
+        // A cut of the link, or a kill, is told by a row of its own.
+        let fault = matches!(
+            what,
+            ConnectionEvent::CutBefore(_)
+                | ConnectionEvent::HeldBack(_)
+                | ConnectionEvent::Unreadable
+                | ConnectionEvent::Lost(Loss::ResponseLost)
+        );
         // An orderly end is told by what follows it.
         let told = !matches!(what, ConnectionEvent::Closed);
-        told.then(|| row(What::Link(lane), format!("connection {connection} {what}")))
+        told.then(|| Row {
+            fault,
+            ..row(What::Link(lane), format!("connection {connection} {what}"))
+        })
     }
 
     fn connection_gone(&mut self, service: &str, connection: u32) {
@@ -378,13 +476,19 @@ impl<'a> Teller<'a> {
             }
             CheckEvent::BrokerKilled => {
                 self.depths.give_back(|_| true);
-                Some(row(What::Change(None, Change::Ended), what.to_string()))
+                Some(Row {
+                    fault: true,
+                    ..row(What::Change(None, Change::Ended), what.to_string())
+                })
             }
             CheckEvent::BrokerBack => Some(row(What::Change(None, Change::Runs), what.to_string())),
             CheckEvent::QueueDeleted(name) => {
                 let queue = self.lanes.of(Kind::Queue, name);
                 self.depths.empty(queue);
-                Some(row(What::Note, what.to_string()))
+                Some(Row {
+                    fault: true,
+                    ..row(What::Note, what.to_string())
+                })
             }
             CheckEvent::QueueDeclared(_) | CheckEvent::Note(_) => {
                 Some(row(What::Note, what.to_string()))
@@ -433,15 +537,6 @@ fn change(what: &ProcessChange) -> Change {
     }
 }
 
-/// What an event about a service says.
-fn told(event: &Event) -> String {
-    match event {
-        Event::Service { what, .. } => what.to_string(),
-        Event::Link { what, .. } => what.to_string(),
-        _ => String::new(),
-    }
-}
-
 fn row(what: What, text: String) -> Row {
     Row {
         t: 0.0,
@@ -449,7 +544,12 @@ fn row(what: What, text: String) -> Row {
         tip: text.clone(),
         text,
         ids: Vec::new(),
+        key: None,
+        fault: false,
         depths: Vec::new(),
+        ties: Vec::new(),
+        open: Vec::new(),
+        links: Vec::new(),
     }
 }
 
@@ -464,6 +564,10 @@ fn arrow(sort: Sort, from: usize, to: usize, frame: &Frame, text: String) -> Row
     Row {
         tip: tip(frame),
         ids: names(frame),
+        key: frame
+            .message
+            .as_ref()
+            .map(|_| word(frame, "routing_key").to_owned()),
         ..row(What::Arrow(arrow), text)
     }
 }

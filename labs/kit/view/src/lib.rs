@@ -1,12 +1,14 @@
-//! Pictures of a run, made of its journal and nothing else: [`svg`], a space-time diagram, and
-//! [`mermaid`], a sequence diagram for Markdown. The same journal gives the same bytes.
+//! Pictures of a run, made of its journal and nothing else: [`svg`], a space-time diagram,
+//! [`mermaid`], a sequence diagram for Markdown, and [`replay`], a page to step through the run. The
+//! same journal gives the same bytes.
 //!
-//! Start reading at [`story`], which turns entries into lanes and rows; the two others draw them.
+//! Start reading at [`story`], which turns entries into lanes and rows; the others show them.
 
 mod depth;
 mod fold;
 mod lanes;
 mod mermaid;
+mod replay;
 mod story;
 mod svg;
 mod tell;
@@ -15,7 +17,8 @@ use explain::short;
 
 pub use depth::Depth;
 pub use mermaid::mermaid;
-pub use story::{Arrow, Change, Kind, Lane, Row, Sort, Story, What};
+pub use replay::replay;
+pub use story::{Arrow, Bond, Change, Kind, Lane, Row, Sort, Story, Tie, What};
 pub use svg::svg;
 pub use tell::story;
 
@@ -48,9 +51,14 @@ pub enum Ending {
 }
 
 impl Caption {
-    /// The rows that stay after folding, and whether the verdict names each: by a message's id or by its
-    /// time, as "at 1.234 s".
+    /// The rows that stay after folding, and whether the verdict names each.
     fn rows(&self, story: &Story) -> Vec<(Row, bool)> {
+        fold::fold(self.told(story))
+    }
+
+    /// All rows, and whether the verdict names each: by a message's id or by its time, as
+    /// "at 1.234 s".
+    fn told(&self, story: &Story) -> Vec<(Row, bool)> {
         let observed = match &self.ending {
             Ending::Failed { observed, .. } => &**observed,
             Ending::Passed | Ending::Unknown(_) => "",
@@ -61,6 +69,6 @@ impl Caption {
             observed.contains(&times) || ids.into_iter().any(|id| observed.contains(&id))
         };
         let rows = story.rows.iter().map(|row| (row.clone(), names(row)));
-        fold::fold(rows.collect())
+        rows.collect()
     }
 }

@@ -1,8 +1,8 @@
-//! Draws each check's run, beside its journal.
+//! Draws each check's run beside its journal, and makes a page to step through one that failed.
 
 use std::fs;
 
-use verdict::PICTURE;
+use verdict::{PICTURE, REPLAY};
 use view::{Caption, Ending};
 
 use crate::{Lab, Outcome, Stop};
@@ -25,4 +25,7 @@ pub(super) fn draw(lab: &Lab, says: &str, outcome: &Outcome) {
     let story = lab.journal().read(view::story);
     // A full disk must not change the verdict.
     let _ = fs::write(lab.dir().join(PICTURE), view::svg(&story, &caption));
+    if let Ending::Failed { .. } = caption.ending {
+        let _ = fs::write(lab.dir().join(REPLAY), view::replay(&story, &caption));
+    }
 }

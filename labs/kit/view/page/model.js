@@ -50,18 +50,17 @@ class Model {
     const ends = [from, to, ...routed]
     for (const lane of ends) this.seen(lane)
     if (sort === 'publish') this.tie({ bond: 'publisher', from, to, key: '', holds: true, once: true })
-    const [id] = row.ids
-    if (sort === 'publish' && !id) this.nameless++
-    for (const each of sort === 'publish' || sort.endsWith('deliver') ? [id] : row.ids) {
-      if (each === undefined) continue
-      const known = this.messages.get(each)
-      // The second name of a message is its correlation id, which is no message of its own.
-      if (!known && row.key === null && !/^(request|response)$/.test(sort)) continue
-      const message = known ?? { id: each, key: row.key, queues: new Set() }
+    const carries = row.key !== null
+    if (sort === 'publish' && !row.ids.length) this.nameless++
+    // The second name of a message is its correlation id, which is no message of its own.
+    for (const id of carries ? row.ids.slice(0, 1) : row.ids) {
+      const known = this.messages.get(id)
+      if (!known && !carries && !['request', 'response'].includes(sort)) continue
+      const message = known ?? { id, key: row.key, queues: new Set() }
       for (const lane of ends) if (this.lanes[lane].kind === 'queue') message.queues.add(lane)
       Object.assign(message, { row: index, last: row.text })
-      this.messages.delete(each)
-      this.messages.set(each, message)
+      this.messages.delete(id)
+      this.messages.set(id, message)
     }
   }
 

@@ -75,25 +75,52 @@ const boxes = (() => {
     column,
     x: COLUMNS[column],
     y: TOP + STEP * ((most - counts[column]) / 2 + used[column]++),
-    bottom: TOP + STEP * most,
+    bottom: TOP + STEP * (most - 1) + HIGH / 2 + 12,
   }))
 })()
 
-/** From the side of one box to the side of the other. */
+/** A curve from the side of one box to the side of the other, by four points. It goes straight, or below
+    the boxes that stand between, or beside the boxes of the same column. */
 function between(from, to) {
   const [a, b] = [boxes[from], boxes[to]]
-  if (a.column === b.column) return { x1: a.x + WIDE / 2, y1: a.y, x2: b.x + WIDE / 2, y2: b.y }
-  const side = (a.x < b.x ? 1 : -1) * (WIDE / 2)
-  return { x1: a.x + side, y1: a.y, x2: b.x - side, y2: b.y }
+  const side = Math.sign(b.x - a.x)
+  const start = [a.x + (side || 1) * (WIDE / 2), a.y]
+  const end = [b.x + (side ? -side : 1) * (WIDE / 2), b.y]
+  if (!side) return [start, [start[0] + 50, a.y], [end[0] + 50, b.y], end]
+  const passes = boxes.some(({ x }) => x > Math.min(a.x, b.x) && x < Math.max(a.x, b.x))
+  if (passes) {
+    // So deep that the middle of the curve is there.
+    const deep = (a.bottom - (a.y + b.y) / 8) / 0.75
+    return [start, [start[0] + 60 * side, deep], [end[0] - 60 * side, deep], end]
+  }
+  const part = (part) => start.map((one, axis) => one + (end[axis] - one) * part)
+  return [start, part(1 / 3), part(2 / 3), end]
+}
+
+/** The point of a curve at this part of its way. */
+function at(way, part) {
+  const weights = [(1 - part) ** 3, 3 * part * (1 - part) ** 2, 3 * part ** 2 * (1 - part), part ** 3]
+  return [0, 1].map((axis) => way.reduce((sum, point, nth) => sum + weights[nth] * point[axis], 0))
 }
 
 /** Two lines at most: how a lane is. */
 function stateOf({ parts }, lane) {
   const { state, link, open, ready, unacked } = parts[lane]
   const { kind } = lanes[lane]
-  if (kind === 'service') return [state, link || (knowsConnections && state === 'runs' ? plural(open, 'connection') : '')]
+  if (kind === 'service') return link ? [`${state}; link`, link] : [state, knowsConnections && state === 'runs' ? plural(open, 'connection') : '']
   if (state !== 'runs') return [state]
   return kind === 'queue' ? [`■ ${ready} ready`, `□ ${unacked} unacked`] : []
+}
+
+/** The scene in words. */
+function described(model) {
+  const boxes = lanes.map((_, lane) => [full(lane), ...stateOf(model, lane).filter(Boolean)].join(', ').replace(/[■□] /g, ''))
+  const says = { binding: 'is bound to', consumer: 'consumes from', publisher: 'publishes to' }
+  const ties = [...model.ties.values()].map(({ bond, from, to, key }) => {
+    const [subject, object] = bond === 'publisher' ? [from, to] : [to, from]
+    return `${full(subject)} ${says[bond]} ${full(object)}${key && ` with key ${key}`}`
+  })
+  return [`broker ${model.broker}`, ...boxes, ...ties].join('. ')
 }
 
 /** Draws how everything is, and the current row. */
@@ -101,9 +128,9 @@ function scene(model, row) {
   const arrow = arrowOf(row)
   const touched = new Set([...row.depths, ...row.open, ...row.links].map(([lane]) => lane))
   for (const lane of arrow ? [arrow.from, arrow.to, ...arrow.routed] : [row.what.link, row.what.change?.[0]]) touched.add(lane)
-  const height = (boxes[0]?.bottom ?? 100) - 40
+  const height = (boxes[0]?.bottom ?? 100) + 14
   const broker = model.broker === 'killed' ? 'broker: killed' : 'broker'
-  const drawn = svg('svg', { viewBox: `0 0 860 ${height}`, role: 'img', 'aria-label': 'Who is connected with whom', class: model.broker })
+  const drawn = svg('svg', { viewBox: `0 0 860 ${height}`, role: 'img', 'aria-label': described(model), class: model.broker })
   if (lanes.some(({ kind }) => kind === 'exchange' || kind === 'queue')) {
     drawn.append(
       svg('rect', { class: 'bar', x: 224, y: 4, width: 412, height: height - 8, rx: 8 }),
@@ -111,12 +138,14 @@ function scene(model, row) {
     )
   }
   for (const tie of model.ties.values()) drawn.append(line(`tie ${tie.bond}`, between(tie.from, tie.to)))
+  // Behind the boxes: what passes one does not seem to end there.
+  if (arrow) move(drawn, arrow)
   lanes.forEach((_, lane) => drawn.append(box(model, lane, touched.has(lane))))
   for (const tie of model.ties.values()) {
-    const label = [tie.key && `key ${tie.key}`, tie.count > 1 && `×${tie.count}`].filter(Boolean).join(' ')
-    if (label) drawn.append(label_(between(tie.from, tie.to), label, 15))
+    const says = [tie.key && `key ${tie.key}`, tie.count > 1 && `×${tie.count}`].filter(Boolean).join(' ')
+    if (says) drawn.append(label(between(tie.from, tie.to), says, 15))
   }
-  if (arrow) move(drawn, arrow)
+  if (arrow) drawn.append(label(between(arrow.from, arrow.to), arrow.sort, -8))
   $('scene').replaceChildren(drawn)
 }
 
@@ -126,48 +155,45 @@ function box(model, lane, touched) {
   const { state } = model.parts[lane]
   const says = stateOf(model, lane)
   const look = state.startsWith('not ') || state === 'deleted' ? `absent ${state}` : state
-  const label = kind === 'exchange' && !name ? '(default)' : nameOf(lane)
-  return svg('g', { class: `${look}${touched ? ' touched' : ''}`, 'data-lane': label },
+  const title = kind === 'exchange' && !name ? '(default)' : nameOf(lane)
+  // Without a state, the name stands in the middle.
+  const top = says.length ? y - 20 : y - 4
+  return svg('g', { class: `${look}${touched ? ' touched' : ''}`, 'data-lane': title },
     svg('title', {}, `${full(lane)}: ${says.join(', ') || 'exists'}`),
     svg('rect', { class: 'box', x: x - WIDE / 2, y: y - HIGH / 2, width: WIDE, height: HIGH, rx: kind === 'exchange' ? HIGH / 2 : 4 }),
     ...(kind === 'queue' ? [svg('path', { class: 'box', d: `M${x + WIDE / 2 - 8} ${y - HIGH / 2}v${HIGH}` })] : []),
-    svg('text', { class: 'title', x, y: y - 20 }, cut(label, 17)),
-    svg('text', { class: 'kind', x, y: y - 4 }, kind === 'check' ? '' : kind),
+    svg('text', { class: 'title', x, y: top }, cut(title, 17)),
+    svg('text', { class: 'kind', x, y: top + 16 }, kind === 'check' ? '' : kind),
     ...says.map((text, nth) => svg('text', { class: 'state', x, y: y + 14 + 16 * nth }, cut(text, 20))))
 }
 
-function line(look, { x1, y1, x2, y2 }) {
-  return svg('line', { class: look, x1, y1, x2, y2 })
+function line(look, [start, ...rest]) {
+  return svg('path', { class: look, d: `M${start}C${rest.join(' ')}` })
 }
 
-function label_({ x1, y1, x2, y2 }, text, below) {
-  return svg('text', { class: 'label', x: (x1 + x2) / 2, y: (y1 + y2) / 2 + below }, cut(text, 24))
+function label(way, text, below) {
+  const [x, y] = at(way, 0.5)
+  return svg('text', { class: 'label', x, y: y + below }, cut(text, 24))
 }
 
-/** The arrows of a row, and a token that moves along them, or stands at their end. */
+/** The arrows of a row, and a token that moves along them, or stands near their end. */
 function move(drawn, { sort, from, to, routed, lost }) {
   const ways = [between(from, to), ...routed.map((lane) => between(to, lane))]
+  const open = ['confirm', 'ack', 'response', 'setup'].includes(sort)
   ways.forEach((way, nth) => {
-    const { x1, y1, x2, y2 } = way
-    const [dx, dy] = [(x2 - x1) / Math.hypot(x2 - x1, y2 - y1) || 1, (y2 - y1) / Math.hypot(x2 - x1, y2 - y1) || 0]
-    drawn.append(line(`arrow ${sort}`, way))
-    const at = `translate(${x2} ${y2}) rotate(${(Math.atan2(dy, dx) * 180) / Math.PI})`
-    const open = ['confirm', 'ack', 'response', 'setup'].includes(sort)
+    const [[bx, by], [x, y]] = way.slice(2)
+    const angle = (Math.atan2(y - by, x - bx) * 180) / Math.PI
     const crossed = ['reject', 'refusal'].includes(sort) || (lost && nth === 0)
-    drawn.append(crossed
-      ? svg('path', { class: 'cross', transform: `translate(${x2 - 8 * dx} ${y2 - 8 * dy})`, d: 'M-6 -6l12 12m0 -12l-12 12' })
-      : svg('path', { class: `head ${open ? 'open' : ''} ${sort}`, transform: at, d: 'M-10 -5L0 0L-10 5' }))
+    const [look, d] = crossed ? ['cross', 'M-14 -6l12 12m0 -12l-12 12'] : [`head ${open ? 'hollow' : ''} ${sort}`, 'M-10 -5L0 0L-10 5']
+    drawn.append(line(`arrow ${sort}`, way), svg('path', { class: look, transform: `translate(${x} ${y}) rotate(${angle})`, d }))
   })
-  drawn.append(label_(ways[0], sort, -8))
   if (sort === 'setup') return
-  const ends = ways.length > 1 ? ways.slice(1) : ways
-  for (const end of ends) {
+  for (const end of ways.length > 1 ? ways.slice(1) : ways) {
+    const parts = Array.from({ length: 9 }, (_, nth) => nth / 10)
+    const points = [...(end === ways[0] ? [] : [...parts, 1].map((part) => at(ways[0], part))), ...parts.map((part) => at(end, part))]
     const token = svg('circle', { class: 'token', r: 7 })
-    const point = (x, y) => ({ transform: `translate(${x}px, ${y}px)` })
-    const along = ({ x1, y1, x2, y2 }, part) => point(x1 + (x2 - x1) * part, y1 + (y2 - y1) * part)
-    const steps = [along(ways[0], 0), ...(end === ways[0] ? [] : [along(ways[0], 1), along(end, 0)]), along(end, 0.8)]
     drawn.append(token)
-    token.animate(steps, { duration: still.matches ? 0 : 600, fill: 'forwards', easing: 'ease-in-out' })
+    token.animate(points.map(([x, y]) => ({ transform: `translate(${x}px, ${y}px)` })), { duration: still.matches ? 0 : 600, fill: 'forwards' })
   }
 }
 
@@ -254,9 +280,9 @@ function show(index) {
   if (index < current) [current, model] = [-1, new Model(lanes)]
   while (current < index) model.apply(rows[++current], current)
   $('line').value = current
-  const said = words(current)
-  $('line').setAttribute('aria-valuetext', said)
-  $('now').textContent = said
+  // The live line tells the rest.
+  $('line').setAttribute('aria-valuetext', `${rows[current].t.toFixed(3)} s`)
+  $('now').textContent = words(current)
   scene(model, rows[current])
   table(model)
   markLife()

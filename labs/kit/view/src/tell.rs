@@ -55,6 +55,9 @@ fn peer(entries: &[Entry]) -> String {
         .unwrap_or_else(|| "server".to_owned())
 }
 
+/// By number: a message's id, and its exchange.
+type Unconfirmed = BTreeMap<u64, (Option<String>, usize)>;
+
 struct Teller<'a> {
     routes: Routes<'a>,
     /// What begins and ends after the entries so far.
@@ -64,7 +67,7 @@ struct Teller<'a> {
     depths: Depths,
     prefetch: HashMap<Channel, u64>,
     /// Of each channel in confirm mode: the number of the last publish, and the unconfirmed ones.
-    confirms: HashMap<Channel, (u64, BTreeMap<u64, (Option<String>, usize)>)>,
+    confirms: HashMap<Channel, (u64, Unconfirmed)>,
     /// The requests without a response, by service and connection: their ids.
     asked: HashMap<(String, u32), Vec<String>>,
     /// How many connections each service has.
@@ -421,7 +424,11 @@ impl<'a> Teller<'a> {
         let text = format!("link {what}");
         // After a cut, the link lets new connections in.
         let whole = matches!(what, LinkEvent::Cut | LinkEvent::Restored);
-        let state = if whole { String::new() } else { text.clone() };
+        let state = if whole {
+            String::new()
+        } else {
+            what.to_string()
+        };
         Row {
             fault: what != LinkEvent::Restored,
             links: vec![(lane, state)],

@@ -112,6 +112,13 @@ test('keys step, go to both ends, to faults and to the verdict', async () => {
   assert.equal(await row(), 4)
 })
 
+test('a screen reader gets the scene in words', async () => {
+  await scrub(await rowOf('killed'))
+  const says = await page.$eval('svg', (scene) => scene.getAttribute('aria-label'))
+  for (const words of ['queue sales.payment, 0 ready, 3 unacked', 'payment, ended', 'payment consumes from queue sales.payment',
+    'queue sales.payment is bound to exchange sales with key pr.#']) assert.ok(says.includes(words), `${words}: ${says}`)
+})
+
 test('every control has a name and can be reached by keyboard, with a visible focus', async () => {
   await press('End')
   const reached = new Set()

@@ -1,21 +1,35 @@
 // Terminal output for the slides, from real runs: the commands of slides/recorded/ again.
 
 import { spawnSync } from 'node:child_process'
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './place.mjs'
 import { FOLDER, parse } from './recording.mjs'
 
+const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
+
 /** Runs the commands of these recordings, or of all, and keeps what they print. */
 export function record(names) {
-  const all = readdirSync(join(root, FOLDER)).map((file) => file.replace(/\.txt$/, ''))
+  const texts = readdirSync(join(root, FOLDER)).filter((file) => file.endsWith('.txt'))
+  const all = texts.map((file) => file.replace(/\.txt$/, ''))
   for (const name of names.length ? names : all) {
     const path = join(root, FOLDER, `${name}.txt`)
     const { settings, command } = parse(readFileSync(path, 'utf8'))
     const output = ran(command, settings)
     const head = Object.entries(settings).map(([key, value]) => `# ${key}: ${value}\n`)
     writeFileSync(path, `${head.join('')}$ ${command}\n${output.trimEnd()}\n`)
+    if (settings.picture) keepPicture(name, command)
     console.log(`${FOLDER}/${name}.txt: ${output.trimEnd().split('\n').length} lines`)
+  }
+}
+
+/** Keeps the picture that the command's one check drew, and the journal that it shows. */
+function keepPicture(name, command) {
+  const [, run, chapter, check] = command.match(/^just (lab|solution) (\d\d) --only (\S+)/) ?? []
+  if (!check) throw new Error(`${name}: only \`just solution NN --only CHECK\` draws one picture`)
+  const folder = join(target, 'lab', run === 'lab' ? chapter : `solution-${chapter}`, check)
+  for (const [kept, drawn] of [['svg', 'picture.svg'], ['jsonl', 'journal.jsonl']]) {
+    copyFileSync(join(folder, drawn), join(root, FOLDER, `${name}.${kept}`))
   }
 }
 
@@ -41,6 +55,5 @@ function program(mutant) {
   const proof = ['test', '-q', '-p', 'proof', '--test', 'proofs', '--', '--exact', `${chapter} mutant ${name}`]
   const proved = spawnSync('cargo', proof, { cwd: root, encoding: 'utf8' })
   if (proved.status !== 0) throw new Error(`mutant ${mutant}: ${proved.stdout}${proved.stderr}`)
-  const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
   return join(target, `lab/proofs/crates/programs/mutant-${chapter}-${name}/${name}`)
 }

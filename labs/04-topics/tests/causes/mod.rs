@@ -51,7 +51,8 @@ fn queue_loses_messages(frames: &[Frame]) -> Option<Failure> {
     };
     let queues = frames.iter().filter(declares_queue);
     let (observed, why) = queues.filter(|queue| !behind(queue)).find_map(losing)?;
-    Some(fail("a queue keeps each message until it is acked", observed).because(why))
+    let failure = fail("a queue keeps each message until it is acked", observed);
+    Some(failure.because(why).proven())
 }
 
 /// What makes the queue of this queue.declare lose messages, and how it does.
@@ -69,7 +70,8 @@ fn consumes_without_acks(frames: &[Frame]) -> Option<Failure> {
     let without = |frame: &&Frame| frame.method == Method::BasicConsume && frame.flag("no_ack");
     frames.iter().find(without)?;
     let failure = fail("a consumer acks each message", "basic.consume with no_ack");
-    Some(failure.because("with no_ack the broker forgets a message once it is delivered"))
+    let why = "with no_ack the broker forgets a message once it is delivered";
+    Some(failure.because(why).proven())
 }
 
 fn other_exchange_type(frames: &[Frame]) -> Option<Failure> {

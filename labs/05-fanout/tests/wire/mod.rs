@@ -54,6 +54,7 @@ pub fn keeps_its_messages(lab: &Lab, service: &str) -> Outcome {
             format!("it declares its queue {flag} (queue.declare)"),
         )
         .hole(QUEUE)
+        .proven()
         .because(why)?;
     let consumes = lab.journal().methods(service, Method::BasicConsume);
     expect(!consumes.iter().any(|frame| frame.flag("no_ack")))
@@ -62,6 +63,7 @@ pub fn keeps_its_messages(lab: &Lab, service: &str) -> Outcome {
             "it consumes with no_ack (basic.consume)",
         )
         .hole(SETTLE)
+        .proven()
         .because("with no_ack the broker forgets a message once it is delivered")
 }
 

@@ -20,7 +20,7 @@ use broker::{Broker, OwnNode};
 use course::paths::Paths;
 use process::Launch;
 use process::pressure::{Pressure, Watch};
-use wiretap::{Journal, Wiretap};
+use wiretap::{Ending, Journal, Wiretap};
 
 /// How long to wait for a state: far longer than it takes, so that a busy machine fails no check,
 /// and short enough for a student to wait.
@@ -103,10 +103,10 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Kills the services that still run, and removes users and vhosts.
-    pub(crate) async fn close(&self) {
+    /// Ends the journal, kills the services that still run, and removes users and vhosts.
+    pub(crate) async fn close(&self, says: &str, ending: Ending) {
         self.journal().note(self.since_start().lost_time());
-        self.journal().end();
+        self.journal().end(says, ending);
         for service in self.0.services.take() {
             service.drop_process();
         }
@@ -136,17 +136,6 @@ impl Lab {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.0.journal
-    }
-
-    /// What a picture of this run is called.
-    pub(crate) fn title(&self) -> String {
-        let LabConfig {
-            chapter,
-            check,
-            seed,
-            ..
-        } = &self.0.config;
-        format!("chapter {chapter}, check {check}, seed {seed}")
     }
 
     /// A random value, the same for the same seed.
@@ -233,9 +222,14 @@ impl Lab {
     }
 
     fn found(&self, finding: &Finding, expected: &str, seen: &str) -> Failure {
-        fail(expected, format!("{seen}; {}", finding.observed))
+        let failure = fail(expected, format!("{seen}; {}", finding.observed))
             .because(finding.why)
-            .hole((self.0.config.hole_for)(finding.topic))
+            .hole((self.0.config.hole_for)(finding.topic));
+        match finding.topic {
+            // A flag that the program has set, or not set.
+            Topic::Durability | Topic::NoAck | Topic::Confirm => failure.proven(),
+            Topic::Publish | Topic::Routing | Topic::Consume | Topic::Settle => failure,
+        }
     }
 
     /// The URL of `vhost` behind a wiretap, for `login` or for the lab's own user.

@@ -144,7 +144,9 @@ impl Span {
     /// The failure; unknown instead, when too much of the span was lost.
     pub fn judge<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
         match outcome {
-            Err(Stop::Failed(failure)) if self.lost().all() > self.elapsed().mul_f64(TOO_MUCH) => {
+            Err(Stop::Failed(failure))
+                if !failure.proven && self.lost().all() > self.elapsed().mul_f64(TOO_MUCH) =>
+            {
                 Err(self.too_busy(&failure))
             }
             outcome => outcome,

@@ -10,7 +10,7 @@ use course::chapter::Variant;
 use course::paths::Paths;
 use course::report::{Line, Report, Status};
 use verdict::PICTURE;
-use view::{Caption, Ending};
+use view::Caption;
 use wiretap::journal;
 
 use command::Which;
@@ -48,7 +48,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let line = chosen(&report, args.check.as_deref(), &again)?;
     let folder = dir.join(&line.check);
     if args.mermaid {
-        print!("{}", diagram(&folder, line)?);
+        print!("{}", diagram(&folder)?);
         return Ok(ExitCode::SUCCESS);
     }
     open(paths, &folder.join(PICTURE), &again)
@@ -78,7 +78,7 @@ fn chosen<'a>(report: &'a Report, name: Option<&str>, again: &str) -> Result<&'a
     })
 }
 
-fn diagram(folder: &Path, line: &Line) -> Result<String> {
+fn diagram(folder: &Path) -> Result<String> {
     let recorded = journal::read(&folder.join("journal.jsonl"))?;
     for unread in &recorded.unread {
         eprintln!(
@@ -86,19 +86,7 @@ fn diagram(folder: &Path, line: &Line) -> Result<String> {
             unread.line, unread.why
         );
     }
-    let ending = match (&line.failure, &line.reason) {
-        (Some(failure), _) => Ending::Failed {
-            expected: failure.expected.clone(),
-            observed: failure.observed.clone(),
-        },
-        (None, Some(reason)) => Ending::Unknown(reason.clone()),
-        (None, None) => Ending::Passed,
-    };
-    let caption = Caption {
-        chapter: String::new(),
-        says: line.says.clone(),
-        ending,
-    };
+    let caption = Caption::of(&recorded.head, &recorded.entries);
     Ok(view::mermaid(&view::story(&recorded.entries), &caption))
 }
 

@@ -16,6 +16,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 /// The hidden first argument.
 pub const ARGUMENT: &str = "__guard";
@@ -25,7 +26,8 @@ pub const ARGUMENT: &str = "__guard";
 pub const IN_FRONT: &str = "__guard-in-front";
 
 /// How a guarded program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// It exited with this code.
     Code(i32),

@@ -7,8 +7,10 @@
 
 use process::Change;
 use serde_json::{Value, json};
-use view::{Caption, Ending, replay, story};
-use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, Frame, Loss, Message, Method, Side};
+use view::{Caption, replay, story};
+use wiretap::{
+    CheckEvent, ConnectionEvent, Ending, Entry, Event, Frame, Loss, Message, Method, Side,
+};
 
 /// What must stay text.
 const HOSTILE: &str =
@@ -150,12 +152,12 @@ fn main() {
         run.publish(&format!("{number:08x}-0000"));
     }
     let caption = Caption {
-        chapter: "chapter 05, check killed, seed 1".to_owned(),
+        place: "chapter 05, check killed, seed 1".to_owned(),
         says: format!("A killed consumer loses nothing {HOSTILE}"),
-        ending: Ending::Failed {
+        ending: Some(Ending::Failed {
             expected: "payment acks each message that it has stored".to_owned(),
             observed: format!("payment did not ack cc33cc33, which it got again. {HOSTILE}"),
-        },
+        }),
     };
     print!("{}", replay(&story(&run.0), &caption));
 }

@@ -33,7 +33,7 @@ class Model {
     const arrow = arrowOf(row)
     if (arrow) this.move(row, arrow, index)
     if (row.what.change) this.change(...row.what.change)
-    if (kindOf(row) === 'link') this.seen(row.what.link)
+    if (kindOf(row) === 'link') this.seen(row.what.link[0])
     for (const tie of row.ties) this.tie(tie)
     for (const [lane, depth] of row.depths) {
       Object.assign(this.parts[lane], depth)

@@ -50,7 +50,7 @@ function words(index) {
   } else if (row.what.change) {
     text = row.what.change[0] === null ? text : `${full(row.what.change[0])} ${text}`
   } else if (kindOf(row) === 'link') {
-    text = `${full(row.what.link)}: ${text}`
+    text = `${full(row.what.link[0])}: ${text}`
   }
   const depths = row.depths.map(([lane, { ready, unacked }]) => `${nameOf(lane)} has ${ready} ready, ${unacked} unacked`)
   const marks = [row.fault ? 'Fault. ' : '', row.told ? 'Named by the verdict. ' : ''].join('')
@@ -127,7 +127,7 @@ function described(model) {
 function scene(model, row) {
   const arrow = arrowOf(row)
   const touched = new Set([...row.depths, ...row.open, ...row.links].map(([lane]) => lane))
-  for (const lane of arrow ? [arrow.from, arrow.to, ...arrow.routed] : [row.what.link, row.what.change?.[0]]) touched.add(lane)
+  for (const lane of arrow ? [arrow.from, arrow.to, ...arrow.routed] : [row.what.link?.[0], row.what.change?.[0]]) touched.add(lane)
   const height = (boxes[0]?.bottom ?? 100) + 14
   const broker = model.broker === 'killed' ? 'broker: killed' : 'broker'
   const drawn = svg('svg', { viewBox: `0 0 860 ${height}`, role: 'img', 'aria-label': described(model), class: model.broker })
@@ -310,8 +310,8 @@ const keys = { Home: 'first', ArrowLeft: 'back', ArrowRight: 'next', End: 'last'
 function begin() {
   document.title = `Replay: ${story.says}`
   document.querySelector('h1').textContent = `${story.verdict[0][0] === 'expected' ? '✘ ' : ''}${story.says}`
-  $('chapter').textContent = story.chapter
-  $('verdict').classList.add(story.verdict[0][0])
+  $('place').textContent = story.place
+  $('verdict').classList.toggle('passed', story.verdict[0][0] === 'passed')
   $('verdict').append(...story.verdict.flatMap(([name, text]) => [html('dt', {}, name), html('dd', {}, text)]))
   if (story.left_out) {
     $('left-out').hidden = false

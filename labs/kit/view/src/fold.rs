@@ -61,7 +61,7 @@ fn likeness(row: &Row) -> Likeness {
             String::new(),
         ),
         What::Change(lane, _) => (100, lane.map(|lane| (lane, lane)), first(&row.text)),
-        What::Link(lane) => (101, Some((*lane, *lane)), first(&row.text)),
+        What::Link(lane, _) => (101, Some((*lane, *lane)), first(&row.text)),
         What::Note | What::Folded => (102, None, first(&row.text)),
     }
 }
@@ -101,6 +101,7 @@ fn summary(rows: &[(Row, bool)]) -> Row {
     let text = format!("… {} like these: {}", rows.len(), kinds.join(", "));
     Row {
         t: rows[0].0.t,
+        until: rows[rows.len() - 1].0.until,
         what: What::Folded,
         tip: text.clone(),
         text,
@@ -118,7 +119,7 @@ fn kind(row: &Row) -> &str {
     match row.what {
         What::Arrow(_) => row.text.split([' ', ':']).next().unwrap_or_default(),
         What::Change(..) => "changes of a process",
-        What::Link(_) => "changes of a link",
+        What::Link(..) => "changes of a link",
         What::Note | What::Folded => "notes of the check",
     }
 }

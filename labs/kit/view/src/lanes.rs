@@ -58,7 +58,7 @@ impl Row {
                 look(&mut arrow.to);
                 arrow.routed.iter_mut().for_each(&mut look);
             }
-            What::Change(Some(lane), _) | What::Link(lane) => look(lane),
+            What::Change(Some(lane), _) | What::Link(lane, _) => look(lane),
             What::Change(None, _) | What::Note | What::Folded => {}
         }
         for tie in &mut self.ties {

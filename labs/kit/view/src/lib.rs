@@ -4,6 +4,7 @@
 //!
 //! Start reading at [`story`], which turns entries into lanes and rows; the others show them.
 
+mod confirms;
 mod depth;
 mod fold;
 mod lanes;
@@ -14,6 +15,8 @@ mod svg;
 mod tell;
 
 use explain::short;
+use wiretap::journal::Head;
+use wiretap::{Ending, Entry, Event};
 
 pub use depth::Depth;
 pub use mermaid::mermaid;
@@ -23,34 +26,37 @@ pub use svg::svg;
 pub use tell::story;
 
 /// The check whose run is drawn, and how it ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caption {
-    /// Where it ran: `Solution 05`.
-    pub chapter: String,
-    /// The check's sentence.
+    /// Where it ran.
+    pub place: String,
+    /// The check's sentence; its name, if the journal has no verdict.
     pub says: String,
-    /// How it ended.
-    pub ending: Ending,
-}
-
-/// How a check ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Ending {
-    /// It passed.
-    #[default]
-    Passed,
-    /// It failed: what was expected, and what was observed.
-    Failed {
-        /// What was expected.
-        expected: String,
-        /// What was observed.
-        observed: String,
-    },
-    /// Nothing can be said, for this reason.
-    Unknown(String),
+    /// How it ended; `None` if the journal has no verdict.
+    pub ending: Option<Ending>,
 }
 
 impl Caption {
+    /// The caption for a journal.
+    #[must_use]
+    pub fn of(head: &Head, entries: &[Entry]) -> Self {
+        let Head {
+            chapter,
+            check,
+            seed,
+        } = head;
+        let verdict = entries.iter().rev().find_map(|entry| match &entry.event {
+            Event::Verdict { says, ending } => Some((says.clone(), ending.clone())),
+            _ => None,
+        });
+        let (says, ending) = verdict.unzip();
+        Self {
+            place: format!("chapter {chapter}, check {check}, seed {seed}"),
+            says: says.unwrap_or_else(|| check.clone()),
+            ending,
+        }
+    }
+
     /// The rows that stay after folding, and whether the verdict names each.
     fn rows(&self, story: &Story) -> Vec<(Row, bool)> {
         fold::fold(self.told(story))
@@ -60,15 +66,25 @@ impl Caption {
     /// "at 1.234 s".
     fn told(&self, story: &Story) -> Vec<(Row, bool)> {
         let observed = match &self.ending {
-            Ending::Failed { observed, .. } => &**observed,
-            Ending::Passed | Ending::Unknown(_) => "",
+            Some(Ending::Failed { observed, .. }) => &**observed,
+            Some(Ending::Passed | Ending::Unknown(_)) | None => "",
         };
+        let times = times(observed);
         let names = |row: &Row| {
-            let times = format!("{:.3} s", row.t);
-            let ids = row.ids.iter().map(|id| short(id));
-            observed.contains(&times) || ids.into_iter().any(|id| observed.contains(&id))
+            let mut ids = row.ids.iter().filter(|id| !id.is_empty());
+            let mut times = times.iter();
+            // A told time has three digits.
+            times.any(|time| (row.t - 0.0005..=row.until + 0.0005).contains(time))
+                || ids.any(|id| observed.contains(&short(id)))
         };
         let rows = story.rows.iter().map(|row| (row.clone(), names(row)));
         rows.collect()
     }
+}
+
+/// The times that a text names, as "at 1.234 s".
+fn times(text: &str) -> Vec<f64> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] == "at");
+    pairs.filter_map(|pair| pair[1].parse().ok()).collect()
 }

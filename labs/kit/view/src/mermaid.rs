@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::Caption;
 use crate::story::{Kind, Lane, Sort, Story, What};
-use crate::{Caption, Ending};
+use wiretap::Ending;
 
 /// A story as the text of a Mermaid diagram.
 #[must_use]
@@ -34,7 +35,7 @@ pub fn mermaid(story: &Story, caption: &Caption) -> String {
                     line(format!("L{}->>L{to}: route", arrow.to));
                 }
             }
-            What::Change(Some(lane), _) | What::Link(lane) => {
+            What::Change(Some(lane), _) | What::Link(lane, _) => {
                 line(format!("Note over L{lane}: {said}"));
             }
             What::Change(None, _) | What::Note | What::Folded => {
@@ -42,7 +43,7 @@ pub fn mermaid(story: &Story, caption: &Caption) -> String {
             }
         }
     }
-    if let Ending::Failed { observed, .. } = &caption.ending {
+    if let Some(Ending::Failed { observed, .. }) = &caption.ending {
         line(format!("Note {all}: ✘ {}", plain(observed)));
     }
     text

@@ -3,10 +3,11 @@
 //! The page is `page/page.html`, which gets its style, its scripts and the story.
 
 use serde::Serialize;
+use wiretap::Ending;
 
+use crate::Caption;
 use crate::fold::without;
 use crate::story::{Lane, Row, Story, What};
-use crate::{Caption, Ending};
 
 const PAGE: &str = include_str!("../page/page.html");
 const STYLE: &str = include_str!("../page/page.css");
@@ -21,7 +22,7 @@ const LONGEST: usize = 2_000;
 /// What the page gets, as JSON.
 #[derive(Serialize)]
 struct Data<'a> {
-    chapter: &'a str,
+    place: &'a str,
     says: &'a str,
     /// Each with a name: expected, observed.
     verdict: Vec<(&'a str, &'a str)>,
@@ -54,14 +55,15 @@ pub fn replay(story: &Story, caption: &Caption) -> String {
     let left_out = left_out(&stay);
     let rows = without(&rows, &stay);
     let data = Data {
-        chapter: &caption.chapter,
+        place: &caption.place,
         says: &caption.says,
         verdict: match &caption.ending {
-            Ending::Passed => vec![("passed", "")],
-            Ending::Failed { expected, observed } => {
+            None => vec![("the journal has no verdict", "")],
+            Some(Ending::Passed) => vec![("passed", "")],
+            Some(Ending::Failed { expected, observed }) => {
                 vec![("expected", expected), ("observed", observed)]
             }
-            Ending::Unknown(why) => vec![("unknown", why)],
+            Some(Ending::Unknown(why)) => vec![("unknown", why)],
         },
         lanes: &story.lanes,
         rows: rows

@@ -30,8 +30,10 @@ pub enum Kind {
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// Seconds since the run began.
+    /// When it happened, in seconds since the run began.
     pub t: f64,
+    /// When the last of its steps happened: some rows are several.
+    pub until: f64,
     /// Between which lanes, or on which.
     pub what: What,
     /// A few words.
@@ -89,8 +91,8 @@ pub enum What {
     Arrow(Arrow),
     /// A service, or with `None` the broker, changes.
     Change(Option<usize>, Change),
-    /// Something about the connections of a service.
-    Link(usize),
+    /// Something about the connections of a service, and whether they work after it.
+    Link(usize, bool),
     /// The check says or does something.
     Note,
     /// Rows like those above it are left out.

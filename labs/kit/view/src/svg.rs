@@ -13,6 +13,9 @@ use layout::{Layout, Placed};
 /// The most characters of a row's tip.
 const LONGEST_TIP: usize = 700;
 
+/// The width of a letter.
+const LETTER: i32 = 7;
+
 /// A story as an SVG document of at most 300 KB.
 #[must_use]
 pub fn svg(story: &Story, caption: &Caption) -> String {
@@ -21,6 +24,9 @@ pub fn svg(story: &Story, caption: &Caption) -> String {
     let mut page = Page(String::new());
     page.open(&layout, caption);
     page.header(&layout);
+    for placed in layout.rows.iter().filter(|placed| placed.told) {
+        page.band("told", &layout, placed.y);
+    }
     page.lane_lines(story, &layout);
     for placed in &layout.rows {
         page.row(&layout, placed);
@@ -46,7 +52,7 @@ impl Page {
         ));
         self.add(format_args!(
             r#"<title id="title">{}: {}</title>"#,
-            escaped(&caption.chapter),
+            escaped(&caption.place),
             escaped(&caption.says)
         ));
         self.add(style::STYLE);
@@ -75,7 +81,7 @@ impl Page {
         for (number, lane) in layout.lanes.iter().enumerate() {
             let x = layout.x(number);
             let (name, kind) = heading(lane);
-            let room = usize::try_from(layout.gap / 7).unwrap_or_default();
+            let room = usize::try_from(layout.gap / LETTER).unwrap_or_default();
             self.add(format_args!(
                 r#"<g class="head"><title>{} {}</title>"#,
                 kind,
@@ -130,30 +136,41 @@ impl Page {
             r#"<g class="{class}"><title>{}</title>"#,
             tip(row)
         ));
-        let (left, width) = (layout::EDGE / 2, layout.width - layout::EDGE);
-        self.add(format_args!(
-            r#"<rect class="band" x="{left}" y="{}" width="{width}" height="20"/>"#,
-            y - 13
-        ));
+        self.band("band", layout, *y);
         self.text("time", (layout::EDGE, *y + 3), &format!("{:.3}", row.t));
         match &row.what {
             What::Arrow(arrow) => self.arrow(layout, arrow, &row.text, *y),
             What::Change(lane, change) => self.change(layout, (*lane, *change), &row.text, *y),
-            What::Link(lane) => {
+            What::Link(lane, whole) => {
                 let x = layout.x(*lane);
+                let class = if *whole { "link whole" } else { "link" };
                 self.add(format_args!(
-                    r#"<path class="link" d="M{} {y}l6 -6 6 6 -6 6z"/>"#,
+                    r#"<path class="{class}" d="M{} {y}l6 -6 6 6 -6 6z"/>"#,
                     x - 6
                 ));
                 self.beside(layout, x, *y, &row.text);
             }
-            What::Note => self.text("note", (layout.x(0) - 4, *y + 3), &cut(&row.text, 120)),
-            What::Folded => self.text("folded", (layout.x(0) - 4, *y + 3), &row.text),
+            What::Note => self.line_of_text(layout, "note", *y, &row.text),
+            What::Folded => self.line_of_text(layout, "folded", *y, &row.text),
         }
         for (lane, depth) in &row.depths {
             self.depth(layout.x(*lane), *y, *depth);
         }
         self.add("</g>");
+    }
+
+    fn band(&mut self, class: &str, layout: &Layout, y: i32) {
+        let (left, top) = (layout::EDGE / 2, y - 13);
+        let width = layout.width - layout::EDGE;
+        self.add(format_args!(
+            r#"<rect class="{class}" x="{left}" y="{top}" width="{width}" height="20"/>"#
+        ));
+    }
+
+    fn line_of_text(&mut self, layout: &Layout, class: &str, y: i32, text: &str) {
+        let x = layout.x(0) - 4;
+        let room = usize::try_from((layout.width - x) / LETTER).unwrap_or_default();
+        self.text(class, (x, y + 3), &cut(text, room));
     }
 
     fn arrow(&mut self, layout: &Layout, arrow: &Arrow, text: &str, y: i32) {
@@ -234,7 +251,7 @@ impl Page {
 
     /// A text beside a lane, on the side where there is room.
     fn beside(&mut self, layout: &Layout, x: i32, y: i32, text: &str) {
-        let wide = i32::try_from(text.chars().count()).unwrap_or(i32::MAX / 8) * 6;
+        let wide = i32::try_from(text.chars().count()).unwrap_or(i32::MAX / 8) * LETTER;
         if x + 20 + wide > layout.width {
             return self.text("label end", (x - 20, y + 4), text);
         }
@@ -283,9 +300,11 @@ impl Page {
                 _ => self.head(&format!("tip {class}"), x + 32, y, 1),
             }
             self.text("key", (x + 38, y + 4), says);
-            x += 52 + 7 * i32::try_from(says.chars().count()).unwrap_or_default();
+            x += 52 + LETTER * i32::try_from(says.chars().count()).unwrap_or_default();
         }
-        self.text("key", (x, y + 4), "■ ready □ unacked");
+        if layout.lanes.iter().any(|lane| lane.kind == Kind::Queue) {
+            self.text("key", (x, y + 4), "■ ready □ unacked");
+        }
     }
 }
 

@@ -1,31 +1,35 @@
 //! Makes a [`Story`] of a journal's entries.
 
-use std::collections::{BTreeMap, HashMap};
+mod amqp;
+mod words;
+
+use std::collections::HashMap;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use explain::{Part, Routes, Turn, short};
 use process::Change as ProcessChange;
-use wiretap::{
-    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Method, Side,
-};
+use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
 
-use crate::depth::{Channel, Delivery, Depth, Depths};
+use crate::confirms::Confirms;
+use crate::depth::{Channel, Depth, Depths};
 use crate::lanes::Lanes;
 use crate::story::{Arrow, Bond, Change, Kind, Row, Sort, Story, Tie, What};
+use words::{before_code, words_like_ids};
 
 /// The story that these entries tell.
 #[must_use]
 pub fn story(entries: &[Entry]) -> Story {
     let routes = Routes::new(entries);
     let mut teller = Teller {
+        came_from: came_from(entries, &routes),
         turns: routes.turns().into_iter().peekable(),
         routes,
         peer: peer(entries),
         lanes: Lanes::default(),
         depths: Depths::default(),
         prefetch: HashMap::new(),
-        confirms: HashMap::new(),
+        confirms: Confirms::default(),
         asked: HashMap::new(),
         open: HashMap::new(),
         connected: Vec::new(),
@@ -55,19 +59,32 @@ fn peer(entries: &[Entry]) -> String {
         .unwrap_or_else(|| "server".to_owned())
 }
 
-/// By number: a message's id, and its exchange.
-type Unconfirmed = BTreeMap<u64, (Option<String>, usize)>;
+fn came_from<'a>(entries: &'a [Entry], routes: &Routes<'a>) -> HashMap<&'a str, Vec<&'a str>> {
+    let mut queues: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        if let Event::Amqp(frame) = &entry.event
+            && let (Some(id), Some((queue, _))) = (frame.message_id(), routes.source(index))
+        {
+            let of_message = queues.entry(id).or_default();
+            if !of_message.contains(&queue) {
+                of_message.push(queue);
+            }
+        }
+    }
+    queues
+}
 
 struct Teller<'a> {
     routes: Routes<'a>,
     /// What begins and ends after the entries so far.
     turns: Peekable<IntoIter<Turn<'a>>>,
     peer: String,
+    /// By a message's id the queues from which it is delivered.
+    came_from: HashMap<&'a str, Vec<&'a str>>,
     lanes: Lanes,
     depths: Depths,
     prefetch: HashMap<Channel, u64>,
-    /// Of each channel in confirm mode: the number of the last publish, and the unconfirmed ones.
-    confirms: HashMap<Channel, (u64, Unconfirmed)>,
+    confirms: Confirms,
     /// The requests without a response, by service and connection: their ids.
     asked: HashMap<(String, u32), Vec<String>>,
     /// How many connections each service has.
@@ -90,10 +107,10 @@ impl<'a> Teller<'a> {
             Event::Service { service, what } => {
                 let lane = self.lanes.of(Kind::Service, service);
                 let fault = self.is_fault(lane, what);
-                let changes = What::Change(Some(lane), change(what));
+                let change = What::Change(Some(lane), change(what));
                 Some(Row {
                     fault,
-                    ..row(changes, what.to_string())
+                    ..row(change, what.to_string())
                 })
             }
             Event::Link { service, what } => Some(self.link(service, *what)),
@@ -103,14 +120,16 @@ impl<'a> Teller<'a> {
                 what,
             } => self.connection((service, *connection), what),
             Event::Check { what } => self.check(index, what),
+            Event::Verdict { .. } => None,
         };
         let (t, depths, ties) = (entry.t, self.depths.changes(), self.ties(index));
         match (row, self.rows.last_mut()) {
             (Some(row), Some(last)) if last.goes_on(&row) => {
                 last.text = format!("{}, {}", last.text, row.text);
                 last.tip = format!("{}\n\n{}", last.tip, row.tip);
+                last.until = t;
             }
-            (Some(row), _) => self.rows.push(Row { t, ..row }),
+            (Some(row), _) => self.rows.push(Row { t, until: t, ..row }),
             (None, _) => {}
         }
         // What has no row of its own counts to the row before.
@@ -157,220 +176,6 @@ impl<'a> Teller<'a> {
             });
         }
         ties
-    }
-
-    fn frame(&mut self, index: usize, frame: &'a Frame) -> Option<Row> {
-        let service = self.lanes.of(Kind::Service, &frame.service);
-        let channel = channel(frame);
-        match (frame.from, frame.method) {
-            (_, Method::BasicPublish) => Some(self.publish(index, frame, service)),
-            (Side::Server, Method::BasicDeliver | Method::BasicGetOk) => {
-                Some(self.deliver(index, frame, service))
-            }
-            (Side::Client, Method::BasicAck | Method::BasicNack | Method::BasicReject) => {
-                Some(self.settle(frame, service))
-            }
-            (Side::Server, Method::BasicAck | Method::BasicNack) => self.confirm(frame, service),
-            (Side::Server, Method::BasicReturn) => {
-                let exchange = self.lanes.of(Kind::Exchange, word(frame, "exchange"));
-                let text = format!("returned: {}", word(frame, "reply_text"));
-                Some(arrow(Sort::Refusal, exchange, service, frame, text))
-            }
-            (Side::Client, Method::ConfirmSelect) => {
-                self.confirms.entry(channel).or_default();
-                None
-            }
-            (Side::Client, Method::BasicQos) => {
-                let count = frame.args["prefetch_count"].as_u64().unwrap_or_default();
-                self.prefetch.insert(channel, count);
-                None
-            }
-            (Side::Client, method) if is_setup(method) => self.setup(index, frame, service),
-            (Side::Server, Method::QueueDeclareOk) => {
-                let queue = self.lanes.of(Kind::Queue, word(frame, "queue"));
-                let count = frame.args["message_count"].as_u64().unwrap_or_default();
-                self.depths.set_ready(queue, count);
-                None
-            }
-            (from, Method::ChannelClose) => {
-                self.depths.give_back(|held| *held == channel);
-                self.confirms.remove(&channel);
-                (from == Side::Server).then(|| self.refusal(frame, service))
-            }
-            (from, Method::ConnectionClose) => {
-                self.connection_gone(&frame.service, frame.connection);
-                (from == Side::Server).then(|| self.refusal(frame, service))
-            }
-            (Side::Server, Method::BasicCancel | Method::ConnectionBlocked) => {
-                Some(self.refusal(frame, service))
-            }
-            _ => None,
-        }
-    }
-
-    fn publish(&mut self, index: usize, frame: &'a Frame, by: usize) -> Row {
-        let (name, key) = (word(frame, "exchange"), word(frame, "routing_key"));
-        let exchange = self.lanes.of(Kind::Exchange, name);
-        let queues = self.routes.took(index);
-        let routed: Vec<_> = queues
-            .iter()
-            .map(|queue| self.lanes.of(Kind::Queue, queue))
-            .collect();
-        for &queue in &routed {
-            self.depths.add(queue);
-        }
-        if let Some((last, waiting)) = self.confirms.get_mut(&channel(frame)) {
-            *last += 1;
-            waiting.insert(*last, (frame.message_id().map(str::to_owned), exchange));
-        }
-        let text = match key {
-            "" => format!("publish {}", subject(frame)),
-            _ => format!("publish {}, key {key}", subject(frame)),
-        };
-        let lost = routed.is_empty() && !self.routes.is_hidden(name);
-        let mut row = arrow(Sort::Publish, by, exchange, frame, text);
-        if let What::Arrow(arrow) = &mut row.what {
-            (arrow.routed, arrow.lost) = (routed, lost);
-        }
-        row
-    }
-
-    fn deliver(&mut self, index: usize, frame: &Frame, to: usize) -> Row {
-        // The queue's name, if the consume was not seen, as far as it can be told.
-        let (queue, no_ack) = match self.routes.source(index) {
-            Some(source) => source,
-            None if word(frame, "exchange").is_empty() => (word(frame, "routing_key"), false),
-            None => ("?", false),
-        };
-        let queue = self.lanes.of(Kind::Queue, queue);
-        let delivery = Delivery {
-            queue,
-            id: frame.message_id().map(str::to_owned),
-        };
-        let holder = frame.tag().filter(|_| !no_ack);
-        self.depths
-            .deliver(delivery, holder.map(|tag| (channel(frame), tag)));
-        let (sort, verb) = match frame.flag("redelivered") {
-            true => (Sort::Redeliver, "redeliver"),
-            false => (Sort::Deliver, "deliver"),
-        };
-        let how = if no_ack { ", no_ack" } else { "" };
-        let text = format!("{verb} {}{how}", subject(frame));
-        arrow(sort, queue, to, frame, text)
-    }
-
-    fn settle(&mut self, frame: &Frame, by: usize) -> Row {
-        let settled = self.depths.settle(&channel(frame), |tag| frame.covers(tag));
-        let requeue = frame.flag("requeue");
-        let (sort, verb) = match (frame.method, requeue) {
-            (Method::BasicAck, _) => (Sort::Ack, "ack"),
-            (_, true) => (Sort::Reject, "requeue"),
-            (_, false) => (Sort::Reject, "reject"),
-        };
-        let ids: Vec<_> = settled.iter().filter_map(|one| one.id.clone()).collect();
-        let text = match (settled.len(), ids.first()) {
-            (1, Some(id)) => format!("{verb} {}", short(id)),
-            (0 | 1, _) => verb.to_owned(),
-            (count, _) => format!("{verb} {count} messages"),
-        };
-        let queue = settled.first().map(|one| one.queue);
-        let mut routed = Vec::new();
-        for one in &settled {
-            let dead = self.lanes.name(one.queue).to_owned();
-            match self.routes.dead_letters(&dead).map(str::to_owned) {
-                Some(dead) if sort == Sort::Reject && !requeue => {
-                    let dead = self.lanes.of(Kind::Queue, &dead);
-                    self.depths.add(dead);
-                    routed = vec![dead];
-                }
-                _ if requeue => self.depths.add(one.queue),
-                _ => {}
-            }
-        }
-        let to = queue.unwrap_or_else(|| self.lanes.any_broker());
-        let mut row = arrow(sort, by, to, frame, text);
-        row.ids = ids;
-        if let What::Arrow(arrow) = &mut row.what {
-            arrow.routed = routed;
-        }
-        row
-    }
-
-    fn confirm(&mut self, frame: &Frame, to: usize) -> Option<Row> {
-        let (_, waiting) = self.confirms.get_mut(&channel(frame))?;
-        let tags: Vec<_> = waiting
-            .keys()
-            .copied()
-            .filter(|tag| frame.covers(*tag))
-            .collect();
-        let settled: Vec<_> = tags.iter().filter_map(|tag| waiting.remove(tag)).collect();
-        let exchange = settled.first().map(|(_, exchange)| *exchange);
-        let (sort, verb) = match frame.method {
-            Method::BasicAck => (Sort::Confirm, "confirm"),
-            _ => (Sort::Refusal, "nack"),
-        };
-        let ids: Vec<_> = settled.iter().filter_map(|(id, _)| id.clone()).collect();
-        let text = match (settled.len(), ids.first()) {
-            (1, Some(id)) => format!("{verb} {}", short(id)),
-            (0 | 1, _) => verb.to_owned(),
-            (count, _) => format!("{verb} {count} messages"),
-        };
-        let from = exchange.unwrap_or_else(|| self.lanes.any_broker());
-        let mut row = arrow(sort, from, to, frame, text);
-        row.ids = ids;
-        Some(row)
-    }
-
-    fn setup(&mut self, index: usize, frame: &Frame, by: usize) -> Option<Row> {
-        let queue = self.routes.queue(index);
-        let key = word(frame, "routing_key");
-        let (lane, text) = match (frame.method, queue) {
-            (Method::ExchangeDeclare | Method::ExchangeDelete, _) => {
-                let lane = self.lanes.of(Kind::Exchange, word(frame, "exchange"));
-                let kind = word(frame, "type");
-                let verb = if kind.is_empty() { "delete" } else { "declare" };
-                (lane, format!("{verb} {kind}").trim_end().to_owned())
-            }
-            (method, Some(queue)) => {
-                let lane = self.lanes.of(Kind::Queue, queue);
-                let text = match method {
-                    Method::QueueBind if key.is_empty() => {
-                        format!("bind to {}", word(frame, "exchange"))
-                    }
-                    Method::QueueBind => format!("bind to {}, key {key}", word(frame, "exchange")),
-                    Method::BasicConsume => match self.prefetch.get(&channel(frame)) {
-                        Some(0) | None => "consume".to_owned(),
-                        Some(count) => format!("consume, prefetch {count}"),
-                    },
-                    Method::QueueDeclare => "declare".to_owned(),
-                    _ => method.name().replace("queue.", ""),
-                };
-                if matches!(method, Method::QueuePurge | Method::QueueDelete) {
-                    self.depths.empty(lane);
-                }
-                (lane, text)
-            }
-            _ => return None,
-        };
-        Some(arrow(Sort::Setup, by, lane, frame, text))
-    }
-
-    fn refusal(&mut self, frame: &Frame, to: usize) -> Row {
-        let text = match frame.method {
-            Method::BasicCancel => "consumer cancelled".to_owned(),
-            Method::ConnectionBlocked => "connection blocked".to_owned(),
-            method => {
-                let what = if method == Method::ChannelClose {
-                    "channel"
-                } else {
-                    "connection"
-                };
-                let why = word(frame, "reply_text");
-                let why = why.split_once(" - ").map_or(why, |(code, _)| code);
-                format!("{what} closed: {why}")
-            }
-        };
-        arrow(Sort::Refusal, self.lanes.any_broker(), to, frame, text)
     }
 
     fn http(&mut self, (service, connection): (&str, u32), line: &HttpLine, body: &str) -> Row {
@@ -432,7 +237,7 @@ impl<'a> Teller<'a> {
         Row {
             fault: what != LinkEvent::Restored,
             links: vec![(lane, state)],
-            ..row(What::Link(lane), text)
+            ..row(What::Link(lane, what == LinkEvent::Restored), text)
         }
     }
 
@@ -449,9 +254,6 @@ impl<'a> Teller<'a> {
             _ => {}
         }
         self.connected.push((lane, *open));
-        if what.is_end() {
-            self.connection_gone(service, connection);
-        }
         // A cut of the link, or a kill, is told by a row of its own.
         let fault = matches!(
             what,
@@ -460,11 +262,23 @@ impl<'a> Teller<'a> {
                 | ConnectionEvent::Unreadable
                 | ConnectionEvent::Lost(Loss::ResponseLost)
         );
-        // An orderly end is told by what follows it.
-        let told = !matches!(what, ConnectionEvent::Closed);
-        told.then(|| Row {
+        if what.is_end() {
+            self.connection_gone(service, connection);
+        }
+        let (whole, text) = match what {
+            ConnectionEvent::Opened => (true, "connects".to_owned()),
+            // The name of the error is enough here.
+            ConnectionEvent::Lost(Loss::Trouble(error)) => {
+                (false, format!("connection lost: {}", before_code(error)))
+            }
+            ConnectionEvent::Closed => return None, // orderly: what follows tells of it
+            other => (false, format!("connection {other}")),
+        };
+        let tip = format!("connection {connection} {what}");
+        Some(Row {
+            tip,
             fault,
-            ..row(What::Link(lane), format!("connection {connection} {what}"))
+            ..row(What::Link(lane, whole), text)
         })
     }
 
@@ -472,7 +286,7 @@ impl<'a> Teller<'a> {
         self.depths
             .give_back(|(name, number, _)| name == service && *number == connection);
         self.confirms
-            .retain(|(name, number, _), _| name != service || *number != connection);
+            .forget(|(name, number, _)| name == service && *number == connection);
     }
 
     fn check(&mut self, index: usize, what: &'a CheckEvent) -> Option<Row> {
@@ -481,13 +295,11 @@ impl<'a> Teller<'a> {
                 let check = self.lanes.of(Kind::Check, "check");
                 Some(self.publish(index, frame, check))
             }
-            CheckEvent::BrokerKilled => {
-                self.depths.give_back(|_| true);
-                Some(Row {
-                    fault: true,
-                    ..row(What::Change(None, Change::Ended), what.to_string())
-                })
-            }
+            // What its clients held comes back when they lose their connections.
+            CheckEvent::BrokerKilled => Some(Row {
+                fault: true,
+                ..row(What::Change(None, Change::Ended), what.to_string())
+            }),
             CheckEvent::BrokerBack => Some(row(What::Change(None, Change::Runs), what.to_string())),
             CheckEvent::QueueDeleted(name) => {
                 let queue = self.lanes.of(Kind::Queue, name);
@@ -521,20 +333,6 @@ impl Row {
     }
 }
 
-fn is_setup(method: Method) -> bool {
-    matches!(
-        method,
-        Method::ExchangeDeclare
-            | Method::ExchangeDelete
-            | Method::QueueDeclare
-            | Method::QueueDelete
-            | Method::QueuePurge
-            | Method::QueueBind
-            | Method::QueueUnbind
-            | Method::BasicConsume
-    )
-}
-
 fn change(what: &ProcessChange) -> Change {
     match what {
         ProcessChange::Started | ProcessChange::Thawed => Change::Runs,
@@ -547,6 +345,7 @@ fn change(what: &ProcessChange) -> Change {
 fn row(what: What, text: String) -> Row {
     Row {
         t: 0.0,
+        until: 0.0,
         what,
         tip: text.clone(),
         text,
@@ -558,90 +357,4 @@ fn row(what: What, text: String) -> Row {
         open: Vec::new(),
         links: Vec::new(),
     }
-}
-
-fn arrow(sort: Sort, from: usize, to: usize, frame: &Frame, text: String) -> Row {
-    let arrow = Arrow {
-        sort,
-        from,
-        to,
-        routed: Vec::new(),
-        lost: false,
-    };
-    Row {
-        tip: tip(frame),
-        ids: names(frame),
-        key: frame
-            .message
-            .as_ref()
-            .map(|_| word(frame, "routing_key").to_owned()),
-        ..row(What::Arrow(arrow), text)
-    }
-}
-
-/// By what a message can be named: its id, and its correlation id.
-fn names(frame: &Frame) -> Vec<String> {
-    let message = frame.message.iter();
-    let names = message.flat_map(|message| [message.id.clone(), message.correlation_id.clone()]);
-    names.flatten().filter(|name| !name.is_empty()).collect()
-}
-
-/// What to call a message: by the beginning of its id, else of its body.
-fn subject(frame: &Frame) -> String {
-    const LONGEST: usize = 14;
-    if let Some(name) = names(frame).first() {
-        return short(name);
-    }
-    let body = frame.message.as_ref().map_or("", |message| &message.body);
-    match body.chars().count() {
-        0..=LONGEST => body.to_owned(),
-        _ => body.chars().take(LONGEST - 1).chain(['…']).collect(),
-    }
-}
-
-/// A frame as a reader wants to see it: method, arguments, properties, body.
-fn tip(frame: &Frame) -> String {
-    let mut lines = vec![format!(
-        "{} on channel {} of {}'s connection {}",
-        frame.method, frame.channel, frame.service, frame.connection
-    )];
-    if let Some(args) = frame.args.as_object() {
-        let args = args.iter().filter(|(_, value)| !value.is_null());
-        lines.extend(args.map(|(name, value)| format!("{name}: {value}")));
-    }
-    if let Some(message) = &frame.message {
-        let properties = [
-            ("message_id", &message.id),
-            ("correlation_id", &message.correlation_id),
-            ("reply_to", &message.reply_to),
-            ("content_type", &message.content_type),
-            ("expiration", &message.expiration),
-        ];
-        let set = properties
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        lines.extend(set.map(|(name, value)| format!("{name}: {value}")));
-        let mode = if message.persistent { 2 } else { 1 };
-        lines.push(format!("delivery_mode: {mode}"));
-        if !message.headers.is_null() {
-            lines.push(format!("headers: {}", message.headers));
-        }
-        lines.push(format!("body ({} bytes): {}", message.size, message.body));
-    }
-    lines.join("\n")
-}
-
-fn channel(frame: &Frame) -> Channel {
-    (frame.service.clone(), frame.connection, frame.channel)
-}
-
-fn word<'f>(frame: &'f Frame, name: &str) -> &'f str {
-    frame.args[name].as_str().unwrap_or_default()
-}
-
-/// The words of a body that look like the id of something: 36 characters, as a UUID has.
-fn words_like_ids(body: &str) -> Vec<String> {
-    let words = body.split(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
-    let ids = words.filter(|word| word.len() == 36 && word.matches('-').count() == 4);
-    ids.map(str::to_owned).collect()
 }

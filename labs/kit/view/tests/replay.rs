@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used)] // a test that panics has failed
 
 use serde_json::Value;
-use view::{Caption, Ending, Kind, Lane, Row, Story, What, replay};
+use view::{Caption, Kind, Lane, Row, Story, What, replay};
+use wiretap::Ending;
 
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)><!--\u{2028}";
 
 fn note(text: &str) -> Row {
     Row {
         t: 1.0,
+        until: 1.0,
         what: What::Note,
         text: text.to_owned(),
         tip: text.to_owned(),
@@ -24,12 +26,12 @@ fn note(text: &str) -> Row {
 
 fn page(rows: Vec<Row>) -> String {
     let caption = Caption {
-        chapter: HOSTILE.to_owned(),
+        place: HOSTILE.to_owned(),
         says: HOSTILE.to_owned(),
-        ending: Ending::Failed {
+        ending: Some(Ending::Failed {
             expected: HOSTILE.to_owned(),
             observed: "at 2.000 s".to_owned(),
-        },
+        }),
     };
     let lane = Lane {
         kind: Kind::Queue,
@@ -60,7 +62,7 @@ fn nothing_in_the_data_ends_its_element() {
 #[test]
 fn the_rows_that_the_verdict_names_are_marked() {
     let mut rows = vec![note("one"), note("two")];
-    rows[1].t = 2.0;
+    (rows[1].t, rows[1].until) = (2.0, 2.0);
     let page = page(rows);
     let story: Value = serde_json::from_str(data(&page)).unwrap();
     assert_eq!(story["rows"][0]["told"], false);
@@ -70,7 +72,7 @@ fn the_rows_that_the_verdict_names_are_marked() {
 #[test]
 fn what_does_not_fit_is_counted() {
     let mut rows: Vec<_> = (0..5000).map(|_| note(&"x".repeat(1500))).collect();
-    rows[2500].t = 2.0;
+    (rows[2500].t, rows[2500].until) = (2.0, 2.0);
     let page = page(rows);
     assert!(page.len() < 2_100_000, "{} bytes", page.len());
     let story: Value = serde_json::from_str(data(&page)).unwrap();

@@ -1,19 +1,19 @@
-//! What a journal holds: each kind of event, and the words that its file has for them.
+//! What a journal holds: each kind of event.
 //!
-//! Nothing decides by these words: the lab matches on the types.
+//! The file has the types as serde derives them ([`super::journal`]). What `Display` prints is for
+//! people only: nothing decides by it.
 
 use std::fmt;
 use std::time::Duration;
 
 use process::Change;
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::frame::{Frame, Side, as_displayed};
+use super::frame::{Frame, Side};
 use super::method::Method;
 
 /// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Seconds since the run of the check began.
     pub t: f64,
@@ -23,7 +23,7 @@ pub struct Entry {
 }
 
 /// What an entry tells of.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// An AMQP method, with its content where it has one.
@@ -34,9 +34,7 @@ pub enum Event {
         service: String,
         /// Counts that service's connections from 1.
         connection: u32,
-        /// In the file `from`, which is `client` for a request and `server` for a response, and
-        /// `line`: `POST /viewed` or `200 OK`.
-        #[serde(flatten)]
+        /// What it begins with.
         line: HttpLine,
         /// The first 256 bytes of the body, as text.
         body: String,
@@ -46,7 +44,6 @@ pub enum Event {
         /// The service's name.
         service: String,
         /// What happened.
-        #[serde(serialize_with = "as_displayed")]
         what: Change,
     },
     /// Something the check did to all connections of a service's link.
@@ -54,31 +51,51 @@ pub enum Event {
         /// The name of the service whose link it is.
         service: String,
         /// What the check did.
-        #[serde(serialize_with = "as_displayed")]
         what: LinkEvent,
     },
-    /// Something that happened to one connection of a service's link; in the file a `link`
-    /// event, too.
-    #[serde(rename = "link")]
+    /// Something that happened to one connection of a service's link.
     Connection {
         /// The name of the service whose link it is.
         service: String,
         /// Counts that service's connections from 1.
         connection: u32,
         /// What happened.
-        #[serde(serialize_with = "as_displayed")]
         what: ConnectionEvent,
     },
     /// Something the check did itself: to the broker, or as a client of a service.
     Check {
         /// What the check did.
-        #[serde(serialize_with = "as_displayed")]
         what: CheckEvent,
+    },
+    /// How the check ended: the last entry.
+    Verdict {
+        /// What the check promises, in a sentence.
+        says: String,
+        /// How it ended.
+        ending: Ending,
     },
 }
 
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It passed.
+    Passed,
+    /// The services did something wrong.
+    Failed {
+        /// What was expected.
+        expected: String,
+        /// What was observed.
+        observed: String,
+    },
+    /// Nothing can be said, for this reason.
+    Unknown(String),
+}
+
 /// The first line of an HTTP message, without the protocol's version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HttpLine {
     /// `POST /viewed`
     Request {
@@ -97,7 +114,8 @@ pub enum HttpLine {
 }
 
 /// What the check did to a service's link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LinkEvent {
     /// Every connection was closed; new ones are let in.
     Cut,
@@ -116,7 +134,8 @@ pub enum LinkEvent {
 }
 
 /// What happened to one connection of a service's link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ConnectionEvent {
     /// The service connected.
     Opened,
@@ -135,7 +154,8 @@ pub enum ConnectionEvent {
 }
 
 /// Why a connection was lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// The check closed all connections of the link.
     ClosedByCheck,
@@ -150,7 +170,8 @@ pub enum Loss {
 }
 
 /// What the check did itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CheckEvent {
     /// It killed its own broker with SIGKILL.
     BrokerKilled,
@@ -200,15 +221,6 @@ impl ConnectionEvent {
     #[must_use]
     pub fn is_end(&self) -> bool {
         matches!(self, Self::Closed | Self::Lost(_))
-    }
-}
-
-impl Serialize for HttpLine {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("HttpLine", 2)?;
-        fields.serialize_field("from", &self.from())?;
-        fields.serialize_field("line", &self.to_string())?;
-        fields.end()
     }
 }
 

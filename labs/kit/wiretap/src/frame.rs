@@ -1,14 +1,12 @@
 //! One AMQP method as it crossed the wire, and the message that came with it.
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Method;
 
 /// Which end of a relayed connection sent something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The service under check.
@@ -18,7 +16,7 @@ pub enum Side {
 }
 
 /// The content that follows `basic.publish`, `basic.deliver`, `basic.return` or `basic.get-ok`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The property `message_id`.
     pub id: Option<String>,
@@ -31,10 +29,10 @@ pub struct Message {
     /// The property `reply_to`.
     pub reply_to: Option<String>,
     /// The property `expiration`: after how many milliseconds the broker drops the message.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration: Option<String>,
     /// The property `headers`, which the application and the broker set.
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub headers: Value,
     /// The size of the body in bytes.
     pub size: u64,
@@ -43,7 +41,7 @@ pub struct Message {
 }
 
 /// One method that crossed the wiretap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// The name of the service whose wiretap saw it: its role, where it has no other.
     pub service: String,
@@ -53,13 +51,12 @@ pub struct Frame {
     pub from: Side,
     /// The AMQP channel number.
     pub channel: u16,
-    /// The method: in the file, its name in the AMQP specification: `basic.publish`.
-    #[serde(serialize_with = "as_displayed")]
+    /// The method.
     pub method: Method,
     /// Those arguments of the method that a lesson mentions.
     pub args: Value,
     /// The content, for the methods that carry one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
 }
 
@@ -81,12 +78,4 @@ impl Frame {
     pub fn message_id(&self) -> Option<&str> {
         self.message.as_ref()?.id.as_deref()
     }
-}
-
-/// Writes an event, or a method, into the file as it is displayed.
-pub(super) fn as_displayed<S: Serializer>(
-    what: &impl fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(what)
 }

@@ -2,14 +2,25 @@
 //! check did, in order, in memory and as JSON lines.
 //!
 //! # The file
-//! `journal.jsonl`, one JSON object a line. The first line describes the run:
-//! `{"journal": 1, "chapter": "02", "check": "killed-consumer", "seed": 1734}`, where
-//! `journal` is the version of this schema. Each further line is an [`Entry`]: `t`, the
-//! seconds since the run began, `event`, its kind, and that kind's fields as documented on
-//! [`Event`]; a method and what happened stand there as they are displayed. A frame is
-//! journaled just before it is passed on, so a cause always stands above its effect. Lines are
-//! written in batches: after at most 50 ms, and at once when a check does something or ends; none
-//! once the journals of a run have 20 MB.
+//! `journal.jsonl`, one JSON object a line. The first line describes the run ([`Head`]):
+//! `{"journal":2,"chapter":"02","check":"killed-consumer","seed":1734}`, where `journal` is the
+//! version of this schema. Each further line is an [`Entry`]: `t`, the seconds since the run began,
+//! `event`, its kind, and that kind's fields as documented on [`Event`]. What happened has a hyphen
+//! where its name has two words, and a method has its name in the AMQP specification:
+//!
+//! ```json
+//! {"t":0.51,"event":"service","service":"history","what":"started"}
+//! {"t":0.52,"event":"service","service":"history","what":{"ended":{"code":1}}}
+//! {"t":0.53,"event":"link","service":"history","what":{"swallows":"client"}}
+//! {"t":0.54,"event":"connection","service":"history","connection":1,"what":{"cut-before":"basic.ack"}}
+//! {"t":0.55,"event":"check","what":{"note":"the broker has noticed after 2.8 s"}}
+//! ```
+//!
+//! [`read`] gives a file back. A frame is journaled just before it is passed on, so a cause always
+//! stands above its effect. Lines are written in batches: after at most 50 ms, and at once when a
+//! check does something or ends; none once the journals of a run have 20 MB.
+
+mod recorded;
 
 use std::fs::File;
 use std::io::Write;
@@ -20,10 +31,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
-use super::event::{CheckEvent, Entry, Event};
+use super::event::{CheckEvent, Ending, Entry, Event};
 use super::frame::Frame;
 use super::{Method, lock};
+
+pub use recorded::{Recorded, Unread, read};
 
 /// How long a line may wait to be written with others. The lines of this time are lost when
 /// this process is killed.
@@ -36,8 +50,27 @@ const MOST_WRITTEN: usize = 20_000_000;
 /// What they have written.
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
-/// The version of the schema that [`Journal`] writes.
-pub const SCHEMA: u32 = 1;
+/// The version of the schema that [`Journal`] writes and [`read`] reads.
+pub const SCHEMA: u32 = 2;
+
+/// Which run a journal is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The chapter's number: `02`.
+    pub chapter: String,
+    /// The name of the check.
+    pub check: String,
+    /// The seed of the run's random data.
+    pub seed: u64,
+}
+
+/// The first line of a file.
+#[derive(Serialize, Deserialize)]
+struct FirstLine {
+    journal: u32,
+    #[serde(flatten)]
+    head: Head,
+}
 
 /// The journal of one check's run. Clones share it.
 #[derive(Debug, Clone)]
@@ -46,6 +79,7 @@ pub struct Journal(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     began: Instant,
+    head: Head,
     path: PathBuf,
     /// Whether nothing more is added.
     ended: AtomicBool,
@@ -129,18 +163,24 @@ fn keep_writing(journal: &Weak<Inner>) {
 }
 
 impl Journal {
-    /// Begins a journal in `dir`, with `head` as its first line beside the schema version.
+    /// Begins a journal in `dir`, of the run that the other arguments name ([`Head`]).
     ///
     /// # Errors
     /// When the file cannot be created, or the thread that writes it cannot be started.
     pub fn create(dir: &Path, chapter: &str, check: &str, seed: u64) -> Result<Self> {
         let path = dir.join("journal.jsonl");
-        let head = serde_json::json!({
-            "journal": SCHEMA, "chapter": chapter, "check": check, "seed": seed,
-        });
+        let head = Head {
+            chapter: chapter.to_owned(),
+            check: check.to_owned(),
+            seed,
+        };
+        let first = serde_json::to_string(&FirstLine {
+            journal: SCHEMA,
+            head: head.clone(),
+        })?;
         let mut file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        writeln!(file, "{head}").with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(file, "{first}").with_context(|| format!("cannot write {}", path.display()))?;
         let kept = Kept {
             entries: Vec::new(),
             written: 0,
@@ -149,6 +189,7 @@ impl Journal {
         };
         let inner = Arc::new(Inner {
             began: Instant::now(),
+            head,
             path,
             ended: AtomicBool::new(false),
             fresh: Mutex::default(),
@@ -160,6 +201,12 @@ impl Journal {
             .spawn(move || keep_writing(&written))
             .context("no thread can be started for a journal")?;
         Ok(Self(inner))
+    }
+
+    /// Which run it is of.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.0.head
     }
 
     /// The journal's file, which holds everything recorded so far.
@@ -174,8 +221,11 @@ impl Journal {
         self.0.write();
     }
 
-    /// Ends the journal with the verdict: what the services do while they are killed is not added.
-    pub fn end(&self) {
+    /// Ends the journal with the verdict on the check that `says` this: what the services do while they
+    /// are killed is not added.
+    pub fn end(&self, says: &str, ending: Ending) {
+        let says = says.to_owned();
+        self.record(Event::Verdict { says, ending });
         self.0.ended.store(true, Ordering::Relaxed);
     }
 
@@ -251,6 +301,3 @@ pub(super) fn frames(entries: &[Entry]) -> impl DoubleEndedIterator<Item = &Fram
         _ => None,
     })
 }
-
-#[cfg(test)]
-mod tests;

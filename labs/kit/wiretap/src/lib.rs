@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use amqp::{Decoder, parse};
 pub use confirms::ConfirmRelay;
-pub use event::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
+pub use event::{CheckEvent, ConnectionEvent, Ending, Entry, Event, HttpLine, LinkEvent, Loss};
 pub use frame::{Frame, Message, Side};
 pub use http::{Answer, HttpRelay};
 pub use journal::Journal;

@@ -5,15 +5,16 @@ use std::fmt;
 use amq_protocol::protocol::{
     AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx,
 };
+use serde::{Deserialize, Serialize};
 
 /// Of each class its variant and module in the codec, and its methods: our variant, the
 /// codec's, and the name in the specification.
 macro_rules! methods {
     ($($class:ident $module:ident { $($ours:ident $theirs:ident $name:literal,)* })*) => {
         /// A method of AMQP; it is displayed and journaled by its name in the specification.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Method {
-            $($(#[doc = concat!("`", $name, "`")] $ours,)*)*
+            $($(#[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $ours,)*)*
         }
 
         impl Method {

@@ -307,8 +307,8 @@ async fn one(plan: LabConfig, check: Check, left: Duration, longest: Duration) -
                 Some(None) => Err(Stop::Unknown("the check was not run".to_owned())),
                 None => blame(&lab, Err(lab.overdue(longest).into())),
             };
-            lab.close().await;
-            picture::draw(&lab, check.says, &outcome);
+            lab.close(check.says, picture::ending(&outcome)).await;
+            picture::draw(&lab).await;
             outcome
         }
         Err(error) => Err(Stop::from(error)),

@@ -2,30 +2,41 @@
 
 use std::fs;
 
+use tokio::task::spawn_blocking;
 use verdict::{PICTURE, REPLAY};
-use view::{Caption, Ending};
+use view::Caption;
+use wiretap::Ending;
 
 use crate::{Lab, Outcome, Stop};
 
-/// Draws the run of the check that `says` this, and ended so.
-pub(super) fn draw(lab: &Lab, says: &str, outcome: &Outcome) {
-    let ending = match outcome {
+/// How a check ended, for its journal.
+pub(super) fn ending(outcome: &Outcome) -> Ending {
+    match outcome {
         Ok(()) => Ending::Passed,
         Err(Stop::Failed(failure)) => Ending::Failed {
             expected: failure.expected.clone(),
             observed: failure.observed.clone(),
         },
         Err(Stop::Unknown(reason)) => Ending::Unknown(reason.clone()),
-    };
-    let caption = Caption {
-        chapter: lab.title(),
-        says: says.to_owned(),
-        ending,
-    };
-    let story = lab.journal().read(view::story);
-    // A full disk must not change the verdict.
-    let _ = fs::write(lab.dir().join(PICTURE), view::svg(&story, &caption));
-    if let Ending::Failed { .. } = caption.ending {
-        let _ = fs::write(lab.dir().join(REPLAY), view::replay(&story, &caption));
     }
+}
+
+/// Draws the run of a check that has ended, while other checks go on.
+pub(super) async fn draw(lab: &Lab) {
+    let (journal, dir) = (lab.journal().clone(), lab.dir().to_owned());
+    let drawn = spawn_blocking(move || {
+        let (story, caption) = journal.read(|entries| {
+            let caption = Caption::of(journal.head(), entries);
+            (view::story(entries), caption)
+        });
+        fs::write(dir.join(PICTURE), view::svg(&story, &caption))?;
+        match caption.ending {
+            Some(Ending::Failed { .. }) => {
+                fs::write(dir.join(REPLAY), view::replay(&story, &caption))
+            }
+            Some(Ending::Passed | Ending::Unknown(_)) | None => Ok(()),
+        }
+    });
+    // A full disk must not change the verdict.
+    let _ = drawn.await;
 }

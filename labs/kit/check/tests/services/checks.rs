@@ -101,6 +101,7 @@ pub fn main() -> ExitCode {
             check!(optional, HOLE 1, "a check of an optional hole").optional(),
             check!(works, HOLE 1, "a service that computes"),
             check!(never_works, HOLE 1, "a service that computes for ever"),
+            check!(flawed, HOLE 1, "a flaw that the wire proves"),
             check!(spins, HOLE 1, "a service that keeps itself from working"),
             check!(chatters, HOLE 1, "a service that prints without end"),
             check!(dawdles, HOLE 1, "a check that waits again and again"),
@@ -196,6 +197,11 @@ async fn works(lab: Lab) -> Outcome {
 
 async fn never_works(lab: Lab) -> Outcome {
     asked(&lab, "/toil", "done").await
+}
+
+async fn flawed(lab: Lab) -> Outcome {
+    works(lab).await?;
+    Err(fail("a durable queue", "a transient one").proven().into())
 }
 
 async fn spins(lab: Lab) -> Outcome {

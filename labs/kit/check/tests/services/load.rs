@@ -67,6 +67,8 @@ pub async fn starved() -> Result<()> {
     ensure!(status == "pass", "{printed}");
     let (status, printed) = verdict(&fixture, "never-works").await?;
     ensure!(status == "unknown", "{printed}");
+    let (status, flaw) = verdict(&fixture, "flawed").await?;
+    ensure!(status == "fail", "{flaw}");
     for words in [
         "reason    this machine was too busy: of ",
         " s for a processor and ",

@@ -1,7 +1,8 @@
 //! Where everything stands.
 
+use crate::Caption;
 use crate::story::{Kind, Lane, Row, Sort, Story, What};
-use crate::{Caption, Ending};
+use wiretap::Ending;
 
 /// The empty space at each side.
 pub(super) const EDGE: i32 = 14;
@@ -54,8 +55,8 @@ impl Layout {
         let dims = last_told.is_some();
         let last_told = last_told.unwrap_or(rows.len().saturating_sub(1));
         let observed = match &caption.ending {
-            Ending::Failed { observed, .. } => wrapped(&format!("✘ {observed}"), letters),
-            Ending::Passed | Ending::Unknown(_) => Vec::new(),
+            Some(Ending::Failed { observed, .. }) => wrapped(&format!("✘ {observed}"), letters),
+            Some(Ending::Passed | Ending::Unknown(_)) | None => Vec::new(),
         };
         let (mut y, mut verdict, mut before) = (top + 6, None, None);
         let mut placed = Vec::new();
@@ -63,7 +64,7 @@ impl Layout {
             let pause = before.map_or(0.0, |before| row.t - before);
             let gap = (pause >= PAUSE).then(|| format!("{pause:.1} s"));
             y += STEP + if gap.is_some() { 14 } else { 0 };
-            before = Some(row.t);
+            before = Some(row.until);
             placed.push(Placed { row, y, told, gap });
             if number == last_told && !observed.is_empty() {
                 verdict = Some((y + 16, observed.clone()));
@@ -121,14 +122,18 @@ impl Layout {
 
 fn header(caption: &Caption, letters: usize) -> Vec<(i32, &'static str, String)> {
     let (mark, expected) = match &caption.ending {
-        Ending::Passed => ("✔", None),
-        Ending::Failed { expected, .. } => ("✘", Some(format!("expected: {expected}"))),
-        Ending::Unknown(why) => ("?", Some(format!("unknown: {why}"))),
+        Some(Ending::Passed) => ("✔", None),
+        Some(Ending::Failed { expected, .. }) => ("✘", Some(format!("expected: {expected}"))),
+        Some(Ending::Unknown(why)) => ("?", Some(format!("unknown: {why}"))),
+        None => (
+            "?",
+            Some("without a verdict: the run was stopped".to_owned()),
+        ),
     };
     // Its letters are larger.
     let title = wrapped(&format!("{mark} {}", caption.says), letters * 7 / 10);
     let mut lines: Vec<_> = title.into_iter().map(|line| ("title", line)).collect();
-    lines.push(("sub", caption.chapter.clone()));
+    lines.push(("sub", caption.place.clone()));
     let expected = expected.map_or_else(Vec::new, |text| wrapped(&text, letters));
     lines.extend(expected.into_iter().map(|line| ("sub", line)));
     let mut y = 12;

@@ -276,7 +276,7 @@ fn written(fixture: &Fixture) -> Result<()> {
     }
     let lines = json_lines(fixture.journal.path())?;
     ensure!(
-        lines[0] == json!({"journal": 1, "chapter": "02", "check": "all", "seed": 1734}),
+        lines[0] == json!({"journal": 2, "chapter": "02", "check": "all", "seed": 1734}),
         "{}",
         lines[0]
     );
@@ -286,7 +286,7 @@ fn written(fixture: &Fixture) -> Result<()> {
         ensure!(t >= before, "{t} after {before}");
         before = t;
         let event = line["event"].as_str().context("no event")?;
-        ensure!(matches!(event, "amqp" | "link"), "{event}");
+        ensure!(matches!(event, "amqp" | "connection"), "{event}");
     }
     ensure!(lines.len() == 1 + fixture.journal.read(<[_]>::len));
     let deliver = lines

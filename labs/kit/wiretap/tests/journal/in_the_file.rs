@@ -1,17 +1,12 @@
 //! When what is recorded is in the file.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use proof::Scratch;
-
-use super::{Event, Frame, Journal, Method};
-use crate::Side;
-use crate::event::LinkEvent;
+use wiretap::{Event, Frame, Journal, LinkEvent, Method, Side};
 
 struct Story {
     journal: Journal,

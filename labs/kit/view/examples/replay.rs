@@ -156,7 +156,7 @@ fn main() {
         says: format!("A killed consumer loses nothing {HOSTILE}"),
         ending: Some(Ending::Failed {
             expected: "payment acks each message that it has stored".to_owned(),
-            observed: format!("payment did not ack cc33cc33, which it got again. {HOSTILE}"),
+            observed: format!("payment got bb22bb22 again at 2.700 s. {HOSTILE}"),
         }),
     };
     print!("{}", replay(&story(&run.0), &caption));

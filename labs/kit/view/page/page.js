@@ -295,15 +295,10 @@ function fault() {
   if (!faults.length) $('now').textContent = 'Nothing was broken in this run.'
   else show(faults.find((index) => index > current) ?? faults[0])
 }
-/** The last row that the verdict names, else the last row. */
-function moment() {
-  const told = rows.findLastIndex((row) => row.told)
-  show(told < 0 ? last() : told)
-}
 
 const deeds = {
   first: () => show(0), back: () => show(current - 1), next: () => show(current + 1), last: () => show(last()),
-  fault, moment, close: closeLife,
+  fault, moment: () => show(story.moment), close: closeLife,
 }
 const keys = { Home: 'first', ArrowLeft: 'back', ArrowRight: 'next', End: 'last', f: 'fault', v: 'moment', Escape: 'close' }
 

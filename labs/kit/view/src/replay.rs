@@ -28,6 +28,8 @@ struct Data<'a> {
     verdict: Vec<(&'a str, &'a str)>,
     lanes: &'a [Lane],
     rows: Vec<Told>,
+    /// The row that the verdict is about.
+    moment: usize,
     /// How many rows the run has.
     of: usize,
     /// How many of them are left out.
@@ -66,6 +68,7 @@ pub fn replay(story: &Story, caption: &Caption) -> String {
             Some(Ending::Unknown(why)) => vec![("unknown", why)],
         },
         lanes: &story.lanes,
+        moment: caption.moment(&rows),
         rows: rows
             .into_iter()
             .map(|(row, told)| Told { row, told })

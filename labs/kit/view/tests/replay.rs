@@ -61,12 +61,13 @@ fn nothing_in_the_data_ends_its_element() {
 
 #[test]
 fn the_rows_that_the_verdict_names_are_marked() {
-    let mut rows = vec![note("one"), note("two")];
+    let mut rows = vec![note("one"), note("two"), note("three")];
     (rows[1].t, rows[1].until) = (2.0, 2.0);
     let page = page(rows);
     let story: Value = serde_json::from_str(data(&page)).unwrap();
     assert_eq!(story["rows"][0]["told"], false);
     assert_eq!(story["rows"][1]["told"], true);
+    assert_eq!(story["moment"], 1);
 }
 
 #[test]

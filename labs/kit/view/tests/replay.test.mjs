@@ -99,7 +99,7 @@ test('keys step, go to both ends, to faults and to the verdict', async () => {
   await press('Home', 'f')
   assert.match(await text('#now'), /payment killed/)
   await press('v')
-  assert.match(await text('#now'), /Named by the verdict\. redeliver cc33cc33/)
+  assert.match(await text('#now'), /Named by the verdict\. redeliver bb22bb22/)
   // From the slider, from a button, and not while somebody types.
   await page.focus('#line')
   await press('Home', 'ArrowRight')

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { excerpt } from './excerpt.mjs'
+import { picture } from './picture.mjs'
 import { recording } from './recording.mjs'
 import { draw as sequence } from './sequence.mjs'
 import { draw as topology } from './topology.mjs'
@@ -52,6 +53,7 @@ function filled(slide, number, root) {
     try {
       if (language === 'topology') return topology(body)
       if (language === 'sequence') return sequence(body)
+      if (language === 'picture') return picture(root, words(info))
       if (language === 'terminal') return terminal(recording(root, words(info), body))
       const from = words(info).file
       if (!from) return `\`\`\`${language}\n${body}\`\`\``

@@ -55,5 +55,5 @@ function program(mutant) {
   const proof = ['test', '-q', '-p', 'proof', '--test', 'proofs', '--', '--exact', `${chapter} mutant ${name}`]
   const proved = spawnSync('cargo', proof, { cwd: root, encoding: 'utf8' })
   if (proved.status !== 0) throw new Error(`mutant ${mutant}: ${proved.stdout}${proved.stderr}`)
-  return join(target, `lab/proofs/crates/programs/mutant-${chapter}-${name}/${name}`)
+  return join(target, `lab/proofs/crates/programs/answer-${chapter}-${name}/${name}`)
 }

@@ -88,7 +88,7 @@ impl Lab {
         Ok(own.kill().await?)
     }
 
-    fn record(&self, what: CheckEvent) {
+    pub(super) fn record(&self, what: CheckEvent) {
         self.journal().record(Event::Check { what });
     }
 

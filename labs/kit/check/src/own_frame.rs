@@ -27,6 +27,12 @@ pub(super) fn declare(queue: &str) -> Frame {
     frame(Method::QueueDeclare, args, None)
 }
 
+/// A queue that is bound to an exchange.
+pub(super) fn bind(queue: &str, exchange: &str, key: &str) -> Frame {
+    let args = json!({"queue": queue, "exchange": exchange, "routing_key": key});
+    frame(Method::QueueBind, args, None)
+}
+
 fn frame(method: Method, args: Value, message: Option<Message>) -> Frame {
     Frame {
         service: "the check".to_owned(),

@@ -4,7 +4,10 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind, Result};
 
+use wiretap::CheckEvent;
+
 use super::broker_actions::allowed;
+use super::own_frame;
 use super::{Lab, Outcome};
 
 impl Lab {
@@ -52,10 +55,10 @@ impl Lab {
         };
         let what = format!("bind a queue to the durable {kind:?} exchange `{exchange}`");
         allowed(bound.await, &what)?;
-        self.journal().note(format!(
-            "declared the durable {kind:?} exchange `{exchange}`, and bound queue `{queue}` \
-             with `{key}`"
-        ));
+        self.record(CheckEvent::QueueDeclared(own_frame::declare(queue)));
+        self.record(CheckEvent::QueueBound(own_frame::bind(
+            queue, exchange, key,
+        )));
         Ok(())
     }
 }

@@ -67,7 +67,7 @@ fn chosen<'a>(report: &'a Report, name: Option<&str>, again: &str) -> Result<&'a
     found.ok_or_else(|| {
         user_error(
             match name {
-                Some(name) => format!("the last run had no check {name}"),
+                Some(name) => format!("the last run had no check `{name}`"),
                 None => "the last run had no check".to_owned(),
             },
             match &*names {

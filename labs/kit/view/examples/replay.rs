@@ -1,13 +1,17 @@
-//! Prints the replay of a run made up for tests: `cargo run -p view --example replay -- [MESSAGES]`.
+//! Prints the replay of a journal, or of a run made up for tests:
+//! `cargo run -p view --example replay -- [JOURNAL | MESSAGES]`.
 //!
 //! `shop` publishes messages to `sales`, which routes them to the queue of `payment`. After the third
 //! delivery `payment` is killed with three messages unacked; then its successor gets them again. All
 //! that a program chooses is hostile: names, keys, bodies and the verdict have markup in them. With a
 //! number, `shop` publishes so many messages more.
 
+use std::path::Path;
+
 use process::Change;
 use serde_json::{Value, json};
 use view::{Caption, replay, story};
+use wiretap::journal::{self, Recorded};
 use wiretap::{
     CheckEvent, ConnectionEvent, Ending, Entry, Event, Frame, Loss, Message, Method, Side,
 };
@@ -118,8 +122,16 @@ fn message(id: &str) -> Message {
     }
 }
 
-fn main() {
-    let more = std::env::args().nth(1).and_then(|count| count.parse().ok());
+fn main() -> anyhow::Result<()> {
+    let given = std::env::args().nth(1).unwrap_or_default();
+    if given.ends_with(".jsonl") {
+        let Recorded { head, entries, .. } = journal::read(Path::new(&given))?;
+        print!(
+            "{}",
+            replay(&story(&entries), &Caption::of(&head, &entries))
+        );
+        return Ok(());
+    }
     let mut run = Run::default();
     let shop = ("shop", 1);
     run.service("shop", Change::Started);
@@ -148,7 +160,7 @@ fn main() {
     }
     let note = CheckEvent::Note(format!("the check waited: {HOSTILE}"));
     run.add(Event::Check { what: note });
-    for number in 0..more.unwrap_or(0) {
+    for number in 0..given.parse().unwrap_or(0) {
         run.publish(&format!("{number:08x}-0000"));
     }
     let caption = Caption {
@@ -160,4 +172,5 @@ fn main() {
         }),
     };
     print!("{}", replay(&story(&run.0), &caption));
+    Ok(())
 }

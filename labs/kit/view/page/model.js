@@ -65,7 +65,7 @@ class Model {
   }
 
   change(lane, change) {
-    const states = { runs: 'runs', frozen: 'frozen', ended: 'ended' }
+    const states = { runs: 'runs', frozen: 'frozen', left: 'exited', ended: 'ended' }
     if (!(change in states)) return
     if (lane === null) this.broker = change === 'ended' ? 'killed' : 'runs'
     else this.parts[lane].state = states[change]

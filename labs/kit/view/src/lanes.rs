@@ -35,7 +35,12 @@ impl Lanes {
     pub(crate) fn in_order(self, entries: &[Entry], mut rows: Vec<Row>) -> Story {
         let mut used = vec![false; self.0.len()];
         for row in &mut rows {
+            let ties = std::mem::take(&mut row.ties);
             row.lanes(|lane| used[*lane] = true);
+            row.ties = ties;
+        }
+        for row in &mut rows {
+            row.ties.retain(|tie| used[tie.from] && used[tie.to]);
         }
         let mut order: Vec<usize> = (0..self.0.len()).filter(|lane| used[*lane]).collect();
         order.sort_by_key(|lane| (rank(&self.0[*lane], entries), from(*lane, &rows)));

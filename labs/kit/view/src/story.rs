@@ -148,7 +148,9 @@ pub enum Change {
     Runs,
     /// It stands still from here on.
     Frozen,
-    /// It has ended.
+    /// It has ended with exit code 0.
+    Left,
+    /// It has ended in another way.
     Ended,
     /// It was told something, and goes on.
     Told,

@@ -114,7 +114,7 @@ impl Page {
                 (since, class) = match change {
                     Change::Runs => (placed.y, "life"),
                     Change::Frozen => (placed.y, "life frozen"),
-                    Change::Ended => (placed.y, "life gone"),
+                    Change::Left | Change::Ended => (placed.y, "life gone"),
                     Change::Told => (placed.y, class),
                 };
             }
@@ -188,16 +188,16 @@ impl Page {
         }
         for &queue in &arrow.routed {
             let x = layout.x(queue);
-            let forward = if x >= to { 1 } else { -1 };
-            self.line(
-                &format!("arrow route {class}"),
-                (to, y),
-                (x - 7 * forward, y),
-            );
-            self.head(&format!("tip {class}"), x, y, forward);
+            let on = if x >= to { 1 } else { -1 };
+            // Back below the arrow, if it goes back.
+            let y = if on == forward { y } else { y + 6 };
+            self.line(&format!("arrow route {class}"), (to, y), (x - 7 * on, y));
+            self.head(&format!("tip {class}"), x, y, on);
         }
         // Beside its beginning, in the first space between two lanes.
-        let x = from + forward * layout.gap / 2;
+        let half = i32::try_from(text.chars().count()).unwrap_or_default() * LETTER / 2;
+        let most = (layout.width - half).max(half);
+        let x = (from + forward * layout.gap / 2).clamp(half, most);
         self.text("label", (x, y - 4), text);
     }
 
@@ -235,7 +235,7 @@ impl Page {
         let class = match change {
             Change::Ended => "bar ended",
             Change::Frozen => "bar halted",
-            Change::Runs | Change::Told => "bar",
+            Change::Runs | Change::Left | Change::Told => "bar",
         };
         self.add(format_args!(
             r#"<rect class="{class}" x="{}" y="{}" width="{}" height="6" rx="2"/>"#,

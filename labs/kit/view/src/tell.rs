@@ -3,19 +3,19 @@
 mod amqp;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use explain::{Part, Routes, Turn, short};
-use process::Change as ProcessChange;
+use process::{Change as ProcessChange, Exit};
 use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
 
 use crate::confirms::Confirms;
 use crate::depth::{Channel, Depth, Depths};
 use crate::lanes::Lanes;
 use crate::story::{Arrow, Bond, Change, Kind, Row, Sort, Story, Tie, What};
-use words::{before_code, words_like_ids};
+use words::{before_code, with_step, word, words_like_ids};
 
 /// The story that these entries tell.
 #[must_use]
@@ -24,6 +24,7 @@ pub fn story(entries: &[Entry]) -> Story {
     let mut teller = Teller {
         came_from: came_from(entries, &routes),
         turns: routes.turns().into_iter().peekable(),
+        watched: HashSet::new(),
         routes,
         peer: peer(entries),
         lanes: Lanes::default(),
@@ -79,6 +80,8 @@ struct Teller<'a> {
     /// What begins and ends after the entries so far.
     turns: Peekable<IntoIter<Turn<'a>>>,
     peer: String,
+    /// The exchanges to which the check has bound a queue of its own, which is not shown.
+    watched: HashSet<String>,
     /// By a message's id the queues from which it is delivered.
     came_from: HashMap<&'a str, Vec<&'a str>>,
     lanes: Lanes,
@@ -125,7 +128,7 @@ impl<'a> Teller<'a> {
         let (t, depths, ties) = (entry.t, self.depths.changes(), self.ties(index));
         match (row, self.rows.last_mut()) {
             (Some(row), Some(last)) if last.goes_on(&row) => {
-                last.text = format!("{}, {}", last.text, row.text);
+                last.text = with_step(&last.text, &row.text);
                 last.tip = format!("{}\n\n{}", last.tip, row.tip);
                 last.until = t;
             }
@@ -219,6 +222,7 @@ impl<'a> Teller<'a> {
         });
         match what {
             ProcessChange::Started | ProcessChange::Thawed => false,
+            ProcessChange::Ended(_) if change(what) == Change::Left => false,
             ProcessChange::Ended(_) => !matches!(own.next(), Some(Change::Told | Change::Ended)),
             ProcessChange::Frozen | ProcessChange::Killed | ProcessChange::Terminated => true,
         }
@@ -309,6 +313,10 @@ impl<'a> Teller<'a> {
                     ..row(What::Note, what.to_string())
                 })
             }
+            CheckEvent::QueueBound(frame) => {
+                self.watched.insert(word(frame, "exchange").to_owned());
+                Some(row(What::Note, what.to_string()))
+            }
             CheckEvent::QueueDeclared(_) | CheckEvent::Note(_) => {
                 Some(row(What::Note, what.to_string()))
             }
@@ -337,6 +345,7 @@ fn change(what: &ProcessChange) -> Change {
     match what {
         ProcessChange::Started | ProcessChange::Thawed => Change::Runs,
         ProcessChange::Frozen => Change::Frozen,
+        ProcessChange::Ended(Exit::Code(0)) => Change::Left,
         ProcessChange::Killed | ProcessChange::Ended(_) => Change::Ended,
         ProcessChange::Terminated => Change::Told,
     }

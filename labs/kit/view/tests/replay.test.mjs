@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
@@ -12,16 +12,17 @@ import { pathToFileURL } from 'node:url'
 import { browser, install, root, use } from '../../../../slides/tool/place.mjs'
 
 const folder = mkdtempSync(join(tmpdir(), 'replay-'))
-const [file, long] = ['replay.html', 'long.html'].map((name) => join(folder, name))
+const [file, long, other] = ['replay.html', 'long.html', 'other.html'].map((name) => join(folder, name))
 let chromium
 let page
 /** What the page asked a network or a disk for, and what went wrong in it. */
 const asked = []
 const wrong = []
 
+const make = (...args) => execFileSync('cargo', ['run', '-q', '-p', 'view', '--example', 'replay', '--', ...args],
+  { cwd: root, maxBuffer: 2 ** 24 })
+
 before(async () => {
-  const make = (...args) => execFileSync('cargo', ['run', '-q', '-p', 'view', '--example', 'replay', '--', ...args],
-    { cwd: root, maxBuffer: 2 ** 24 })
   writeFileSync(file, make())
   writeFileSync(long, make('6000'))
   install()
@@ -206,8 +207,26 @@ test('what does not fit into the page is counted on it', async () => {
   assert.match(await text('#count'), /the \d+ oldest are not shown/)
 })
 
+test('each recorded run can be stepped through to its end', async () => {
+  const journals = readdirSync(join(root, 'slides/recorded')).filter((name) => name.endsWith('.jsonl'))
+  assert.ok(journals.length)
+  for (const journal of journals) {
+    writeFileSync(other, make(join(root, 'slides/recorded', journal)))
+    await page.goto(pathToFileURL(other).href)
+    const rows = await page.$eval('#line', (line) => Number(line.max)) + 1
+    await page.evaluate(() => { for (let row = 1; row < rows.length; row++) document.getElementById('next').click() })
+    assert.match(await text('#now'), new RegExp(`^Row ${rows} of ${rows}, `), journal)
+    // Backwards, everything is as it was.
+    await scrub(Math.floor(rows / 2))
+    const before = await page.$eval('svg', (scene) => scene.getAttribute('aria-label'))
+    await press('End', 'v')
+    await scrub(Math.floor(rows / 2))
+    assert.equal(await page.$eval('svg', (scene) => scene.getAttribute('aria-label')), before, journal)
+  }
+})
+
 test('nothing is asked of a network, and nothing goes wrong', () => {
   assert.deepEqual(asked.filter((url) => !url.startsWith('file://')), [])
-  assert.deepEqual(new Set(asked).size, 2)
+  assert.deepEqual(new Set(asked), new Set([file, long, other].map((name) => pathToFileURL(name).href)))
   assert.deepEqual(wrong, [])
 })

@@ -83,7 +83,7 @@ fn a_message_goes_from_publish_to_ack_and_the_queue_counts_it() -> Result<()> {
         sorts,
         [Sort::Setup, Sort::Publish, Sort::Deliver, Sort::Ack]
     );
-    assert_eq!(arrows[0].1.text, "declare, consume");
+    assert_eq!(arrows[0].1.text, "declare · consume");
     assert_eq!(arrows[1].2.routed, [2]);
     let depths: Vec<_> = arrows[1..]
         .iter()

@@ -181,6 +181,8 @@ pub enum CheckEvent {
     Published(Frame),
     /// It declared a queue itself, with this.
     QueueDeclared(Frame),
+    /// It bound a queue itself, with this.
+    QueueBound(Frame),
     /// It deleted this queue.
     QueueDeleted(String),
     /// Anything else, for people to read.
@@ -295,6 +297,15 @@ impl fmt::Display for CheckEvent {
             Self::QueueDeclared(frame) => {
                 let queue = frame.args["queue"].as_str().unwrap_or_default();
                 return write!(f, "queue `{queue}` declared");
+            }
+            Self::QueueBound(frame) => {
+                let word = |name: &str| frame.args[name].as_str().unwrap_or_default();
+                let (queue, exchange) = (word("queue"), word("exchange"));
+                let key = word("routing_key");
+                return write!(
+                    f,
+                    "queue `{queue}` bound to exchange `{exchange}` with `{key}`"
+                );
             }
             Self::QueueDeleted(queue) => return write!(f, "queue `{queue}` deleted"),
             Self::Published(frame) => {

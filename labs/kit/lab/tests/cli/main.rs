@@ -1,6 +1,7 @@
 //! Tests what the `lab` command prints when something is wrong.
 #![allow(clippy::unwrap_used)] // a test that cannot start the command should stop there
 
+mod picture;
 mod quiz;
 mod run;
 
@@ -67,7 +68,7 @@ fn a_wrong_chapter_lists_the_chapters() {
     let lab = Lab::new("chapter");
     for command in [
         "lab", "solution", "hint", "diff", "run", "watch", "reset", "up", "down", "logs",
-        "predict", "hunt", "catch-up",
+        "picture", "predict", "hunt", "catch-up",
     ] {
         let hole: &[&str] = if command == "catch-up" { &["1"] } else { &[] };
         let said = lab.say(&[&[command, "99"], hole].concat());

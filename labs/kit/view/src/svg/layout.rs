@@ -14,6 +14,8 @@ const STEP: i32 = 22;
 const PAUSE: f64 = 0.3;
 /// What the times take at the left.
 const TIMES: i32 = 70;
+/// The least width: for the sentences.
+const LEAST: i32 = 760;
 /// The width that the lanes share, if they can.
 const SHARED: i32 = 860;
 
@@ -47,7 +49,7 @@ impl Layout {
         let lanes = story.lanes.clone();
         let count = i32::try_from(lanes.len().max(1)).unwrap_or(i32::MAX / SHARED);
         let gap = (SHARED / count).clamp(104, 210);
-        let width = TIMES + gap * count + EDGE;
+        let width = (TIMES + gap * count + EDGE).max(LEAST);
         let letters = usize::try_from((width - 3 * EDGE) / 7).unwrap_or_default();
         let header = header(caption, letters);
         let top = header.last().map_or(0, |(y, ..)| *y) + 48;

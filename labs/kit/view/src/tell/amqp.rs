@@ -2,7 +2,7 @@
 
 use wiretap::{Frame, Method, Side};
 
-use super::words::{names, several, subject, tip, word};
+use super::words::{cut, names, several, subject, tip, word};
 use super::{Teller, row};
 use crate::confirms::Published;
 use crate::depth::{Channel, Delivery};
@@ -79,14 +79,15 @@ impl<'a> Teller<'a> {
         for &queue in &routed {
             self.depths.add(queue);
         }
-        let id = frame.message_id().map(str::to_owned);
+        let id = names(frame).into_iter().next();
         self.confirms
             .publish(&channel(frame), Published { id, exchange });
         let text = match key {
             "" => format!("publish {}", subject(frame)),
-            _ => format!("publish {}, key {key}", subject(frame)),
+            _ => format!("publish {}, key {}", subject(frame), cut(key)),
         };
-        let lost = routed.is_empty() && !self.routes.is_hidden(name);
+        let seen = !self.routes.is_hidden(name) && !self.watched.contains(name);
+        let lost = routed.is_empty() && seen;
         let mut row = arrow(Sort::Publish, by, exchange, frame, text);
         if let What::Arrow(arrow) = &mut row.what {
             (arrow.routed, arrow.lost) = (routed, lost);
@@ -104,7 +105,7 @@ impl<'a> Teller<'a> {
         let queue = self.lanes.of(Kind::Queue, queue);
         let delivery = Delivery {
             queue,
-            id: frame.message_id().map(str::to_owned),
+            id: names(frame).into_iter().next(),
         };
         let holder = frame.tag().filter(|_| !no_ack);
         self.depths

@@ -3,6 +3,9 @@
 use explain::short;
 use wiretap::Frame;
 
+/// Between the steps of a row.
+const STEP: &str = " · ";
+
 /// By what a message can be named: its id, and its correlation id.
 pub(super) fn names(frame: &Frame) -> Vec<String> {
     let message = frame.message.iter();
@@ -12,14 +15,18 @@ pub(super) fn names(frame: &Frame) -> Vec<String> {
 
 /// What to call a message: by the beginning of its id, else of its body.
 pub(super) fn subject(frame: &Frame) -> String {
-    const LONGEST: usize = 14;
-    if let Some(name) = names(frame).first() {
-        return short(name);
+    match names(frame).first() {
+        Some(name) => short(name),
+        None => cut(frame.message.as_ref().map_or("", |message| &message.body)),
     }
-    let body = frame.message.as_ref().map_or("", |message| &message.body);
-    match body.chars().count() {
-        0..=LONGEST => body.to_owned(),
-        _ => body.chars().take(LONGEST - 1).chain(['…']).collect(),
+}
+
+/// The beginning of a name or a body.
+pub(super) fn cut(text: &str) -> String {
+    const LONGEST: usize = 14;
+    match text.chars().count() {
+        0..=LONGEST => text.to_owned(),
+        _ => text.chars().take(LONGEST - 1).chain(['…']).collect(),
     }
 }
 
@@ -78,4 +85,19 @@ pub(super) fn words_like_ids(body: &str) -> Vec<String> {
     let words = body.split(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
     let ids = words.filter(|word| word.len() == 36 && word.matches('-').count() == 4);
     ids.map(str::to_owned).collect()
+}
+
+/// The steps so far with one more: "declare · bind to logs", and then "declare · 2 × bind".
+pub(super) fn with_step(steps: &str, next: &str) -> String {
+    let verb = next.split(' ').next().unwrap_or(next);
+    let (before, last) = steps
+        .rsplit_once(STEP)
+        .map_or(("", steps), |(before, last)| (before, last));
+    let so_far = match last.split_once(" × ") {
+        Some((count, own)) if own == verb => count.parse().unwrap_or(1),
+        _ if last.split(' ').next() == Some(verb) => 1,
+        _ => return format!("{steps}{STEP}{next}"),
+    };
+    let gap = if before.is_empty() { "" } else { STEP };
+    format!("{before}{gap}{} × {verb}", so_far + 1)
 }

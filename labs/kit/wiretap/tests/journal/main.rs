@@ -122,7 +122,7 @@ fn what_is_wrong_with_a_line_is_said_with_its_number() {
             "line 3 is out of order: its time is 2.5 s, after 3 s",
             "line 4 is not an entry of a journal: missing field `connection`",
             "line 5 is not an entry of a journal: unknown variant `eaten`, expected one of `amqp`, \
-             `http`, `service`, `link`, `connection`, `check`",
+             `http`, `service`, `link`, `connection`, `check`, `verdict`",
             "line 6 is not JSON: EOF while parsing an object",
             "line 7 is not JSON: EOF while parsing a value",
             "line 8 is cut off: its run was killed, or still goes on",

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use wiretap::{
-    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Message, Method,
-    Side,
+    CheckEvent, ConnectionEvent, Ending, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Message,
+    Method, Side,
 };
 
 /// Up to `most` entries, in the order of their times.
@@ -41,6 +41,16 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Connection { service, connection, what }
         }),
         1 => check_event().prop_map(|what| Event::Check { what }),
+        1 => (text(), ending()).prop_map(|(says, ending)| Event::Verdict { says, ending }),
+    ]
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        Just(Ending::Passed),
+        any::<(String, String)>()
+            .prop_map(|(expected, observed)| Ending::Failed { expected, observed }),
+        any::<String>().prop_map(Ending::Unknown),
     ]
 }
 
@@ -83,11 +93,14 @@ fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
 }
 
 fn check_event() -> impl Strategy<Value = CheckEvent> {
-    use CheckEvent::{BrokerBack, BrokerKilled, Note, Published, QueueDeclared, QueueDeleted};
+    use CheckEvent::{
+        BrokerBack, BrokerKilled, Note, Published, QueueBound, QueueDeclared, QueueDeleted,
+    };
     prop_oneof![
         select(vec![BrokerKilled, BrokerBack]),
         frame().prop_map(Published),
         frame().prop_map(QueueDeclared),
+        frame().prop_map(QueueBound),
         any::<String>().prop_map(QueueDeleted),
         any::<String>().prop_map(Note),
     ]

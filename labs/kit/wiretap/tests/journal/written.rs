@@ -5,8 +5,8 @@ use std::time::Duration;
 use process::{Change, Exit};
 use serde_json::{Value, json};
 use wiretap::{
-    CheckEvent, ConnectionEvent, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Message, Method,
-    Side,
+    CheckEvent, ConnectionEvent, Ending, Entry, Event, Frame, HttpLine, LinkEvent, Loss, Message,
+    Method, Side,
 };
 
 fn frame(method: Method, args: Value, message: Option<Message>) -> Frame {
@@ -196,7 +196,9 @@ fn a_connection() {
 
 #[test]
 fn an_act_of_the_check() {
-    use CheckEvent::{BrokerBack, BrokerKilled, Note, Published, QueueDeclared, QueueDeleted};
+    use CheckEvent::{
+        BrokerBack, BrokerKilled, Note, Published, QueueBound, QueueDeclared, QueueDeleted,
+    };
     let args = json!({"queue": "viewed"});
     let declare = frame(Method::QueueDeclare, args.clone(), None);
     let stands = json!({"service": "web", "connection": u32::MAX, "from": "client",
@@ -205,6 +207,7 @@ fn an_act_of_the_check() {
         (BrokerKilled, json!("broker-killed")),
         (BrokerBack, json!("broker-back")),
         (Published(declare.clone()), json!({"published": stands})),
+        (QueueBound(declare.clone()), json!({"queue-bound": stands})),
         (QueueDeclared(declare), json!({"queue-declared": stands})),
         (
             QueueDeleted("viewed".to_owned()),
@@ -215,6 +218,29 @@ fn an_act_of_the_check() {
         stands_as(
             Event::Check { what },
             json!({"event": "check", "what": stands}),
+        );
+    }
+}
+
+#[test]
+fn a_verdict() {
+    let failed = Ending::Failed {
+        expected: "one".to_owned(),
+        observed: "two".to_owned(),
+    };
+    let fields = json!({"failed": {"expected": "one", "observed": "two"}});
+    for (ending, stands) in [
+        (Ending::Passed, json!("passed")),
+        (failed, fields),
+        (
+            Ending::Unknown("busy".to_owned()),
+            json!({"unknown": "busy"}),
+        ),
+    ] {
+        let says = "nothing is lost".to_owned();
+        stands_as(
+            Event::Verdict { says, ending },
+            json!({"event": "verdict", "says": "nothing is lost", "ending": stands}),
         );
     }
 }

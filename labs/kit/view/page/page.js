@@ -107,7 +107,7 @@ function at(way, part) {
 function stateOf({ parts }, lane) {
   const { state, link, open, ready, unacked } = parts[lane]
   const { kind } = lanes[lane]
-  if (kind === 'service') return link ? [`${state}; link`, link] : [state, knowsConnections && state === 'runs' ? plural(open, 'connection') : '']
+  if (kind === 'service') return link ? [`${state}; link`, link] : [state, connects.has(lane) && state === 'runs' ? plural(open, 'connection') : '']
   if (state !== 'runs') return [state]
   return kind === 'queue' ? [`■ ${ready} ready`, `□ ${unacked} unacked`] : []
 }
@@ -162,9 +162,9 @@ function box(model, lane, touched) {
     svg('title', {}, `${full(lane)}: ${says.join(', ') || 'exists'}`),
     svg('rect', { class: 'box', x: x - WIDE / 2, y: y - HIGH / 2, width: WIDE, height: HIGH, rx: kind === 'exchange' ? HIGH / 2 : 4 }),
     ...(kind === 'queue' ? [svg('path', { class: 'box', d: `M${x + WIDE / 2 - 8} ${y - HIGH / 2}v${HIGH}` })] : []),
-    svg('text', { class: 'title', x, y: top }, cut(title, 17)),
+    svg('text', { class: 'title', x, y: top }, cut(title, 16)),
     svg('text', { class: 'kind', x, y: top + 16 }, kind === 'check' ? '' : kind),
-    ...says.map((text, nth) => svg('text', { class: 'state', x, y: y + 14 + 16 * nth }, cut(text, 20))))
+    ...says.map((text, nth) => svg('text', { class: 'state', x, y: y + 14 + 16 * nth }, cut(text, 18))))
 }
 
 function line(look, [start, ...rest]) {
@@ -270,8 +270,8 @@ function closeLife() {
 
 let current = -1
 let model = new Model(lanes)
-/** A journal without links tells of no connections. */
-const knowsConnections = rows.some((row) => row.open.length)
+/** The services whose connections the journal has: not those of a server of HTTP. */
+const connects = new Set(rows.flatMap((row) => row.open.map(([lane]) => lane)))
 
 /** Goes to a row: forwards from where the model is, backwards from the start. */
 function show(index) {

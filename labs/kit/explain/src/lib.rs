@@ -26,7 +26,7 @@ use wiretap::{Entry, Journal};
 
 pub use declared::loses_messages;
 pub use http_calls::http_fate;
-pub use routes::Routes;
+pub use routes::{Part, Routes, Turn};
 pub use unacked::unacked_of;
 
 const PREFETCH_FULL: &str =

@@ -11,6 +11,42 @@ pub struct Routes<'a> {
     topology: Topology<'a>,
 }
 
+/// The beginning or end of a part of the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn<'a> {
+    /// The entry with which it begins or ends.
+    pub index: usize,
+    /// Whether it begins.
+    pub begins: bool,
+    /// What it is.
+    pub part: Part<'a>,
+}
+
+/// What a broker has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// An exchange.
+    Exchange(&'a str),
+    /// A queue.
+    Queue(&'a str),
+    /// A binding of a queue.
+    Binding {
+        /// To this exchange.
+        exchange: &'a str,
+        /// The queue.
+        queue: &'a str,
+        /// The binding key.
+        key: &'a str,
+    },
+    /// A consumer.
+    Consumer {
+        /// Of this queue.
+        queue: &'a str,
+        /// The service.
+        service: &'a str,
+    },
+}
+
 impl<'a> Routes<'a> {
     /// The routes in these entries.
     #[must_use]
@@ -70,6 +106,38 @@ impl<'a> Routes<'a> {
     #[must_use]
     pub fn is_hidden(&self, exchange: &str) -> bool {
         !exchange.is_empty() && self.topology.kind(exchange).is_none()
+    }
+
+    /// What begins and ends, in the order of the entries.
+    #[must_use]
+    pub fn turns(&self) -> Vec<Turn<'a>> {
+        let mut turns = Vec::new();
+        for fact in self.topology.facts() {
+            let queue = fact.queue;
+            let part = match fact.request.frame.method {
+                Method::ExchangeDeclare => Part::Exchange(fact.exchange()),
+                Method::QueueDeclare => Part::Queue(queue),
+                Method::QueueBind => Part::Binding {
+                    exchange: fact.exchange(),
+                    queue,
+                    key: fact.key(),
+                },
+                _ => Part::Consumer {
+                    queue,
+                    service: fact.service(),
+                },
+            };
+            let begin = (fact.from.index, true);
+            let end = fact.end.as_ref().map(|end| (end.index, false));
+            let both = [begin].into_iter().chain(end);
+            turns.extend(both.map(|(index, begins)| Turn {
+                index,
+                begins,
+                part,
+            }));
+        }
+        turns.sort_by_key(|turn| turn.index);
+        turns
     }
 
     fn at(&self, index: usize, method: Method) -> Option<At<'a>> {

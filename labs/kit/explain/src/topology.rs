@@ -95,6 +95,10 @@ impl<'a> Fact<'a> {
 }
 
 impl<'a> Topology<'a> {
+    pub(super) fn facts(&self) -> &[Fact<'a>] {
+        &self.facts
+    }
+
     pub(super) fn all(&self, method: Method) -> impl DoubleEndedIterator<Item = &Fact<'a>> {
         self.facts.iter().filter(move |fact| fact.is(method))
     }

@@ -8,4 +8,4 @@ mod print;
 mod report;
 
 pub use outcome::{Condition, Expectation, Failure, Outcome, Seen, Stop, expect, fail};
-pub use report::{NO_HOLE, PICTURE, Report, Verdict};
+pub use report::{NO_HOLE, PICTURE, REPLAY, Report, Verdict};

@@ -18,6 +18,9 @@ pub const NO_HOLE: u32 = 0;
 /// The picture of a run, beside its journal.
 pub const PICTURE: &str = "picture.svg";
 
+/// A page to step through a run that failed, beside its journal.
+pub const REPLAY: &str = "replay.html";
+
 /// How one check ended.
 #[derive(Debug)]
 pub struct Verdict {

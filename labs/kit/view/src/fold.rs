@@ -67,7 +67,7 @@ fn likeness(row: &Row) -> Likeness {
 }
 
 /// The rows that stay, and a row for those that do not.
-fn without(rows: &[(Row, bool)], stay: &[bool]) -> Vec<(Row, bool)> {
+pub(crate) fn without(rows: &[(Row, bool)], stay: &[bool]) -> Vec<(Row, bool)> {
     let mut folded = Vec::new();
     let mut places = 0..rows.len();
     while let Some(place) = places.next() {
@@ -82,13 +82,15 @@ fn without(rows: &[(Row, bool)], stay: &[bool]) -> Vec<(Row, bool)> {
     folded
 }
 
-/// One row for many: what they were, and the depths after the last.
+/// One row for many: what they were, and how everything is after the last.
 fn summary(rows: &[(Row, bool)]) -> Row {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut depths = BTreeMap::new();
+    let (mut depths, mut open, mut links) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (row, _) in rows {
         *kinds.entry(kind(row)).or_default() += 1;
         depths.extend(row.depths.iter().copied());
+        open.extend(row.open.iter().copied());
+        links.extend(row.links.iter().cloned());
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -104,7 +106,12 @@ fn summary(rows: &[(Row, bool)]) -> Row {
         tip: text.clone(),
         text,
         ids: Vec::new(),
+        key: None,
+        fault: false,
         depths: depths.into_iter().collect(),
+        ties: rows.iter().flat_map(|(row, _)| row.ties.clone()).collect(),
+        open: open.into_iter().collect(),
+        links: links.into_iter().collect(),
     }
 }
 

@@ -35,7 +35,12 @@ impl Lanes {
     pub(crate) fn in_order(self, entries: &[Entry], mut rows: Vec<Row>) -> Story {
         let mut used = vec![false; self.0.len()];
         for row in &mut rows {
+            let ties = std::mem::take(&mut row.ties);
             row.lanes(|lane| used[*lane] = true);
+            row.ties = ties;
+        }
+        for row in &mut rows {
+            row.ties.retain(|tie| used[tie.from] && used[tie.to]);
         }
         let mut order: Vec<usize> = (0..self.0.len()).filter(|lane| used[*lane]).collect();
         order.sort_by_key(|lane| (rank(&self.0[*lane], entries), from(*lane, &rows)));
@@ -61,9 +66,14 @@ impl Row {
             What::Change(Some(lane), _) | What::Link(lane, _) => look(lane),
             What::Change(None, _) | What::Note | What::Folded => {}
         }
-        for (lane, _) in &mut self.depths {
-            look(lane);
+        for tie in &mut self.ties {
+            look(&mut tie.from);
+            look(&mut tie.to);
         }
+        let depths = self.depths.iter_mut().map(|(lane, _)| lane);
+        let open = self.open.iter_mut().map(|(lane, _)| lane);
+        let links = self.links.iter_mut().map(|(lane, _)| lane);
+        depths.chain(open).chain(links).for_each(look);
     }
 }
 

@@ -1,13 +1,15 @@
-//! Pictures of a run, made of its journal and nothing else: [`svg`], a space-time diagram, and
-//! [`mermaid`], a sequence diagram for Markdown. The same journal gives the same bytes.
+//! Pictures of a run, made of its journal and nothing else: [`svg`], a space-time diagram,
+//! [`mermaid`], a sequence diagram for Markdown, and [`replay`], a page to step through the run. The
+//! same journal gives the same bytes.
 //!
-//! Start reading at [`story`], which turns entries into lanes and rows; the two others draw them.
+//! Start reading at [`story`], which turns entries into lanes and rows; the others show them.
 
 mod confirms;
 mod depth;
 mod fold;
 mod lanes;
 mod mermaid;
+mod replay;
 mod story;
 mod svg;
 mod tell;
@@ -18,7 +20,8 @@ use wiretap::{Ending, Entry, Event};
 
 pub use depth::Depth;
 pub use mermaid::mermaid;
-pub use story::{Arrow, Change, Kind, Lane, Row, Sort, Story, What};
+pub use replay::replay;
+pub use story::{Arrow, Bond, Change, Kind, Lane, Row, Sort, Story, Tie, What};
 pub use svg::svg;
 pub use tell::story;
 
@@ -54,24 +57,44 @@ impl Caption {
         }
     }
 
-    /// The rows that stay after folding, and whether the verdict names each: by a message's id or by its
-    /// time, as "at 1.234 s".
+    /// The rows that stay after folding, and whether the verdict names each.
     fn rows(&self, story: &Story) -> Vec<(Row, bool)> {
-        let observed = match &self.ending {
-            Some(Ending::Failed { observed, .. }) => &**observed,
-            Some(Ending::Passed | Ending::Unknown(_)) | None => "",
-        };
-        let times = times(observed);
+        fold::fold(self.told(story))
+    }
+
+    /// All rows, and whether the verdict names each: by a message's id or by its time, as
+    /// "at 1.234 s".
+    fn told(&self, story: &Story) -> Vec<(Row, bool)> {
+        let (observed, times) = (self.observed(), times(self.observed()));
         let names = |row: &Row| {
             let mut ids = row.ids.iter().filter(|id| !id.is_empty());
-            let mut times = times.iter();
-            // A told time has three digits.
-            times.any(|time| (row.t - 0.0005..=row.until + 0.0005).contains(time))
-                || ids.any(|id| observed.contains(&short(id)))
+            is_at(row, &times) || ids.any(|id| observed.contains(&short(id)))
         };
         let rows = story.rows.iter().map(|row| (row.clone(), names(row)));
-        fold::fold(rows.collect())
+        rows.collect()
     }
+
+    /// The row that the verdict is about: the last one whose time it names, else the last one that it
+    /// names, else the last one.
+    fn moment(&self, rows: &[(Row, bool)]) -> usize {
+        let times = times(self.observed());
+        let timed = rows.iter().rposition(|(row, _)| is_at(row, &times));
+        let told = || rows.iter().rposition(|(_, told)| *told);
+        timed.or_else(told).unwrap_or(rows.len().saturating_sub(1))
+    }
+
+    fn observed(&self) -> &str {
+        match &self.ending {
+            Some(Ending::Failed { observed, .. }) => observed,
+            Some(Ending::Passed | Ending::Unknown(_)) | None => "",
+        }
+    }
+}
+
+/// Whether the row is of one of these times, which have three digits.
+fn is_at(row: &Row, times: &[f64]) -> bool {
+    let mut times = times.iter();
+    times.any(|time| (row.t - 0.0005..=row.until + 0.0005).contains(time))
 }
 
 /// The times that a text names, as "at 1.234 s".

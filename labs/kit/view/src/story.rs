@@ -42,8 +42,45 @@ pub struct Row {
     pub tip: String,
     /// The messages that it is about, by id.
     pub ids: Vec<String>,
+    /// The routing key of its message.
+    pub key: Option<String>,
+    /// Whether something is broken here on purpose, or breaks: a process, a link, the broker.
+    pub fault: bool,
     /// The queues whose depth it changes, and their depth after it.
     pub depths: Vec<(usize, Depth)>,
+    /// What begins or ends with it.
+    pub ties: Vec<Tie>,
+    /// The services whose open connections it changes, and how many they are after it.
+    pub open: Vec<(usize, u32)>,
+    /// The services whose link it changes, and how the link is after it; empty when whole.
+    pub links: Vec<(usize, String)>,
+}
+
+/// What stands between two lanes, for as long as it lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tie {
+    /// What it is.
+    pub bond: Bond,
+    /// An exchange, or a queue.
+    pub from: usize,
+    /// A queue, or a service; the same as `from` for what only exists.
+    pub to: usize,
+    /// The key of a binding.
+    pub key: String,
+    /// Whether it begins; else it ends.
+    pub holds: bool,
+}
+
+/// What kind of tie it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bond {
+    /// The exchange or queue exists.
+    Exists,
+    /// The queue is bound to the exchange.
+    Binding,
+    /// The service consumes from the queue.
+    Consumer,
 }
 
 /// What a row draws. Numbers are places among the lanes.

@@ -4,15 +4,17 @@ mod amqp;
 mod words;
 
 use std::collections::{HashMap, HashSet};
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
-use explain::{Routes, short};
+use explain::{Part, Routes, Turn, short};
 use process::{Change as ProcessChange, Exit};
 use wiretap::{CheckEvent, ConnectionEvent, Entry, Event, HttpLine, LinkEvent, Loss};
 
 use crate::confirms::Confirms;
 use crate::depth::{Channel, Depth, Depths};
 use crate::lanes::Lanes;
-use crate::story::{Arrow, Change, Kind, Row, Sort, Story, What};
+use crate::story::{Arrow, Bond, Change, Kind, Row, Sort, Story, Tie, What};
 use words::{before_code, with_step, word, words_like_ids};
 
 /// The story that these entries tell.
@@ -21,6 +23,7 @@ pub fn story(entries: &[Entry]) -> Story {
     let routes = Routes::new(entries);
     let mut teller = Teller {
         came_from: came_from(entries, &routes),
+        turns: routes.turns().into_iter().peekable(),
         watched: HashSet::new(),
         routes,
         peer: peer(entries),
@@ -29,6 +32,8 @@ pub fn story(entries: &[Entry]) -> Story {
         prefetch: HashMap::new(),
         confirms: Confirms::default(),
         asked: HashMap::new(),
+        open: HashMap::new(),
+        connected: Vec::new(),
         rows: Vec::new(),
     };
     for (index, entry) in entries.iter().enumerate() {
@@ -72,6 +77,8 @@ fn came_from<'a>(entries: &'a [Entry], routes: &Routes<'a>) -> HashMap<&'a str, 
 
 struct Teller<'a> {
     routes: Routes<'a>,
+    /// What begins and ends after the entries so far.
+    turns: Peekable<IntoIter<Turn<'a>>>,
     peer: String,
     /// The exchanges to which the check has bound a queue of its own, which is not shown.
     watched: HashSet<String>,
@@ -83,6 +90,10 @@ struct Teller<'a> {
     confirms: Confirms,
     /// The requests without a response, by service and connection: their ids.
     asked: HashMap<(String, u32), Vec<String>>,
+    /// How many connections each service has.
+    open: HashMap<usize, u32>,
+    /// Which of them changed with the current entry.
+    connected: Vec<(usize, u32)>,
     rows: Vec<Row>,
 }
 
@@ -98,14 +109,14 @@ impl<'a> Teller<'a> {
             } => Some(self.http((service, *connection), line, body)),
             Event::Service { service, what } => {
                 let lane = self.lanes.of(Kind::Service, service);
+                let fault = self.is_fault(lane, what);
                 let change = What::Change(Some(lane), change(what));
-                Some(row(change, what.to_string()))
+                Some(Row {
+                    fault,
+                    ..row(change, what.to_string())
+                })
             }
-            Event::Link { service, what } => {
-                let lane = self.lanes.of(Kind::Service, service);
-                let whole = *what == LinkEvent::Restored;
-                Some(row(What::Link(lane, whole), format!("link {what}")))
-            }
+            Event::Link { service, what } => Some(self.link(service, *what)),
             Event::Connection {
                 service,
                 connection,
@@ -114,23 +125,60 @@ impl<'a> Teller<'a> {
             Event::Check { what } => self.check(index, what),
             Event::Verdict { .. } => None,
         };
-        let (t, depths) = (entry.t, self.depths.changes());
+        let (t, depths, ties) = (entry.t, self.depths.changes(), self.ties(index));
         match (row, self.rows.last_mut()) {
             (Some(row), Some(last)) if last.goes_on(&row) => {
                 last.text = with_step(&last.text, &row.text);
                 last.tip = format!("{}\n\n{}", last.tip, row.tip);
                 last.until = t;
-                last.now(depths);
             }
-            (Some(row), _) => self.rows.push(Row {
-                t,
-                until: t,
-                depths,
-                ..row
-            }),
-            (None, Some(last)) => last.now(depths),
-            (None, None) => {}
+            (Some(row), _) => self.rows.push(Row { t, until: t, ..row }),
+            (None, _) => {}
         }
+        // What has no row of its own counts to the row before.
+        if let Some(last) = self.rows.last_mut() {
+            last.now(depths);
+            last.ties.extend(ties);
+            last.open.append(&mut self.connected);
+        }
+    }
+
+    /// What begins or ends with this entry.
+    fn ties(&mut self, index: usize) -> Vec<Tie> {
+        let mut ties = Vec::new();
+        while let Some(turn) = self.turns.next_if(|turn| turn.index <= index) {
+            let mut lane = |kind, name| self.lanes.of(kind, name);
+            let (bond, from, to, key) = match turn.part {
+                Part::Exchange(name) => {
+                    let lane = lane(Kind::Exchange, name);
+                    (Bond::Exists, lane, lane, "")
+                }
+                Part::Queue(name) => {
+                    let lane = lane(Kind::Queue, name);
+                    (Bond::Exists, lane, lane, "")
+                }
+                Part::Binding {
+                    exchange,
+                    queue,
+                    key,
+                } => {
+                    let exchange = lane(Kind::Exchange, exchange);
+                    (Bond::Binding, exchange, lane(Kind::Queue, queue), key)
+                }
+                Part::Consumer { queue, service } => {
+                    let queue = lane(Kind::Queue, queue);
+                    (Bond::Consumer, queue, lane(Kind::Service, service), "")
+                }
+            };
+            ties.push(Tie {
+                bond,
+                from,
+                to,
+                key: key.to_owned(),
+                holds: turn.begins,
+            });
+        }
+        ties
     }
 
     fn http(&mut self, (service, connection): (&str, u32), line: &HttpLine, body: &str) -> Row {
@@ -166,12 +214,58 @@ impl<'a> Teller<'a> {
         }
     }
 
+    /// Whether this breaks a service: not the end of one that the check stopped or killed.
+    fn is_fault(&self, lane: usize, what: &ProcessChange) -> bool {
+        let mut own = self.rows.iter().rev().filter_map(|row| match row.what {
+            What::Change(Some(other), change) if other == lane => Some(change),
+            _ => None,
+        });
+        match what {
+            ProcessChange::Started | ProcessChange::Thawed => false,
+            ProcessChange::Ended(_) if change(what) == Change::Left => false,
+            ProcessChange::Ended(_) => !matches!(own.next(), Some(Change::Told | Change::Ended)),
+            ProcessChange::Frozen | ProcessChange::Killed | ProcessChange::Terminated => true,
+        }
+    }
+
+    fn link(&mut self, service: &str, what: LinkEvent) -> Row {
+        let lane = self.lanes.of(Kind::Service, service);
+        let text = format!("link {what}");
+        // After a cut, the link lets new connections in.
+        let whole = matches!(what, LinkEvent::Cut | LinkEvent::Restored);
+        let state = if whole {
+            String::new()
+        } else {
+            what.to_string()
+        };
+        Row {
+            fault: what != LinkEvent::Restored,
+            links: vec![(lane, state)],
+            ..row(What::Link(lane, what == LinkEvent::Restored), text)
+        }
+    }
+
     fn connection(
         &mut self,
         (service, connection): (&str, u32),
         what: &ConnectionEvent,
     ) -> Option<Row> {
         let lane = self.lanes.of(Kind::Service, service);
+        let open = self.open.entry(lane).or_default();
+        match what {
+            ConnectionEvent::Opened => *open += 1,
+            what if what.is_end() => *open = open.saturating_sub(1),
+            _ => {}
+        }
+        self.connected.push((lane, *open));
+        // A cut of the link, or a kill, is told by a row of its own.
+        let fault = matches!(
+            what,
+            ConnectionEvent::CutBefore(_)
+                | ConnectionEvent::HeldBack(_)
+                | ConnectionEvent::Unreadable
+                | ConnectionEvent::Lost(Loss::ResponseLost)
+        );
         if what.is_end() {
             self.connection_gone(service, connection);
         }
@@ -187,6 +281,7 @@ impl<'a> Teller<'a> {
         let tip = format!("connection {connection} {what}");
         Some(Row {
             tip,
+            fault,
             ..row(What::Link(lane, whole), text)
         })
     }
@@ -205,14 +300,18 @@ impl<'a> Teller<'a> {
                 Some(self.publish(index, frame, check))
             }
             // What its clients held comes back when they lose their connections.
-            CheckEvent::BrokerKilled => {
-                Some(row(What::Change(None, Change::Ended), what.to_string()))
-            }
+            CheckEvent::BrokerKilled => Some(Row {
+                fault: true,
+                ..row(What::Change(None, Change::Ended), what.to_string())
+            }),
             CheckEvent::BrokerBack => Some(row(What::Change(None, Change::Runs), what.to_string())),
             CheckEvent::QueueDeleted(name) => {
                 let queue = self.lanes.of(Kind::Queue, name);
                 self.depths.empty(queue);
-                Some(row(What::Note, what.to_string()))
+                Some(Row {
+                    fault: true,
+                    ..row(What::Note, what.to_string())
+                })
             }
             CheckEvent::QueueBound(frame) => {
                 self.watched.insert(word(frame, "exchange").to_owned());
@@ -260,6 +359,11 @@ fn row(what: What, text: String) -> Row {
         tip: text.clone(),
         text,
         ids: Vec::new(),
+        key: None,
+        fault: false,
         depths: Vec::new(),
+        ties: Vec::new(),
+        open: Vec::new(),
+        links: Vec::new(),
     }
 }

@@ -1,9 +1,9 @@
-//! Draws each check's run, beside its journal.
+//! Draws each check's run beside its journal, and makes a page to step through one that failed.
 
 use std::fs;
 
 use tokio::task::spawn_blocking;
-use verdict::PICTURE;
+use verdict::{PICTURE, REPLAY};
 use view::Caption;
 use wiretap::Ending;
 
@@ -23,13 +23,19 @@ pub(super) fn ending(outcome: &Outcome) -> Ending {
 
 /// Draws the run of a check that has ended, while other checks go on.
 pub(super) async fn draw(lab: &Lab) {
-    let (journal, file) = (lab.journal().clone(), lab.dir().join(PICTURE));
+    let (journal, dir) = (lab.journal().clone(), lab.dir().to_owned());
     let drawn = spawn_blocking(move || {
-        let picture = journal.read(|entries| {
+        let (story, caption) = journal.read(|entries| {
             let caption = Caption::of(journal.head(), entries);
-            view::svg(&view::story(entries), &caption)
+            (view::story(entries), caption)
         });
-        fs::write(file, picture)
+        fs::write(dir.join(PICTURE), view::svg(&story, &caption))?;
+        match caption.ending {
+            Some(Ending::Failed { .. }) => {
+                fs::write(dir.join(REPLAY), view::replay(&story, &caption))
+            }
+            Some(Ending::Passed | Ending::Unknown(_)) | None => Ok(()),
+        }
     });
     // A full disk must not change the verdict.
     let _ = drawn.await;

@@ -249,6 +249,10 @@ fn arrow(sort: Sort, from: usize, to: usize, frame: &Frame, text: String) -> Row
     Row {
         tip: tip(frame),
         ids: names(frame),
+        key: frame
+            .message
+            .as_ref()
+            .map(|_| word(frame, "routing_key").to_owned()),
         ..row(What::Arrow(arrow), text)
     }
 }

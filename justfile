@@ -87,6 +87,12 @@ hint *ARGS:
 picture *ARGS:
     {{ build }}; exec {{ quote(lab) }} picture "$@"
 
+# The same to step through in a browser, as in: just replay 05 killed
+[group('student: a chapter')]
+[no-exit-message]
+replay *ARGS:
+    {{ build }}; exec {{ quote(lab) }} replay "$@"
+
 # Start its services, or one ROLE; --watch, --solution
 [group('student: a chapter')]
 [no-exit-message]

@@ -49,6 +49,8 @@ enum Command {
     Diff(diff::Args),
     /// Open the picture of a check's last run
     Picture(picture::Args),
+    /// Step through a check's last run in a browser
+    Replay(picture::RunArgs),
     /// Check your lab again at each save
     Watch(watch::Args),
     /// Put your lab's files back as handed out
@@ -86,7 +88,9 @@ fn main() -> ExitCode {
 }
 
 /// The commands that go on with the current chapter when no number is typed.
-const GO_ON: [&str; 6] = ["lab", "watch", "hint", "picture", "predict", "hunt"];
+const GO_ON: [&str; 7] = [
+    "lab", "watch", "hint", "picture", "replay", "predict", "hunt",
+];
 
 /// `just lab` without a number goes on with the `current` chapter, and so do its like.
 fn with_chapter(
@@ -126,6 +130,7 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Hint(args) => hint::run(&paths, &args),
         Command::Diff(args) => diff::run(&paths, &args),
         Command::Picture(args) => picture::run(&paths, &args),
+        Command::Replay(args) => picture::replay(&paths, &args),
         Command::Watch(args) => watch::run(&paths, &args),
         Command::Reset(args) => rewrite::reset::run(&paths, &args),
         Command::CatchUp(args) => rewrite::catch_up::run(&paths, &args),

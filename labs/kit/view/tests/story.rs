@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use view::{Arrow, Caption, Depth, Kind, Row, Sort, Story, What, mermaid, story, svg};
 use wiretap::journal::Head;
-use wiretap::{Ending, Entry};
+use wiretap::{Ending, Entry, Method};
 
 const ID: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 
@@ -23,7 +23,7 @@ fn head() -> Head {
 }
 
 /// A frame of `shop` or `history` as a line of the journal.
-fn frame(t: f64, service: &str, from: &str, method: &str, rest: &str) -> String {
+fn frame(t: f64, service: &str, from: &str, method: Method, rest: &str) -> String {
     format!(
         r#"{{"t":{t},"event":"amqp","service":"{service}","connection":1,"from":"{from}","channel":1,"method":"{method}",{rest}}}"#
     )
@@ -33,22 +33,22 @@ const MESSAGE: &str = r#""message":{"id":"ID","content_type":null,"persistent":t
 
 fn published(t: f64, exchange: &str, key: &str) -> String {
     let args = format!(r#""args":{{"exchange":"{exchange}","routing_key":"{key}"}},{MESSAGE}"#);
-    frame(t, "shop", "client", "basic.publish", &args)
+    frame(t, "shop", "client", Method::BasicPublish, &args)
 }
 
 fn delivered(t: f64, redelivered: bool) -> String {
     let args = format!(
         r#""args":{{"consumer_tag":"c","delivery_tag":1,"redelivered":{redelivered},"exchange":"","routing_key":"sales"}},{MESSAGE}"#
     );
-    frame(t, "history", "server", "basic.deliver", &args)
+    frame(t, "history", "server", Method::BasicDeliver, &args)
 }
 
 fn consumes(t: f64) -> [String; 2] {
     let args = r#""args":{"queue":"sales","consumer_tag":"c","no_ack":false}"#;
     let declare = r#""args":{"queue":"sales","durable":true}"#;
     [
-        frame(t, "history", "client", "queue.declare", declare),
-        frame(t, "history", "client", "basic.consume", args),
+        frame(t, "history", "client", Method::QueueDeclare, declare),
+        frame(t, "history", "client", Method::BasicConsume, args),
     ]
 }
 
@@ -73,7 +73,7 @@ fn a_message_goes_from_publish_to_ack_and_the_queue_counts_it() -> Result<()> {
     let mut lines = consumes(0.1).to_vec();
     lines.push(published(0.2, "", "sales"));
     lines.push(delivered(0.3, false));
-    lines.push(frame(0.4, "history", "client", "basic.ack", ack));
+    lines.push(frame(0.4, "history", "client", Method::BasicAck, ack));
     let (_, story) = told(&lines)?;
     let names: Vec<_> = story.lanes.iter().map(|lane| &*lane.name).collect();
     assert_eq!(names, ["shop", "", "sales", "history"]);
@@ -115,7 +115,7 @@ fn a_lost_connection_gives_back_what_was_unacked() -> Result<()> {
 fn a_message_that_no_queue_takes_ends_in_a_cross() -> Result<()> {
     let declare = r#""args":{"exchange":"sales","type":"fanout","durable":true}"#;
     let lines = [
-        frame(0.1, "shop", "client", "exchange.declare", declare),
+        frame(0.1, "shop", "client", Method::ExchangeDeclare, declare),
         published(0.2, "sales", ""),
     ];
     let (entries, story) = told(&lines)?;
@@ -162,7 +162,7 @@ fn a_long_run_is_folded_and_says_how_much() -> Result<()> {
 #[test]
 fn text_of_a_message_is_never_markup() -> Result<()> {
     let hostile = r#""args":{"queue":"</text><script>alert(1)</script>\u0000"}"#;
-    let lines = [frame(0.1, "<b>", "client", "queue.declare", hostile)];
+    let lines = [frame(0.1, "<b>", "client", Method::QueueDeclare, hostile)];
     let (entries, story) = told(&lines)?;
     let caption = Caption::of(&head(), &entries);
     let picture = svg(&story, &caption);

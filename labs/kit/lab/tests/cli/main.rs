@@ -68,7 +68,7 @@ fn a_wrong_chapter_lists_the_chapters() {
     let lab = Lab::new("chapter");
     for command in [
         "lab", "solution", "hint", "diff", "run", "watch", "reset", "up", "down", "logs",
-        "picture", "predict", "hunt", "catch-up",
+        "picture", "replay", "predict", "hunt", "catch-up",
     ] {
         let hole: &[&str] = if command == "catch-up" { &["1"] } else { &[] };
         let said = lab.say(&[&[command, "99"], hole].concat());

@@ -48,6 +48,18 @@ fn a_picture_is_named_and_a_diagram_printed() {
 }
 
 #[test]
+fn a_replay_is_made_where_the_check_passed() {
+    let lab = with_a_run("replay");
+    let said = lab.say(&["replay", "05", "--solution"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let page = fs::read_to_string(said.out.trim()).unwrap();
+    assert!(
+        page.starts_with("<!doctype html>") && page.contains("redeliver"),
+        "{page}"
+    );
+}
+
+#[test]
 fn without_a_run_or_with_a_slip_it_says_what_to_type() {
     let lab = with_a_run("no-picture");
     let said = lab.say(&["picture", "05"]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use wiretap::journal::Recorded;
-use wiretap::{Event, Side};
+use wiretap::{Event, Method, Side};
 
 use super::tshark::Captured;
 
@@ -13,8 +13,8 @@ use super::tshark::Captured;
 struct Compared {
     /// The class and the method, as the AMQP specification numbers them.
     number: [&'static str; 2],
-    /// Its name in the journal.
-    name: &'static str,
+    /// The journal's own.
+    method: Method,
     /// How many of them the scene has at least.
     least: usize,
     /// The arguments that are compared.
@@ -23,20 +23,20 @@ struct Compared {
 
 #[rustfmt::skip]
 const COMPARED: [Compared; 7] = [
-    Compared { number: ["60", "40"], name: "basic.publish", least: 59,
+    Compared { number: ["60", "40"], method: Method::BasicPublish, least: 59,
         arguments: &["exchange", "routing_key", "mandatory"] },
-    Compared { number: ["60", "50"], name: "basic.return", least: 1,
+    Compared { number: ["60", "50"], method: Method::BasicReturn, least: 1,
         arguments: &["reply_code", "reply_text", "exchange", "routing_key"] },
-    Compared { number: ["60", "60"], name: "basic.deliver", least: 59,
+    Compared { number: ["60", "60"], method: Method::BasicDeliver, least: 59,
         arguments: &["consumer_tag", "delivery_tag", "redelivered", "exchange", "routing_key"] },
-    Compared { number: ["60", "71"], name: "basic.get-ok", least: 1,
+    Compared { number: ["60", "71"], method: Method::BasicGetOk, least: 1,
         arguments: &["delivery_tag", "redelivered"] },
     // The broker may confirm many publishes with one.
-    Compared { number: ["60", "80"], name: "basic.ack", least: 55,
+    Compared { number: ["60", "80"], method: Method::BasicAck, least: 55,
         arguments: &["delivery_tag", "multiple"] },
-    Compared { number: ["60", "90"], name: "basic.reject", least: 3,
+    Compared { number: ["60", "90"], method: Method::BasicReject, least: 3,
         arguments: &["delivery_tag", "requeue"] },
-    Compared { number: ["60", "120"], name: "basic.nack", least: 3,
+    Compared { number: ["60", "120"], method: Method::BasicNack, least: 3,
         arguments: &["delivery_tag", "multiple", "requeue"] },
 ];
 
@@ -83,12 +83,15 @@ pub fn agree(
             );
         }
     }
-    for Compared { name, least, .. } in COMPARED {
-        let begins = format!("{name} ");
+    for Compared { method, least, .. } in COMPARED {
+        let begins = format!("{method} ");
         let all = tshark.values().flatten();
         let count = all.filter(|told| told.method.starts_with(&begins)).count();
-        println!("{name}: {count}, the same in both");
-        ensure!(count >= least, "{name}: {count}, but the scene has {least}");
+        println!("{method}: {count}, the same in both");
+        ensure!(
+            count >= least,
+            "{method}: {count}, but the scene has {least}"
+        );
     }
     Ok(())
 }
@@ -99,8 +102,8 @@ fn of_journal(recorded: &Recorded) -> Account<'_> {
         let Event::Amqp(frame) = &entry.event else {
             continue;
         };
-        let name = frame.method.name();
-        let Some(compared) = COMPARED.iter().find(|compared| compared.name == name) else {
+        let same = |compared: &&Compared| compared.method == frame.method;
+        let Some(compared) = COMPARED.iter().find(same) else {
             continue;
         };
         let mut method = compared.with(|argument| Some(plain(&frame.args[argument])));
@@ -170,7 +173,7 @@ impl Compared {
     fn with(&self, argument: impl Fn(&str) -> Option<String>) -> String {
         let arguments = self.arguments.iter();
         let all = arguments.map(|name| format!(" {name}={:?}", argument(name).unwrap_or_default()));
-        format!("{}{}", self.name, all.collect::<String>())
+        format!("{}{}", self.method, all.collect::<String>())
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn list() -> Result<()> {
     let fixture = Fixture::open()?;
     let run = fixture.run(&["--list"]).await?;
     ensure!(run.code == Some(0), "{run:?}");
-    ensure!(run.out.lines().count() == 16, "{run:?}");
+    ensure!(run.out.lines().count() == 17, "{run:?}");
     let first = format!("{:<24} a check that passes", "passes");
     ensure!(run.out.starts_with(&first), "{run:?}");
     // As cargo-nextest and editors ask.

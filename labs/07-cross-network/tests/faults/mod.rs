@@ -52,14 +52,26 @@ async fn outlasts_silence(lab: &Lab) -> Outcome {
     tries_again(lab, &hasty, 3).await?;
     let late = took(lab, &hasty);
     let limit = HASTY + LONGEST_AFTER;
-    late.at_most(limit, wrong_timeout(&hasty, HASTY, &late))?;
-    tries_again(lab, &patient, 2).await?;
-    let early = took(lab, &patient);
-    let wrong = wrong_timeout(&patient, PATIENT, &early);
-    wrong.unless(early.elapsed() > PATIENT.mul_f64(0.9))?;
+    late.at_most(limit, wrong_timeout(&hasty, HASTY, late.elapsed()))?;
+    waits_long_enough(lab, &patient).await?;
     fails_quietly(&hasty)?;
     patient.tap().restore();
     lab.consumers(MESSAGES, 1).await
+}
+
+/// Expects that an attempt of the patient consumer takes as long as its timeout. A busy machine sees an
+/// attempt late, and then the time to the next one is short: so the longest of several counts.
+async fn waits_long_enough(lab: &Lab, patient: &Service) -> Outcome {
+    let mut longest = Duration::ZERO;
+    for attempts in 2..=4 {
+        tries_again(lab, patient, attempts).await?;
+        let span = took(lab, patient);
+        longest = longest.max(span.elapsed());
+        if longest > PATIENT.mul_f64(0.9) {
+            return Ok(());
+        }
+    }
+    Err(wrong_timeout(patient, PATIENT, longest).into())
 }
 
 /// The timeouts of two consumers.
@@ -106,14 +118,14 @@ fn took(lab: &Lab, consumer: &Service) -> Span {
     }
 }
 
-fn wrong_timeout(consumer: &Service, timeout: Duration, seen: &Span) -> Failure {
+fn wrong_timeout(consumer: &Service, timeout: Duration, seen: Duration) -> Failure {
     fail(
         format!(
             "{} gives up an attempt after BROKER_CONNECT_TIMEOUT_MS, {} ms",
             consumer.name(),
             timeout.as_millis()
         ),
-        format!("after {:.1?}", seen.elapsed()),
+        format!("after {seen:.1?}"),
     )
     .because("one timeout around the whole attempt: the operator, who knows the distance, sets it")
 }

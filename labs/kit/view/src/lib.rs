@@ -63,22 +63,26 @@ impl Caption {
     }
 
     /// All rows, and whether the verdict names each: by a message's id or by its time, as
-    /// "at 1.234 s".
+    /// "at 1.234 s". Where it names ids, a time is not that of another message in the same millisecond.
     fn told(&self, story: &Story) -> Vec<(Row, bool)> {
         let (observed, times) = (self.observed(), times(self.observed()));
-        let names = |row: &Row| {
+        let by_id = |row: &Row| {
             let mut ids = row.ids.iter().filter(|id| !id.is_empty());
-            is_at(row, &times) || ids.any(|id| observed.contains(&short(id)))
+            ids.any(|id| observed.contains(&short(id)))
         };
+        let any = story.rows.iter().any(by_id);
+        let names = |row: &Row| by_id(row) || ((!any || row.ids.is_empty()) && is_at(row, &times));
         let rows = story.rows.iter().map(|row| (row.clone(), names(row)));
         rows.collect()
     }
 
-    /// The row that the verdict is about: the last one whose time it names, else the last one that it
-    /// names, else the last one.
+    /// The row that the verdict is about: the last one that it names by its time, else the last one that
+    /// it names, else the last one.
     fn moment(&self, rows: &[(Row, bool)]) -> usize {
         let times = times(self.observed());
-        let timed = rows.iter().rposition(|(row, _)| is_at(row, &times));
+        let timed = rows
+            .iter()
+            .rposition(|(row, told)| *told && is_at(row, &times));
         let told = || rows.iter().rposition(|(_, told)| *told);
         timed.or_else(told).unwrap_or(rows.len().saturating_sub(1))
     }

@@ -102,16 +102,11 @@ fn summary(rows: &[(Row, bool)]) -> Row {
     Row {
         t: rows[0].0.t,
         until: rows[rows.len() - 1].0.until,
-        what: What::Folded,
-        tip: text.clone(),
-        text,
-        ids: Vec::new(),
-        key: None,
-        fault: false,
         depths: depths.into_iter().collect(),
         ties: rows.iter().flat_map(|(row, _)| row.ties.clone()).collect(),
         open: open.into_iter().collect(),
         links: links.into_iter().collect(),
+        ..Row::new(What::Folded, text)
     }
 }
 

@@ -107,3 +107,15 @@ fn times(text: &str) -> Vec<f64> {
     let pairs = words.windows(2).filter(|pair| pair[0] == "at");
     pairs.filter_map(|pair| pair[1].parse().ok()).collect()
 }
+
+/// A text of at most so many letters: a longer one is cut off.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.chars().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text
+            .chars()
+            .take(most.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+    }
+}

@@ -164,3 +164,39 @@ pub struct Story {
     /// From the first to the last.
     pub rows: Vec<Row>,
 }
+
+impl Row {
+    /// A row that says this, about no message, and without an effect on any lane. Its times are 0.
+    #[must_use]
+    pub fn new(what: What, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            t: 0.0,
+            until: 0.0,
+            what,
+            tip: text.clone(),
+            text,
+            ids: Vec::new(),
+            key: None,
+            fault: false,
+            depths: Vec::new(),
+            ties: Vec::new(),
+            open: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+}
+
+impl Arrow {
+    /// An arrow that no exchange routes further.
+    #[must_use]
+    pub fn new(sort: Sort, from: usize, to: usize) -> Self {
+        Self {
+            sort,
+            from,
+            to,
+            routed: Vec::new(),
+            lost: false,
+        }
+    }
+}

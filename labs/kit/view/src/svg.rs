@@ -5,9 +5,9 @@ mod style;
 
 use std::fmt::{Display, Write};
 
-use crate::Caption;
 use crate::depth::Depth;
 use crate::story::{Arrow, Change, Kind, Lane, Row, Sort, Story, What};
+use crate::{Caption, cut};
 use layout::{Layout, Placed};
 
 /// The most characters of a row's tip.
@@ -346,18 +346,6 @@ fn sort(sort: Sort) -> &'static str {
 
 fn tip(row: &Row) -> String {
     escaped(&cut(&row.tip, LONGEST_TIP))
-}
-
-/// The beginning of a text that is longer.
-fn cut(text: &str, most: usize) -> String {
-    match text.chars().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text
-            .chars()
-            .take(most.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
-    }
 }
 
 /// For XML, which has no place for most control characters.

@@ -113,7 +113,7 @@ impl<'a> Teller<'a> {
                 let change = What::Change(Some(lane), change(what));
                 Some(Row {
                     fault,
-                    ..row(change, what.to_string())
+                    ..Row::new(change, what.to_string())
                 })
             }
             Event::Link { service, what } => Some(self.link(service, *what)),
@@ -200,17 +200,11 @@ impl<'a> Teller<'a> {
         let about = ids
             .first()
             .map_or(String::new(), |id| format!(" {}", short(id)));
-        let arrow = Arrow {
-            sort,
-            from,
-            to,
-            routed: Vec::new(),
-            lost: false,
-        };
+        let arrow = Arrow::new(sort, from, to);
         Row {
             ids,
             tip: format!("{line}\n{body}"),
-            ..row(What::Arrow(arrow), format!("{line}{about}"))
+            ..Row::new(What::Arrow(arrow), format!("{line}{about}"))
         }
     }
 
@@ -241,7 +235,7 @@ impl<'a> Teller<'a> {
         Row {
             fault: what != LinkEvent::Restored,
             links: vec![(lane, state)],
-            ..row(What::Link(lane, what == LinkEvent::Restored), text)
+            ..Row::new(What::Link(lane, what == LinkEvent::Restored), text)
         }
     }
 
@@ -282,7 +276,7 @@ impl<'a> Teller<'a> {
         Some(Row {
             tip,
             fault,
-            ..row(What::Link(lane, whole), text)
+            ..Row::new(What::Link(lane, whole), text)
         })
     }
 
@@ -302,23 +296,25 @@ impl<'a> Teller<'a> {
             // What its clients held comes back when they lose their connections.
             CheckEvent::BrokerKilled => Some(Row {
                 fault: true,
-                ..row(What::Change(None, Change::Ended), what.to_string())
+                ..Row::new(What::Change(None, Change::Ended), what.to_string())
             }),
-            CheckEvent::BrokerBack => Some(row(What::Change(None, Change::Runs), what.to_string())),
+            CheckEvent::BrokerBack => {
+                Some(Row::new(What::Change(None, Change::Runs), what.to_string()))
+            }
             CheckEvent::QueueDeleted(name) => {
                 let queue = self.lanes.of(Kind::Queue, name);
                 self.depths.empty(queue);
                 Some(Row {
                     fault: true,
-                    ..row(What::Note, what.to_string())
+                    ..Row::new(What::Note, what.to_string())
                 })
             }
             CheckEvent::QueueBound(frame) => {
                 self.watched.insert(word(frame, "exchange").to_owned());
-                Some(row(What::Note, what.to_string()))
+                Some(Row::new(What::Note, what.to_string()))
             }
             CheckEvent::QueueDeclared(_) | CheckEvent::Note(_) => {
-                Some(row(What::Note, what.to_string()))
+                Some(Row::new(What::Note, what.to_string()))
             }
         }
     }
@@ -348,22 +344,5 @@ fn change(what: &ProcessChange) -> Change {
         ProcessChange::Ended(Exit::Code(0)) => Change::Left,
         ProcessChange::Killed | ProcessChange::Ended(_) => Change::Ended,
         ProcessChange::Terminated => Change::Told,
-    }
-}
-
-fn row(what: What, text: String) -> Row {
-    Row {
-        t: 0.0,
-        until: 0.0,
-        what,
-        tip: text.clone(),
-        text,
-        ids: Vec::new(),
-        key: None,
-        fault: false,
-        depths: Vec::new(),
-        ties: Vec::new(),
-        open: Vec::new(),
-        links: Vec::new(),
     }
 }

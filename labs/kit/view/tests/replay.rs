@@ -8,20 +8,7 @@ use wiretap::Ending;
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)><!--\u{2028}";
 
 fn note(text: &str) -> Row {
-    Row {
-        t: 1.0,
-        until: 1.0,
-        what: What::Note,
-        text: text.to_owned(),
-        tip: text.to_owned(),
-        ids: Vec::new(),
-        key: None,
-        fault: false,
-        depths: Vec::new(),
-        ties: Vec::new(),
-        open: Vec::new(),
-        links: Vec::new(),
-    }
+    Row::new(What::Note, text)
 }
 
 fn page(rows: Vec<Row>) -> String {

@@ -29,7 +29,7 @@ before(async () => {
   chromium = await use('puppeteer-core').launch({
     executablePath: browser(),
     userDataDir: join(folder, 'profile'),
-    // Root has no sandbox to be had; the pages are our own.
+    // Chromium cannot build its sandbox as root; the pages are our own.
     args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync', '--disable-component-update'],
   })
   page = await chromium.newPage()

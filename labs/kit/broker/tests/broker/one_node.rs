@@ -158,7 +158,7 @@ pub async fn counts_are_exact() -> Result<()> {
         exclusive: true,
         ..Default::default()
     };
-    // Several, because RabbitMQ 4.0 lists some of them late.
+    // Several: RabbitMQ 4.0 may list a young queue late, and then only its lock shows that it exists.
     for name in (1..=20).map(|number| format!("mine-{number}")) {
         channel
             .queue_declare(name.as_str().into(), exclusive, FieldTable::default())

@@ -2,8 +2,8 @@
 
 use wiretap::{Frame, Method, Side};
 
-use super::words::{cut, names, several, subject, tip, word};
-use super::{Teller, row};
+use super::Teller;
+use super::words::{brief, names, several, subject, tip, word};
 use crate::confirms::Published;
 use crate::depth::{Channel, Delivery};
 use crate::story::{Arrow, Kind, Row, Sort, What};
@@ -84,7 +84,7 @@ impl<'a> Teller<'a> {
             .publish(&channel(frame), Published { id, exchange });
         let text = match key {
             "" => format!("publish {}", subject(frame)),
-            _ => format!("publish {}, key {}", subject(frame), cut(key)),
+            _ => format!("publish {}, key {}", subject(frame), brief(key)),
         };
         let seen = !self.routes.is_hidden(name) && !self.watched.contains(name);
         let lost = routed.is_empty() && seen;
@@ -239,13 +239,7 @@ fn is_setup(method: Method) -> bool {
 }
 
 fn arrow(sort: Sort, from: usize, to: usize, frame: &Frame, text: String) -> Row {
-    let arrow = Arrow {
-        sort,
-        from,
-        to,
-        routed: Vec::new(),
-        lost: false,
-    };
+    let arrow = Arrow::new(sort, from, to);
     Row {
         tip: tip(frame),
         ids: names(frame),
@@ -253,7 +247,7 @@ fn arrow(sort: Sort, from: usize, to: usize, frame: &Frame, text: String) -> Row
             .message
             .as_ref()
             .map(|_| word(frame, "routing_key").to_owned()),
-        ..row(What::Arrow(arrow), text)
+        ..Row::new(What::Arrow(arrow), text)
     }
 }
 

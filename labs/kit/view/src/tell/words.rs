@@ -1,5 +1,6 @@
 //! What a row says, in a few words and in full.
 
+use crate::cut;
 use explain::short;
 use wiretap::Frame;
 
@@ -17,16 +18,7 @@ pub(super) fn names(frame: &Frame) -> Vec<String> {
 pub(super) fn subject(frame: &Frame) -> String {
     match names(frame).first() {
         Some(name) => short(name),
-        None => cut(frame.message.as_ref().map_or("", |message| &message.body)),
-    }
-}
-
-/// The beginning of a name or a body.
-pub(super) fn cut(text: &str) -> String {
-    const LONGEST: usize = 14;
-    match text.chars().count() {
-        0..=LONGEST => text.to_owned(),
-        _ => text.chars().take(LONGEST - 1).chain(['…']).collect(),
+        None => brief(frame.message.as_ref().map_or("", |message| &message.body)),
     }
 }
 
@@ -100,4 +92,9 @@ pub(super) fn with_step(steps: &str, next: &str) -> String {
     };
     let gap = if before.is_empty() { "" } else { STEP };
     format!("{before}{gap}{} × {verb}", so_far + 1)
+}
+
+/// A name or a body for the label of an arrow.
+pub(super) fn brief(text: &str) -> String {
+    cut(text, 14)
 }

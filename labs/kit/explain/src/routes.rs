@@ -1,7 +1,7 @@
 //! Where each message goes, for a picture of the run.
 
 use super::frames::{At, frames, word};
-use super::topology::Topology;
+use super::topology::{Fact, Topology};
 use wiretap::{CheckEvent, Entry, Event, Frame, Method};
 
 /// Where the messages of a journal go, as far as the journal shows.
@@ -113,20 +113,7 @@ impl<'a> Routes<'a> {
     pub fn turns(&self) -> Vec<Turn<'a>> {
         let mut turns = Vec::new();
         for fact in self.topology.facts() {
-            let queue = fact.queue;
-            let part = match fact.request.frame.method {
-                Method::ExchangeDeclare => Part::Exchange(fact.exchange()),
-                Method::QueueDeclare => Part::Queue(queue),
-                Method::QueueBind => Part::Binding {
-                    exchange: fact.exchange(),
-                    queue,
-                    key: fact.key(),
-                },
-                _ => Part::Consumer {
-                    queue,
-                    service: fact.service(),
-                },
-            };
+            let part = part(fact);
             let begin = (fact.from.index, true);
             let end = fact.end.as_ref().map(|end| (end.index, false));
             let both = [begin].into_iter().chain(end);
@@ -138,6 +125,12 @@ impl<'a> Routes<'a> {
         }
         turns.sort_by_key(|turn| turn.index);
         turns
+    }
+
+    /// What has begun and not ended, each with the entries that tell so: a request, and its answer.
+    pub fn living(&self) -> impl Iterator<Item = (Part<'a>, [usize; 2])> {
+        let living = self.topology.facts().iter().filter(|fact| fact.lives());
+        living.map(|fact| (part(fact), [fact.request.index, fact.from.index]))
     }
 
     fn at(&self, index: usize, method: Method) -> Option<At<'a>> {
@@ -154,5 +147,23 @@ impl<'a> Routes<'a> {
             } => Some(frame),
             _ => None,
         }
+    }
+}
+
+/// What a fact is about.
+fn part<'a>(fact: &Fact<'a>) -> Part<'a> {
+    let queue = fact.queue;
+    match fact.request.frame.method {
+        Method::ExchangeDeclare => Part::Exchange(fact.exchange()),
+        Method::QueueDeclare => Part::Queue(queue),
+        Method::QueueBind => Part::Binding {
+            exchange: fact.exchange(),
+            queue,
+            key: fact.key(),
+        },
+        _ => Part::Consumer {
+            queue,
+            service: fact.service(),
+        },
     }
 }

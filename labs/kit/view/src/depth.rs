@@ -27,7 +27,7 @@ pub(crate) struct Delivery {
 #[derive(Debug, Default)]
 pub(crate) struct Depths {
     queues: BTreeMap<usize, Depth>,
-    held: BTreeMap<(Channel, u64), Delivery>,
+    held: BTreeMap<Channel, BTreeMap<u64, Delivery>>,
     changed: Vec<usize>,
 }
 
@@ -49,8 +49,8 @@ impl Depths {
             depth.ready = depth.ready.saturating_sub(1);
             depth.unacked += u64::from(holder.is_some());
         });
-        if let Some(holder) = holder {
-            self.held.insert(holder, delivery);
+        if let Some((channel, tag)) = holder {
+            self.held.entry(channel).or_default().insert(tag, delivery);
         }
     }
 
@@ -60,33 +60,43 @@ impl Depths {
         channel: &Channel,
         covers: impl Fn(u64) -> bool,
     ) -> Vec<Delivery> {
-        self.take(|(own, tag)| own == channel && covers(*tag))
+        let Some(held) = self.held.get_mut(channel) else {
+            return Vec::new();
+        };
+        let tags: Vec<_> = held.keys().copied().filter(|tag| covers(*tag)).collect();
+        let taken: Vec<_> = tags.iter().filter_map(|tag| held.remove(tag)).collect();
+        self.taken(&taken);
+        taken
     }
 
     /// Gives back what a connection, or one channel of it, held.
     pub(crate) fn give_back(&mut self, lost: impl Fn(&Channel) -> bool) {
-        for delivery in self.take(|(channel, _)| lost(channel)) {
+        let gone: Vec<_> = self
+            .held
+            .keys()
+            .filter(|channel| lost(channel))
+            .cloned()
+            .collect();
+        let gone = gone.iter().filter_map(|channel| self.held.remove(channel));
+        let taken: Vec<_> = gone.flat_map(BTreeMap::into_values).collect();
+        self.taken(&taken);
+        for delivery in taken {
             self.add(delivery.queue);
         }
     }
 
-    fn take(&mut self, wanted: impl Fn(&(Channel, u64)) -> bool) -> Vec<Delivery> {
-        let keys: Vec<_> = self
-            .held
-            .keys()
-            .filter(|key| wanted(key))
-            .cloned()
-            .collect();
-        let taken: Vec<_> = keys
-            .iter()
-            .filter_map(|key| self.held.remove(key))
-            .collect();
-        for delivery in &taken {
+    /// How many deliveries the channels of this service hold.
+    pub(crate) fn held_by(&self, service: &str) -> usize {
+        let own = self.held.iter().filter(|((name, ..), _)| name == service);
+        own.map(|(_, held)| held.len()).sum()
+    }
+
+    fn taken(&mut self, taken: &[Delivery]) {
+        for delivery in taken {
             self.change(delivery.queue, |depth| {
                 depth.unacked = depth.unacked.saturating_sub(1);
             });
         }
-        taken
     }
 
     pub(crate) fn empty(&mut self, queue: usize) {

@@ -1,7 +1,5 @@
 //! Which lane stands where: messages mostly go from left to right.
 
-use wiretap::{Entry, Event, Method, Side};
-
 use crate::story::{Kind, Lane, Row, Sort, Story, What};
 
 /// The lanes in the order in which they were first met.
@@ -14,9 +12,15 @@ impl Lanes {
         let same = |lane: &Lane| lane.kind == kind && lane.name == name;
         self.0.iter().position(same).unwrap_or_else(|| {
             let name = name.to_owned();
-            self.0.push(Lane { kind, name });
+            let gets = false;
+            self.0.push(Lane { kind, name, gets });
             self.0.len() - 1
         })
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[Lane] {
+        &self.0
     }
 
     pub(crate) fn name(&self, lane: usize) -> &str {
@@ -32,7 +36,10 @@ impl Lanes {
 
     /// The story of these rows, with the lanes from who sends to who gets. A lane that no row uses is
     /// left out.
-    pub(crate) fn in_order(self, entries: &[Entry], mut rows: Vec<Row>) -> Story {
+    pub(crate) fn in_order(mut self, mut rows: Vec<Row>, gets: impl Fn(usize) -> bool) -> Story {
+        for (number, lane) in self.0.iter_mut().enumerate() {
+            lane.gets = lane.kind == Kind::Service && gets(number);
+        }
         let mut used = vec![false; self.0.len()];
         for row in &mut rows {
             let ties = std::mem::take(&mut row.ties);
@@ -43,7 +50,7 @@ impl Lanes {
             row.ties.retain(|tie| used[tie.from] && used[tie.to]);
         }
         let mut order: Vec<usize> = (0..self.0.len()).filter(|lane| used[*lane]).collect();
-        order.sort_by_key(|lane| (rank(&self.0[*lane], entries), from(*lane, &rows)));
+        order.sort_by_key(|lane| (rank(&self.0[*lane]), from(*lane, &rows)));
         for row in &mut rows {
             row.lanes(|lane| {
                 *lane = order.iter().position(|old| old == lane).unwrap_or_default();
@@ -89,36 +96,12 @@ fn from(lane: usize, rows: &[Row]) -> usize {
 }
 
 /// Where a lane stands: the check, who sends, exchanges, queues, who gets.
-fn rank(lane: &Lane, entries: &[Entry]) -> u8 {
+fn rank(lane: &Lane) -> u8 {
     match lane.kind {
         Kind::Check => 0,
-        Kind::Service if gets(&lane.name, entries) => 4,
+        Kind::Service if lane.gets => 4,
         Kind::Service => 1,
         Kind::Exchange => 2,
         Kind::Queue => 3,
     }
-}
-
-/// Whether a service is there to get messages: it consumes, and not only answers to what it asks.
-fn gets(service: &str, entries: &[Entry]) -> bool {
-    let own = || {
-        entries.iter().filter_map(|entry| match &entry.event {
-            Event::Amqp(frame) if frame.service == service && frame.from == Side::Client => {
-                Some(frame)
-            }
-            _ => None,
-        })
-    };
-    let does = |method| own().any(|frame| frame.method == method);
-    let answers = own().any(|frame| {
-        let message = frame.message.as_ref();
-        message.is_some_and(|message| message.reply_to.is_some())
-    });
-    let asks_for_http = entries
-        .iter()
-        .any(|entry| matches!(&entry.event, Event::Http { service: name, .. } if name == service));
-    let http = entries
-        .iter()
-        .any(|entry| matches!(entry.event, Event::Http { .. }));
-    (does(Method::BasicConsume) && !answers) || (http && !asks_for_http)
 }

@@ -11,6 +11,8 @@ pub struct Lane {
     pub kind: Kind,
     /// Its name, as the program or the broker has it.
     pub name: String,
+    /// Whether it is a service that is there to get messages: it stands right of the queues.
+    pub gets: bool,
 }
 
 /// What a lane stands for.

@@ -17,29 +17,22 @@ use crate::lanes::Lanes;
 use crate::story::{Arrow, Bond, Change, Kind, Row, Sort, Story, Tie, What};
 use words::{before_code, with_step, word, words_like_ids};
 
+/// What a service is called that answers HTTP requests and was not seen to start.
+const SERVER: &str = "server";
+
 /// The story that these entries tell.
 #[must_use]
 pub fn story(entries: &[Entry]) -> Story {
-    let routes = Routes::new(entries);
-    let mut teller = Teller {
-        came_from: came_from(entries, &routes),
-        turns: routes.turns().into_iter().peekable(),
-        watched: HashSet::new(),
-        routes,
+    let known = Known {
         peer: peer(entries),
-        lanes: Lanes::default(),
-        depths: Depths::default(),
-        prefetch: HashMap::new(),
-        confirms: Confirms::default(),
-        asked: HashMap::new(),
-        open: HashMap::new(),
-        connected: Vec::new(),
-        rows: Vec::new(),
+        ..Known::default()
     };
+    let mut teller = Teller::new(entries, known);
     for (index, entry) in entries.iter().enumerate() {
         teller.entry(index, entry);
     }
-    teller.lanes.in_order(entries, teller.rows)
+    let Teller { known, rows, .. } = teller;
+    known.lanes.in_order(rows, |lane| known.parties.gets(lane))
 }
 
 /// The service that answers the HTTP requests of a journal: the relay knows only who asks.
@@ -54,10 +47,7 @@ fn peer(entries: &[Entry]) -> String {
         _ => None,
     });
     let mut others = started.filter(|name| !asks(name));
-    others
-        .next()
-        .cloned()
-        .unwrap_or_else(|| "server".to_owned())
+    others.next().cloned().unwrap_or_else(|| SERVER.to_owned())
 }
 
 fn came_from<'a>(entries: &'a [Entry], routes: &Routes<'a>) -> HashMap<&'a str, Vec<&'a str>> {
@@ -75,30 +65,69 @@ fn came_from<'a>(entries: &'a [Entry], routes: &Routes<'a>) -> HashMap<&'a str, 
     queues
 }
 
-struct Teller<'a> {
-    routes: Routes<'a>,
+/// Tells entries, one after the other.
+pub(crate) struct Teller<'a> {
+    pub(crate) routes: Routes<'a>,
     /// What begins and ends after the entries so far.
     turns: Peekable<IntoIter<Turn<'a>>>,
-    peer: String,
-    /// The exchanges to which the check has bound a queue of its own, which is not shown.
-    watched: HashSet<String>,
     /// By a message's id the queues from which it is delivered.
     came_from: HashMap<&'a str, Vec<&'a str>>,
-    lanes: Lanes,
-    depths: Depths,
-    prefetch: HashMap<Channel, u64>,
+    pub(crate) known: Known,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// What is known after the entries so far.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The service that answers HTTP requests.
+    pub(crate) peer: String,
+    /// The exchanges to which the check has bound a queue of its own, which is not shown.
+    watched: HashSet<String>,
+    pub(crate) lanes: Lanes,
+    pub(crate) parties: Parties,
+    pub(crate) depths: Depths,
+    pub(crate) prefetch: HashMap<Channel, u64>,
     confirms: Confirms,
     /// The requests without a response, by service and connection: their ids.
     asked: HashMap<(String, u32), Vec<String>>,
     /// How many connections each service has.
-    open: HashMap<usize, u32>,
+    pub(crate) open: HashMap<usize, u32>,
     /// Which of them changed with the current entry.
     connected: Vec<(usize, u32)>,
-    rows: Vec<Row>,
+    /// What happened last to each service.
+    pub(crate) changes: HashMap<usize, Change>,
+}
+
+/// What the services are there for, as far as they have shown it: numbers of lanes.
+#[derive(Debug, Default)]
+pub(crate) struct Parties {
+    consume: HashSet<usize>,
+    /// They publish requests, and wait for answers.
+    ask: HashSet<usize>,
+    /// They answer HTTP requests.
+    serve: HashSet<usize>,
+}
+
+impl Parties {
+    /// Whether a service is there to get messages: it consumes, and not only answers to what it asks.
+    pub(crate) fn gets(&self, lane: usize) -> bool {
+        self.serve.contains(&lane) || (self.consume.contains(&lane) && !self.ask.contains(&lane))
+    }
 }
 
 impl<'a> Teller<'a> {
-    fn entry(&mut self, index: usize, entry: &'a Entry) {
+    pub(crate) fn new(entries: &'a [Entry], known: Known) -> Self {
+        let routes = Routes::new(entries);
+        Self {
+            came_from: came_from(entries, &routes),
+            turns: routes.turns().into_iter().peekable(),
+            routes,
+            known,
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn entry(&mut self, index: usize, entry: &'a Entry) {
         let row = match &entry.event {
             Event::Amqp(frame) => self.frame(index, frame),
             Event::Http {
@@ -108,8 +137,9 @@ impl<'a> Teller<'a> {
                 body,
             } => Some(self.http((service, *connection), line, body)),
             Event::Service { service, what } => {
-                let lane = self.lanes.of(Kind::Service, service);
+                let lane = self.known.lanes.of(Kind::Service, service);
                 let fault = self.is_fault(lane, what);
+                self.known.changes.insert(lane, change(what));
                 let change = What::Change(Some(lane), change(what));
                 Some(Row {
                     fault,
@@ -125,7 +155,7 @@ impl<'a> Teller<'a> {
             Event::Check { what } => self.check(index, what),
             Event::Verdict { .. } => None,
         };
-        let (t, depths, ties) = (entry.t, self.depths.changes(), self.ties(index));
+        let (t, depths, ties) = (entry.t, self.known.depths.changes(), self.ties(index));
         match (row, self.rows.last_mut()) {
             (Some(row), Some(last)) if last.goes_on(&row) => {
                 last.text = with_step(&last.text, &row.text);
@@ -139,7 +169,7 @@ impl<'a> Teller<'a> {
         if let Some(last) = self.rows.last_mut() {
             last.now(depths);
             last.ties.extend(ties);
-            last.open.append(&mut self.connected);
+            last.open.append(&mut self.known.connected);
         }
     }
 
@@ -147,7 +177,7 @@ impl<'a> Teller<'a> {
     fn ties(&mut self, index: usize) -> Vec<Tie> {
         let mut ties = Vec::new();
         while let Some(turn) = self.turns.next_if(|turn| turn.index <= index) {
-            let mut lane = |kind, name| self.lanes.of(kind, name);
+            let mut lane = |kind, name| self.known.lanes.of(kind, name);
             let (bond, from, to, key) = match turn.part {
                 Part::Exchange(name) => {
                     let lane = lane(Kind::Exchange, name);
@@ -182,10 +212,12 @@ impl<'a> Teller<'a> {
     }
 
     fn http(&mut self, (service, connection): (&str, u32), line: &HttpLine, body: &str) -> Row {
-        let from = self.lanes.of(Kind::Service, service);
-        let peer = self.peer.clone();
-        let to = self.lanes.of(Kind::Service, &peer);
+        let from = self.known.lanes.of(Kind::Service, service);
+        let peer = self.known.peer.clone();
+        let to = self.known.lanes.of(Kind::Service, &peer);
+        self.known.parties.serve.insert(to);
         let open = self
+            .known
             .asked
             .entry((service.to_owned(), connection))
             .or_default();
@@ -210,20 +242,19 @@ impl<'a> Teller<'a> {
 
     /// Whether this breaks a service: not the end of one that the check stopped or killed.
     fn is_fault(&self, lane: usize, what: &ProcessChange) -> bool {
-        let mut own = self.rows.iter().rev().filter_map(|row| match row.what {
-            What::Change(Some(other), change) if other == lane => Some(change),
-            _ => None,
-        });
         match what {
             ProcessChange::Started | ProcessChange::Thawed => false,
             ProcessChange::Ended(_) if change(what) == Change::Left => false,
-            ProcessChange::Ended(_) => !matches!(own.next(), Some(Change::Told | Change::Ended)),
+            ProcessChange::Ended(_) => {
+                let last = self.known.changes.get(&lane);
+                !matches!(last, Some(Change::Told | Change::Ended))
+            }
             ProcessChange::Frozen | ProcessChange::Killed | ProcessChange::Terminated => true,
         }
     }
 
     fn link(&mut self, service: &str, what: LinkEvent) -> Row {
-        let lane = self.lanes.of(Kind::Service, service);
+        let lane = self.known.lanes.of(Kind::Service, service);
         let text = format!("link {what}");
         // After a cut, the link lets new connections in.
         let whole = matches!(what, LinkEvent::Cut | LinkEvent::Restored);
@@ -244,14 +275,14 @@ impl<'a> Teller<'a> {
         (service, connection): (&str, u32),
         what: &ConnectionEvent,
     ) -> Option<Row> {
-        let lane = self.lanes.of(Kind::Service, service);
-        let open = self.open.entry(lane).or_default();
+        let lane = self.known.lanes.of(Kind::Service, service);
+        let open = self.known.open.entry(lane).or_default();
         match what {
             ConnectionEvent::Opened => *open += 1,
             what if what.is_end() => *open = open.saturating_sub(1),
             _ => {}
         }
-        self.connected.push((lane, *open));
+        self.known.connected.push((lane, *open));
         // A cut of the link, or a kill, is told by a row of its own.
         let fault = matches!(
             what,
@@ -281,17 +312,20 @@ impl<'a> Teller<'a> {
     }
 
     fn connection_gone(&mut self, service: &str, connection: u32) {
-        self.depths
+        self.known
+            .depths
             .give_back(|(name, number, _)| name == service && *number == connection);
-        self.confirms
+        self.known
+            .confirms
             .forget(|(name, number, _)| name == service && *number == connection);
     }
 
     fn check(&mut self, index: usize, what: &'a CheckEvent) -> Option<Row> {
         match what {
             CheckEvent::Published(frame) => {
-                let check = self.lanes.of(Kind::Check, "check");
-                Some(self.publish(index, frame, check))
+                let check = self.known.lanes.of(Kind::Check, "check");
+                let moved = self.publish(index, frame, check);
+                Some(amqp::told(frame, moved))
             }
             // What its clients held comes back when they lose their connections.
             CheckEvent::BrokerKilled => Some(Row {
@@ -302,15 +336,17 @@ impl<'a> Teller<'a> {
                 Some(Row::new(What::Change(None, Change::Runs), what.to_string()))
             }
             CheckEvent::QueueDeleted(name) => {
-                let queue = self.lanes.of(Kind::Queue, name);
-                self.depths.empty(queue);
+                let queue = self.known.lanes.of(Kind::Queue, name);
+                self.known.depths.empty(queue);
                 Some(Row {
                     fault: true,
                     ..Row::new(What::Note, what.to_string())
                 })
             }
             CheckEvent::QueueBound(frame) => {
-                self.watched.insert(word(frame, "exchange").to_owned());
+                self.known
+                    .watched
+                    .insert(word(frame, "exchange").to_owned());
                 Some(Row::new(What::Note, what.to_string()))
             }
             CheckEvent::QueueDeclared(_) | CheckEvent::Note(_) => {

@@ -23,6 +23,7 @@ fn page(rows: Vec<Row>) -> String {
     let lane = Lane {
         kind: Kind::Queue,
         name: HOSTILE.to_owned(),
+        gets: false,
     };
     let lanes = vec![lane];
     replay(&Story { lanes, rows }, &caption)

@@ -1,7 +1,7 @@
 //! `run NN`: starts the chapter's services on this machine, or one program of it ([`one_role`]).
 
-mod environment;
 mod one_role;
+mod prepared;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -16,7 +16,7 @@ use course::chapter::{Chapter, Variant};
 use course::manifest::{ServiceEntry, ServiceManifest};
 use course::paths::Paths;
 
-use self::environment::Prepared;
+use self::prepared::Prepared;
 use crate::overview::colour;
 use crate::saves::Saves;
 use command::Which;

@@ -11,11 +11,11 @@ use anstream::eprintln;
 use anyhow::{Context, Result};
 use course::manifest::ServiceEntry;
 
-use crate::run::environment::Environment;
 use crate::run::{Run, TOUCH};
 use crate::shared_broker;
 use command::cargo::Built;
 use command::cargo::does_not_compile;
+use command::environment::Environment;
 use process::stop::asked;
 use process::{Front, GRACE, output_of, port};
 use terminal::user_error;
@@ -69,7 +69,8 @@ impl Run<'_> {
             eprintln!("{DIM}· {role} gets http://127.0.0.1:{port}{DIM:#}");
             ports.insert(service.name.clone(), port);
         }
-        let mut launch = environment.launch(&service, &ports)?;
+        let address = environment.broker.as_ref().map(|broker| &broker.address);
+        let mut launch = environment.launch(&service, &ports, address)?;
         launch.arguments = vec![role.into()];
         launch.arguments.extend_from_slice(args);
         let front = Front::start(&launch)

@@ -1,15 +1,14 @@
 //! Prepares what a chapter's services need around them, and prints where each of them is.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anstream::println;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use broker::Broker;
-use broker::access::Access;
+use command::environment::{Environment, LOGINS};
 use course::chapter::Variant;
-use course::manifest::{ServiceEntry, fill};
+use course::manifest::fill;
 
 use crate::overview;
 use crate::run::Run;
@@ -17,74 +16,11 @@ use crate::shared_broker::{self, Shared};
 use process::{Launch, port};
 use terminal::DIM;
 
-/// In the folder of a run: the passwords of the services' own users.
-const LOGINS: &str = "logins.json";
-
 /// What `run` prepares once; it stays when the services are started again.
 pub struct Prepared {
     pub environment: Environment,
     pub launches: Vec<Launch>,
     _shared: Option<Shared>,
-}
-
-/// What services find around them.
-pub struct Environment {
-    program: PathBuf,
-    pub broker: Option<Broker>,
-    /// The services' own users, where the chapter has such.
-    access: Option<Access>,
-    pub vhost: String,
-    folder: PathBuf,
-}
-
-impl Environment {
-    /// How `service` is started here, as its manifest says.
-    pub fn launch(&self, service: &ServiceEntry, ports: &BTreeMap<String, u16>) -> Result<Launch> {
-        let database = self.folder.join(format!("{}.sqlite", service.database));
-        let log = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
-        // Many shells set it to 1, and an open hole would fill the screen.
-        let backtrace = std::env::var("RUST_BACKTRACE").ok();
-        let backtrace = backtrace.filter(|how| how == "full");
-        let backtrace = backtrace.unwrap_or_else(|| "0".to_owned());
-        let mut environment = BTreeMap::from([
-            ("DATABASE".to_owned(), database.display().to_string()),
-            ("RUST_LOG".to_owned(), log),
-            ("RUST_BACKTRACE".to_owned(), backtrace),
-        ]);
-        if service.port.is_some() {
-            environment.insert("PORT".to_owned(), ports[&service.name].to_string());
-        }
-        if let Some(broker) = &self.broker {
-            let address = &broker.address;
-            match (&self.access, &service.login) {
-                (Some(access), Some(login)) => {
-                    environment.extend(access.environment(login, &address.host, address.port)?);
-                }
-                _ => drop(environment.insert("AMQP_URL".to_owned(), address.url(&self.vhost))),
-            }
-        }
-        for (name, value) in &service.env {
-            environment.insert(name.clone(), fill(value, ports)?);
-        }
-        let mut arguments = vec![OsString::from(&service.role)];
-        for arg in &service.args {
-            arguments.push(fill(arg, ports)?.into());
-        }
-        Ok(Launch {
-            program: self.program.clone(),
-            name: service.name.clone(),
-            arguments,
-            environment,
-            log: None,
-        })
-    }
-
-    /// Keeps a node of ours from stopping for want of use.
-    pub fn touch_broker(&self) {
-        if let Some(broker) = &self.broker {
-            broker.touch();
-        }
-    }
 }
 
 impl Run<'_> {
@@ -96,8 +32,9 @@ impl Run<'_> {
         };
         let environment = self.environment(program, broker).await?;
         let ports = port::choose(&self.manifest.wished_ports())?;
+        let address = environment.broker.as_ref().map(|broker| &broker.address);
         let services = self.manifest.services.iter();
-        let launches = services.map(|service| environment.launch(service, &ports));
+        let launches = services.map(|service| environment.launch(service, &ports, address));
         let launches = launches.collect::<Result<Vec<_>>>()?;
         self.print_overview(&environment, &launches, &ports)?;
         let shared = environment.broker.as_ref();
@@ -109,35 +46,13 @@ impl Run<'_> {
         })
     }
 
-    /// Makes vhost and folder where they are missing, and users with the rights that `program`
-    /// lists, where it has such.
+    /// The environment of this run: its vhost has the name of its package.
     pub async fn environment(&self, program: &Path, broker: Option<Broker>) -> Result<Environment> {
         let vhost = self.chapter.package(self.variant);
-        if let Some(broker) = &broker {
-            broker
-                .create_vhost(&vhost)
-                .await
-                .with_context(|| format!("cannot make the vhost {vhost}"))?;
-        }
         let folder = shared_broker::run_folder(self.paths, &self.chapter, self.variant);
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", self.paths.short(&folder)))?;
-        let access = match (&broker, &self.manifest.topology) {
-            (Some(broker), Some(topology)) => {
-                let topology = self.paths.root.join(topology);
-                let kept = folder.join(LOGINS);
-                let access = Access::open(broker, &vhost, &topology, program, &kept).await;
-                Some(access.context("cannot make the users of the broker")?)
-            }
-            _ => None,
-        };
-        Ok(Environment {
-            program: program.to_owned(),
-            broker,
-            access,
-            vhost,
-            folder,
-        })
+        let topology = self.manifest.topology.as_ref();
+        let topology = topology.map(|file| self.paths.root.join(file));
+        Environment::open(program, broker, vhost, folder, topology.as_deref()).await
     }
 
     fn print_overview(
@@ -209,33 +124,8 @@ fn quoted(word: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_service_gets_what_the_manifest_says() {
-        let environment = Environment {
-            program: "lab-03".into(),
-            broker: None,
-            access: None,
-            vhost: "lab-03".to_owned(),
-            folder: "/run".into(),
-        };
-        let mut worker = ServiceEntry::of_role("worker");
-        worker.args = vec!["ada".to_owned(), "{history}#".to_owned()];
-        worker.database = "jobs".to_owned();
-        let ports = BTreeMap::from([("history".to_owned(), 4001)]);
-        let launch = environment.launch(&worker, &ports).unwrap();
-        assert_eq!(launch.arguments, ["worker", "ada", "4001#"]);
-        assert_eq!(launch.environment["DATABASE"], "/run/jobs.sqlite");
-        assert!(!launch.environment.contains_key("PORT"));
-        let mut history = ServiceEntry::of_role("history");
-        history.port = Some(4000);
-        let launch = environment.launch(&history, &ports).unwrap();
-        assert_eq!(launch.environment["PORT"], "4001");
-        assert_eq!(launch.environment["DATABASE"], "/run/history.sqlite");
-    }
 
     #[test]
     fn words_are_quoted_where_a_shell_would_read_more_into_them() {

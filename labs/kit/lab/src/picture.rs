@@ -1,7 +1,6 @@
 //! `picture NN [CHECK]` and `replay NN [CHECK]`: open what a check's last run left.
 
 use std::fs;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ use view::{Caption, Story};
 use wiretap::journal;
 
 use command::Which;
-use terminal::{NOTE, user_error};
+use terminal::{NOTE, has_screen, user_error};
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
@@ -135,13 +134,4 @@ fn open(paths: &Paths, file: &Path, again: &str) -> Result<ExitCode> {
         eprintln!("{NOTE}·{NOTE:#} open it in a browser: no program did ({error})");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a person would see a window of this machine.
-fn has_screen() -> bool {
-    let graphical = || {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        !cfg!(target_os = "linux") || set("DISPLAY") || set("WAYLAND_DISPLAY")
-    };
-    std::io::stdout().is_terminal() && graphical()
 }

@@ -38,7 +38,7 @@ impl Depths {
 
     /// The broker's own count, in its answer to a declare.
     pub(crate) fn set_ready(&mut self, queue: usize, ready: u64) {
-        if self.queues.get(&queue).copied().unwrap_or_default().ready != ready {
+        if self.of(queue).ready != ready {
             self.change(queue, |depth| depth.ready = ready);
         }
     }
@@ -83,6 +83,11 @@ impl Depths {
         for delivery in taken {
             self.add(delivery.queue);
         }
+    }
+
+    /// How many messages this queue holds.
+    pub(crate) fn of(&self, queue: usize) -> Depth {
+        self.queues.get(&queue).copied().unwrap_or_default()
     }
 
     /// How many deliveries the channels of this service hold.

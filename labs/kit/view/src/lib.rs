@@ -1,13 +1,15 @@
 //! Pictures of a run, made of its journal and nothing else: [`svg`], a space-time diagram,
-//! [`mermaid`], a sequence diagram for Markdown, and [`replay`], a page to step through the run. The
-//! same journal gives the same bytes.
+//! [`mermaid`], a sequence diagram for Markdown, [`replay`], a page to step through the run, and
+//! [`Live`], a run that goes on. The same journal gives the same bytes.
 //!
 //! Start reading at [`story`], which turns entries into lanes and rows; the others show them.
 
+mod board;
 mod confirms;
 mod depth;
 mod fold;
 mod lanes;
+mod live;
 mod mermaid;
 mod replay;
 mod story;
@@ -18,7 +20,9 @@ use explain::short;
 use wiretap::journal::Head;
 use wiretap::{Ending, Entry, Event};
 
+pub use board::board;
 pub use depth::Depth;
+pub use live::{Live, Message, State, Tied, Update};
 pub use mermaid::mermaid;
 pub use replay::replay;
 pub use story::{Arrow, Bond, Change, Kind, Lane, Row, Sort, Story, Tie, What};

@@ -85,7 +85,7 @@ pub fn replay(story: &Story, caption: &Caption) -> String {
 }
 
 /// JSON of the same meaning that ends no element of HTML, and no line of a script.
-fn inert(json: &str) -> String {
+pub(crate) fn inert(json: &str) -> String {
     json.replace('<', "\\u003c")
         .replace('\u{2028}', "\\u2028")
         .replace('\u{2029}', "\\u2029")

@@ -82,18 +82,18 @@ pub(crate) struct Known {
     /// The service that answers HTTP requests.
     pub(crate) peer: String,
     /// The exchanges to which the check has bound a queue of its own, which is not shown.
-    watched: HashSet<String>,
+    pub(crate) watched: HashSet<String>,
     pub(crate) lanes: Lanes,
     pub(crate) parties: Parties,
     pub(crate) depths: Depths,
     pub(crate) prefetch: HashMap<Channel, u64>,
-    confirms: Confirms,
+    pub(crate) confirms: Confirms,
     /// The requests without a response, by service and connection: their ids.
-    asked: HashMap<(String, u32), Vec<String>>,
+    pub(crate) asked: HashMap<(String, u32), Vec<String>>,
     /// How many connections each service has.
     pub(crate) open: HashMap<usize, u32>,
     /// Which of them changed with the current entry.
-    connected: Vec<(usize, u32)>,
+    pub(crate) connected: Vec<(usize, u32)>,
     /// What happened last to each service.
     pub(crate) changes: HashMap<usize, Change>,
 }
@@ -318,6 +318,9 @@ impl<'a> Teller<'a> {
         self.known
             .confirms
             .forget(|(name, number, _)| name == service && *number == connection);
+        self.known
+            .prefetch
+            .retain(|(name, number, _), _| name != service || *number != connection);
     }
 
     fn check(&mut self, index: usize, what: &'a CheckEvent) -> Option<Row> {

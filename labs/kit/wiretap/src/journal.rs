@@ -114,7 +114,14 @@ impl Inner {
     }
 
     fn write(&self) {
-        let kept = &mut *self.kept();
+        self.kept().write();
+    }
+}
+
+impl Kept {
+    /// Writes what the file does not have yet.
+    fn write(&mut self) {
+        let kept = self;
         let fresh = &kept.entries[kept.written..];
         kept.written = kept.entries.len();
         let Some(last) = fresh.last().filter(|_| !kept.full) else {
@@ -257,6 +264,22 @@ impl Journal {
     pub fn note(&self, what: impl Into<String>) {
         let what = CheckEvent::Note(what.into());
         self.record(Event::Check { what });
+    }
+
+    /// Takes out the entries so far, which are written to the file: for a run without an end, whose
+    /// entries nobody asks for again.
+    #[must_use]
+    pub fn take(&self) -> Vec<Entry> {
+        let mut kept = self.0.kept();
+        kept.write();
+        kept.written = 0;
+        std::mem::take(&mut kept.entries)
+    }
+
+    /// How many seconds have passed since the run began.
+    #[must_use]
+    pub fn elapsed(&self) -> f64 {
+        self.0.began.elapsed().as_secs_f64()
     }
 
     /// Gives `look` the entries so far. `look` must not use the journal: it is locked meanwhile.

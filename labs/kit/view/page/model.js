@@ -1,16 +1,4 @@
-'use strict'
-
-// How everything is after each row. It knows the rows of a story, and nothing of the page: a live
-// page can feed it one row after the other.
-
-/** The parts of a row's `what`, which is a word, or an object with one field. */
-function kindOf(row) {
-  return typeof row.what === 'string' ? row.what : Object.keys(row.what)[0]
-}
-
-function arrowOf(row) {
-  return row.what.arrow ?? null
-}
+// How everything is after each row. It knows the rows of a story, and nothing of the page.
 
 class Model {
   constructor(lanes) {
@@ -29,9 +17,9 @@ class Model {
     this.nameless = 0
   }
 
-  apply(row, index) {
+  apply(row) {
     const arrow = arrowOf(row)
-    if (arrow) this.move(row, arrow, index)
+    if (arrow) this.move(row, arrow)
     if (row.what.change) this.change(...row.what.change)
     if (kindOf(row) === 'link') this.seen(row.what.link[0])
     for (const tie of row.ties) this.tie(tie)
@@ -46,7 +34,7 @@ class Model {
     for (const [lane, link] of row.links) this.parts[lane].link = link
   }
 
-  move(row, { sort, from, to, routed }, index) {
+  move(row, { sort, from, to, routed }) {
     const ends = [from, to, ...routed]
     for (const lane of ends) this.seen(lane)
     if (sort === 'publish') this.tie({ bond: 'publisher', from, to, key: '', holds: true, once: true })
@@ -58,7 +46,7 @@ class Model {
       if (!known && !carries && !['request', 'response'].includes(sort)) continue
       const message = known ?? { id, key: row.key, queues: new Set() }
       for (const lane of ends) if (this.lanes[lane].kind === 'queue') message.queues.add(lane)
-      Object.assign(message, { row: index, last: row.text })
+      Object.assign(message, { told: row.told, last: row.text })
       this.messages.delete(id)
       this.messages.set(id, message)
     }

@@ -1,6 +1,6 @@
 //! The page to step through a run: one file that needs no server and no network.
 //!
-//! The page is `page/page.html`, which gets its style, its scripts and the story.
+//! The page is `page/replay.html`, which gets its style, its scripts and the story.
 
 use serde::Serialize;
 use wiretap::Ending;
@@ -9,10 +9,15 @@ use crate::Caption;
 use crate::fold::without;
 use crate::story::{Lane, Row, Story, What};
 
-const PAGE: &str = include_str!("../page/page.html");
+const PAGE: &str = include_str!("../page/replay.html");
 const STYLE: &str = include_str!("../page/page.css");
-const MODEL: &str = include_str!("../page/model.js");
-const SCRIPT: &str = include_str!("../page/page.js");
+/// What the live board has, too, comes first.
+const SCRIPTS: [&str; 4] = [
+    include_str!("../page/scene.js"),
+    include_str!("../page/messages.js"),
+    include_str!("../page/model.js"),
+    include_str!("../page/replay.js"),
+];
 
 /// The most bytes of a page's rows.
 const MOST: usize = 2_000_000;
@@ -80,7 +85,7 @@ pub fn replay(story: &Story, caption: &Caption) -> String {
     let data = serde_json::to_string(&data).unwrap_or_default();
     // The data comes last: no mark in it is taken for one of the page's.
     PAGE.replace("/*STYLE*/", STYLE)
-        .replace("/*SCRIPT*/", &format!("{MODEL}\n{SCRIPT}"))
+        .replace("/*SCRIPT*/", &SCRIPTS.join("\n"))
         .replace("/*STORY*/", &inert(&data))
 }
 

@@ -68,7 +68,7 @@ test('the script is the one that the policy lets run', () => {
   const [, named] = readFileSync(file, 'utf8').match(/script-src 'sha256-([^']*)'/)
   const [, script] = readFileSync(file, 'utf8').match(/<script>([^]*?)<\/script>/)
   const hash = createHash('sha256').update(script).digest('base64')
-  assert.equal(named, hash, `write sha256-${hash} into labs/kit/view/page/page.html`)
+  assert.equal(named, hash, `write sha256-${hash} into labs/kit/view/page/replay.html`)
 })
 
 test('at the kill, three messages are unacked; after it, they are ready, and nothing consumes', async () => {

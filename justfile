@@ -10,6 +10,7 @@ export LAB_PARENT := just_pid()
 lab := CARGO_TARGET_DIR / 'debug/lab'
 lecture := CARGO_TARGET_DIR / 'debug/lecture'
 bench := CARGO_TARGET_DIR / 'debug/bench'
+board := CARGO_TARGET_DIR / 'debug/board'
 
 # Builds the `lab` command: silently, except the first time, which takes a minute. With
 # `common` in it the crates that all chapters share are built at once, on all cores.
@@ -21,6 +22,7 @@ failed := ' || { echo "error: the lab itself could not be built; cargo says abov
 
 # Programs of their own, which no student waits for: built when they are first typed.
 build_lecture := 'cargo build ' + (if path_exists(lecture) == 'true' { '-q ' } else { '' }) + '-p lecture -p lab' + failed
+build_board := 'cargo build ' + (if path_exists(board) == 'true' { '-q ' } else { '' }) + '-p board -p lab' + failed
 build_bench := 'cargo build ' + (if path_exists(bench) == 'true' { '-q ' } else { '' }) + '-p bench -p lab' + failed
 
 node := 'command -v node >/dev/null && command -v npm >/dev/null || { echo "error: the slides need Node.js 20 or later, with npm"' \
@@ -92,6 +94,12 @@ picture *ARGS:
 [no-exit-message]
 replay *ARGS:
     {{ build }}; exec {{ quote(lab) }} replay "$@"
+
+# Its services live on a page, with buttons that break them; --solution
+[group('student: a chapter')]
+[no-exit-message]
+board *ARGS:
+    {{ build_board }}; exec {{ quote(board) }} "$@"
 
 # Start its services, or one ROLE; --watch, --solution
 [group('student: a chapter')]
@@ -212,7 +220,7 @@ test *NAME:
 new-chapter NAME:
     exec labs/kit/proof/tests/new_chapter/make "$@"
 
-# Measures: bench loop, acks, calls or relay
+# Measures: bench loop, acks, calls, relay or board
 [group('maintainer')]
 [no-exit-message]
 bench *WHAT:

@@ -36,6 +36,9 @@ pub struct Args {
     work: Work,
     #[arg(long)]
     count: u32,
+    /// How many messages a second `flow` publishes at most
+    #[arg(long)]
+    rate: Option<u32>,
 }
 
 /// What the program does.
@@ -47,6 +50,8 @@ pub enum Work {
     Publish,
     /// Consumes them, with a prefetch of 256 and an ack for 64
     Consume,
+    /// Publishes and consumes at the same time, on two connections
+    Flow,
 }
 
 /// Does the work and prints what was measured: for calls p50 and p99 in microseconds, else
@@ -64,8 +69,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 let at = |part| percentile(&times, part).as_secs_f64() * 1e6;
                 println!("{:.1} {:.1}", at(50), at(99));
             }
-            Work::Publish => println!("{:.0}", publish(args.count).await?),
+            Work::Publish => println!("{:.0}", publish(args.count, None).await?),
             Work::Consume => println!("{:.0}", consume(args.count).await?),
+            Work::Flow => println!("{:.0}", flow(args.count, args.rate).await?),
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -158,7 +164,7 @@ async fn send(
         .await?)
 }
 
-async fn publish(count: u32) -> Result<f64> {
+async fn publish(count: u32, rate: Option<u32>) -> Result<f64> {
     let (connection, channel) = open_channel().await?;
     declare(&channel, QUEUE, true).await?;
     channel
@@ -168,6 +174,11 @@ async fn publish(count: u32) -> Result<f64> {
     let mut confirms = VecDeque::new();
     let begun = Instant::now();
     for number in 0..count {
+        if let Some(rate) = rate {
+            let due = begun + Duration::from_secs_f64(f64::from(number) / f64::from(rate));
+            // One that is late is published at once.
+            tokio::time::sleep_until(due.into()).await;
+        }
         if confirms.len() == usize::from(IN_FLIGHT) {
             let first: Option<lapin::PublisherConfirm> = confirms.pop_front();
             first.context("no confirm")?.await?;
@@ -183,6 +194,18 @@ async fn publish(count: u32) -> Result<f64> {
     let rate = f64::from(count) / begun.elapsed().as_secs_f64();
     connection.close(200, "done".into()).await?;
     Ok(rate)
+}
+
+/// How many messages a second go from a producer to a consumer.
+async fn flow(count: u32, rate: Option<u32>) -> Result<f64> {
+    let (connection, channel) = open_channel().await?;
+    declare(&channel, QUEUE, true).await?;
+    connection.close(200, "done".into()).await?;
+    let begun = Instant::now();
+    let producer = tokio::spawn(publish(count, rate));
+    consume(count).await?;
+    producer.await??;
+    Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
 async fn consume(count: u32) -> Result<f64> {

@@ -4,6 +4,7 @@
 //! solutions it measures; no crate uses it. Start reading at [`measured_program`].
 
 mod acks;
+mod board_cost;
 mod calls;
 mod edit_loop;
 mod load_program;
@@ -54,7 +55,14 @@ enum What {
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
-    /// The program that `relay` measures
+    /// What the live board costs: one program directly at the broker, through the relay, and with the
+    /// board behind that, with and without a page
+    Board {
+        /// How often each is measured
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
+    /// The program that `relay` and `board` measure
     #[command(hide = true)]
     Load(load_program::Args),
 }
@@ -72,6 +80,7 @@ fn start(what: &What) -> Result<ExitCode> {
         &What::Acks { runs } => acks::run(paths, runs),
         &What::Calls { runs } => calls::run(paths, runs),
         &What::Relay { runs } => relay_cost::run(paths, runs),
+        &What::Board { runs } => board_cost::run(paths, runs),
         What::Load(args) => load_program::run(args),
     }
 }

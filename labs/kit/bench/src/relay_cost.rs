@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anstream::println;
 use anyhow::{Context, Result, ensure};
 use course::paths::Paths;
-use process::Exit;
+use process::{Exit, Process};
 use wiretap::{Journal, Wiretap};
 
 use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST};
@@ -78,21 +78,7 @@ async fn measure(program: &MeasuredProgram, through: bool, measured: &mut Measur
         let count = count.to_string();
         let load = ["load", work, "--count", &count];
         let load = program.start(&load, &[("AMQP_URL", url)]).await?;
-        let exit = load.end(TIME_LIMIT).await?;
-        let told = load.output();
-        ensure!(
-            exit == Exit::Code(0),
-            "the program ended with {exit}: {told}"
-        );
-        let told = told.lines().last().unwrap_or_default();
-        let figures: Vec<f64> = told
-            .split(' ')
-            .map(|figure| {
-                figure
-                    .parse()
-                    .with_context(|| format!("it printed {told:?}"))
-            })
-            .collect::<Result<_>>()?;
+        let figures = figures(&load).await?;
         match (work, figures.as_slice()) {
             ("call", &[p50, p99]) => {
                 measured.p50.push(p50);
@@ -100,10 +86,26 @@ async fn measure(program: &MeasuredProgram, through: bool, measured: &mut Measur
             }
             ("publish", &[rate]) => measured.publish.push(rate),
             ("consume", &[rate]) => measured.consume.push(rate),
-            _ => anyhow::bail!("{work} printed {told:?}"),
+            (_, told) => anyhow::bail!("{work} printed {told:?}"),
         }
     }
     Ok(())
+}
+
+/// What the program prints at its end.
+pub async fn figures(load: &Process) -> Result<Vec<f64>> {
+    let exit = load.end(TIME_LIMIT).await?;
+    let told = load.output();
+    ensure!(
+        exit == Exit::Code(0),
+        "the program ended with {exit}: {told}"
+    );
+    let told = told.lines().last().unwrap_or_default();
+    let figures = told.split(' ').map(|figure| {
+        let figure = figure.parse();
+        figure.with_context(|| format!("it printed {told:?}"))
+    });
+    figures.collect()
 }
 
 fn print(direct: &Measured, relayed: &Measured) {
@@ -134,7 +136,7 @@ fn print(direct: &Measured, relayed: &Measured) {
     }
 }
 
-fn median(figures: &[f64]) -> f64 {
+pub fn median(figures: &[f64]) -> f64 {
     let mut figures = figures.to_vec();
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;

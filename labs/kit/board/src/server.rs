@@ -5,13 +5,15 @@
 //! page of the same browser nor another user of the machine can press one.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Payload, Server};
+use actix_web::error::ErrorForbidden;
 use actix_web::http::header::{self, ContentType};
 use actix_web::web::{self, Bytes, Data};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{App, FromRequest, HttpRequest, HttpResponse, HttpServer};
 use anyhow::{Context, Result};
 use futures_lite::stream;
 use rand::distr::{Alphanumeric, SampleString};
@@ -106,25 +108,43 @@ struct Query {
     id: String,
 }
 
+/// A request that comes from this server's own page.
+struct Own {
+    desk: Data<Desk>,
+    query: Query,
+}
+
+impl FromRequest for Own {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let desk = request.app_data::<Data<Desk>>().cloned();
+        let query = web::Query::<Query>::from_query(request.query_string()).ok();
+        let own = desk.zip(query).map(|(desk, query)| Self {
+            desk,
+            query: query.into_inner(),
+        });
+        let why = "refused: this is not the board's own page; \
+            open the address that `just board` printed";
+        let own = own.filter(|own| own.desk.knows(request, &own.query.token));
+        ready(own.ok_or_else(|| ErrorForbidden(why)))
+    }
+}
+
 impl Desk {
-    /// Refuses a request that does not come from this server's own page.
-    fn admit(&self, request: &HttpRequest, query: &Query) -> Result<(), HttpResponse> {
-        let text = |name| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
+    /// Whether a request names this server as its host, has the token, and was not caused by another
+    /// page.
+    fn knows(&self, request: &HttpRequest, token: &str) -> bool {
+        let header = |name| request.headers().get(name)?.to_str().ok();
         let hosts = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{}", self.port));
         // A page of another name that leads to this address would send that name.
-        let host = text(header::HOST).filter(|host| hosts.iter().any(|own| own == host));
-        let foreign = text(header::ORIGIN)
-            .is_some_and(|origin| host.is_none_or(|host| origin != format!("http://{host}")));
-        if host.is_none() || foreign || query.token != self.token {
-            let why = "refused: this is not the board's own page; open the address that `just board` printed";
-            return Err(plain(HttpResponse::Forbidden(), why.to_owned()));
-        }
-        Ok(())
+        let Some(host) = header(header::HOST).filter(|host| hosts.iter().any(|own| own == host))
+        else {
+            return false;
+        };
+        let own_page = format!("http://{host}");
+        token == self.token && header(header::ORIGIN).is_none_or(|origin| origin == own_page)
     }
 
     /// Asks the task that owns the services; `None` when the board is about to end.
@@ -135,14 +155,7 @@ impl Desk {
     }
 }
 
-async fn page_itself(
-    desk: Data<Desk>,
-    request: HttpRequest,
-    query: web::Query<Query>,
-) -> HttpResponse {
-    if let Err(refused) = desk.admit(&request, &query) {
-        return refused;
-    }
+async fn page_itself(own: Own) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::html())
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -150,13 +163,11 @@ async fn page_itself(
         // No other page may show this one in a frame, and have its buttons clicked there.
         .insert_header((header::X_FRAME_OPTIONS, "DENY"))
         .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"))
-        .body(desk.page.clone())
+        .body(own.desk.page.clone())
 }
 
-async fn events(desk: Data<Desk>, request: HttpRequest, query: web::Query<Query>) -> HttpResponse {
-    if let Err(refused) = desk.admit(&request, &query) {
-        return refused;
-    }
+async fn events(own: Own) -> HttpResponse {
+    let desk = own.desk;
     // Subscribed first: nothing is missed between the whole and the first update.
     let updates = desk.updates.subscribe();
     let stream = stream::unfold(
@@ -189,12 +200,13 @@ async fn events(desk: Data<Desk>, request: HttpRequest, query: web::Query<Query>
         .streaming(Box::pin(stream))
 }
 
-async fn life(desk: Data<Desk>, request: HttpRequest, query: web::Query<Query>) -> HttpResponse {
-    if let Err(refused) = desk.admit(&request, &query) {
-        return refused;
-    }
-    let id = query.into_inner().id;
-    match desk.ask(|answer| Ask::Life(id, answer)).await.flatten() {
+async fn life(own: Own) -> HttpResponse {
+    let Own { desk, query } = own;
+    match desk
+        .ask(|answer| Ask::Life(query.id, answer))
+        .await
+        .flatten()
+    {
         Some(rows) => HttpResponse::Ok()
             .content_type(ContentType::json())
             .body(rows),
@@ -205,15 +217,8 @@ async fn life(desk: Data<Desk>, request: HttpRequest, query: web::Query<Query>) 
     }
 }
 
-async fn press(
-    desk: Data<Desk>,
-    request: HttpRequest,
-    query: web::Query<Query>,
-    body: Bytes,
-) -> HttpResponse {
-    if let Err(refused) = desk.admit(&request, &query) {
-        return refused;
-    }
+async fn press(own: Own, body: Bytes) -> HttpResponse {
+    let desk = own.desk;
     let deed: Deed = match serde_json::from_slice(&body) {
         Ok(deed) => deed,
         Err(error) => return plain(HttpResponse::BadRequest(), format!("no such deed: {error}")),

@@ -66,9 +66,9 @@ pub struct Update {
     pub passed: usize,
     /// The messages that moved last, the newest at the end.
     pub messages: Vec<Message>,
-    /// How many messages were published since the run began.
+    /// How many messages were published, or requests sent, since the run began.
     pub published: u64,
-    /// How many of them had no id.
+    /// How many messages had no id.
     pub nameless: u64,
 }
 
@@ -247,7 +247,10 @@ impl Live {
                 [&[arrow.from, arrow.to], &*arrow.routed].concat()
             }
             Sort::Deliver | Sort::Redeliver => vec![arrow.to],
-            Sort::Request => vec![arrow.from, arrow.to],
+            Sort::Request => {
+                self.published += 1;
+                vec![arrow.from, arrow.to]
+            }
             _ => return,
         };
         for lane in lanes {

@@ -157,34 +157,59 @@ impl Live {
         }
     }
 
-    /// Counts these entries, and tells some of them.
+    /// Counts these entries, and tells some of them. `t` is now, in seconds since the run began.
     pub fn hear(&mut self, t: f64, entries: Vec<Entry>) -> Update {
         self.t = t;
         let begin = self.entries.len();
-        self.entries.extend(entries);
-        let all = std::mem::take(&mut self.entries);
-        let mut moves = all[begin..].iter().filter(|entry| message(entry)).count();
+        let mut all = std::mem::take(&mut self.entries);
+        all.extend(entries);
         let mut teller = Teller::new(&all, std::mem::take(&mut self.known));
+        let passed = self.tell(&mut teller, all.iter().enumerate().skip(begin));
+        self.stands(&mut teller);
+        let living = teller.routes.living().flat_map(|(_, own)| own);
+        let living: BTreeSet<_> = living.collect();
+        let Teller { known, rows, .. } = teller;
+        self.known = known;
+        let entries = all.into_iter().enumerate();
+        let entries = entries.filter(|(index, _)| living.contains(index));
+        self.entries = entries.map(|(_, entry)| entry).collect();
+        let update = Update {
+            messages: self.remember(&rows),
+            rows: sample(&rows),
+            passed,
+            ..self.now()
+        };
+        self.rows.extend(rows);
+        let old = self.rows.len().saturating_sub(KEPT);
+        self.rows.drain(..old);
+        update
+    }
+
+    /// Tells what is no message's, and the last messages; counts all. Returns how many rows there would be
+    /// if all were told.
+    fn tell<'a>(
+        &mut self,
+        teller: &mut Teller<'a>,
+        fresh: impl Iterator<Item = (usize, &'a Entry)> + Clone,
+    ) -> usize {
+        let mut untold = fresh.clone().filter(|(_, entry)| of_message(entry)).count();
+        untold = untold.saturating_sub(TOLD);
         let mut rates = HashMap::new();
         let mut passed = 0;
-        for (index, entry) in all.iter().enumerate().skip(begin) {
-            let before = teller.rows.len();
-            match message(entry) {
-                // The last ones: they are what a reader sees.
-                true if moves > TOLD => {
-                    moves -= 1;
-                    passed += 1;
-                    if let Event::Amqp(frame) = &entry.event
-                        && let Some(moved) = teller.moves(index, frame)
-                    {
-                        self.count(&moved.arrow, frame.message_id(), &mut rates);
-                    }
+        for (index, entry) in fresh {
+            if let Event::Amqp(frame) = &entry.event
+                && of_message(entry)
+                && untold > 0
+            {
+                untold -= 1;
+                passed += 1;
+                if let Some(moved) = teller.moves(index, frame) {
+                    self.count(&moved.arrow, frame.message_id(), &mut rates);
                 }
-                told => {
-                    moves -= usize::from(told);
-                    teller.entry(index, entry);
-                }
+                continue;
             }
+            let before = teller.rows.len();
+            teller.entry(index, entry);
             for row in &teller.rows[before..] {
                 passed += 1;
                 if let What::Arrow(arrow) = &row.what {
@@ -193,30 +218,10 @@ impl Live {
                 }
             }
         }
-        self.passed.push_back((t, rates));
-        self.passed.retain(|(then, _)| *then > t - SECOND);
-        for row in &mut teller.rows {
-            // What exists has a state of its own here.
-            row.ties.clear();
-        }
-        self.stands(&mut teller);
-        let rows = std::mem::take(&mut teller.rows);
-        let lives: BTreeSet<_> = teller.routes.living().flat_map(|(_, own)| own).collect();
-        self.known = teller.known;
-        let mut index = 0;
-        self.entries = all;
-        self.entries.retain(|_| {
-            index += 1;
-            lives.contains(&(index - 1))
-        });
-        let mut update = self.now();
-        update.messages = self.remember(&rows);
-        update.passed = passed;
-        update.rows = sample(&rows);
-        self.rows.extend(rows);
-        let old = self.rows.len().saturating_sub(KEPT);
-        self.rows.drain(..old);
-        update
+        let now = self.t;
+        self.passed.push_back((now, rates));
+        self.passed.retain(|(then, _)| *then > now - SECOND);
+        passed
     }
 
     /// How everything is now, for a page that is opened late.
@@ -455,8 +460,8 @@ fn made(method: Method, args: Value) -> Entry {
     }
 }
 
-/// Whether an entry is a message's: there may be thousands a second.
-fn message(entry: &Entry) -> bool {
+/// Whether an entry is about a message: there may be thousands a second.
+fn of_message(entry: &Entry) -> bool {
     matches!(&entry.event, Event::Amqp(frame) if frame.message.is_some() || frame.tag().is_some())
 }
 

@@ -11,7 +11,7 @@ const kept = new Map()
 let update = { lanes: [], services: [], published: 0, nameless: 0 }
 /** Rows that the log does not have yet. */
 let untold = []
-let [passed, drawn, flowed] = [0, 0, false]
+let [passed, drawn, skipped, flowed] = [0, 0, 0, false]
 
 const address = (path, values = {}) => `${path}?${new URLSearchParams({ token: story.token, ...values })}`
 const amount = (number) => number.toLocaleString('en')
@@ -33,6 +33,7 @@ function take(next) {
   for (const id of [...kept.keys()].slice(0, Math.max(0, kept.size - MOST_KEPT))) kept.delete(id)
   untold = [...untold, ...next.rows].slice(-MOST_TOLD)
   passed += next.passed
+  skipped += next.skipped
   flowed ||= next.published > 0 || kept.size > 0 || next.rows.some((row) => arrowOf(row)?.sort === 'request')
   next.rows.forEach(play)
   ask()
@@ -113,7 +114,7 @@ function frame(time) {
   $('broker').className = update.broker ?? ''
   say($('late'), [
     update.behind >= 1 ? `What you see is ${update.behind.toFixed(1)} s late.` : '',
-    update.skipped ? `This page was slow: it did not get ${plural(update.skipped, 'update')}. The counts are whole.` : '',
+    skipped ? `This page was slow: it did not get ${plural(skipped, 'update')}. The depths and rates are right.` : '',
   ].join(' '))
   say($('published'), `${amount(update.published)} published since the board began${update.nameless ? `, ${amount(update.nameless)} of them without an id` : ''}.`)
   log()
@@ -121,7 +122,7 @@ function frame(time) {
 }
 
 function log() {
-  say($('passed'), !flowed ? `Nothing has flowed yet. Try: ${story.tries[0] ?? 'send a service a request'}`
+  say($('passed'), !flowed ? `Nothing has flowed yet. Try: ${story.tries[0] ?? 'start a program, or publish a message.'}`
     : passed > drawn ? `${amount(passed)} steps passed since this page was opened, ${amount(drawn)} of them drawn. All are counted.` : '')
   const list = $('log').querySelector('ol')
   list.prepend(...untold.reverse().map((row) => html('li', row.fault ? { class: 'fault' } : {}, words(row))))
@@ -155,8 +156,8 @@ const DEEDS = {
   start: ['Start', (name) => `Start ${name}`, ({ state }) => state === 'ended'],
   freeze: ['Freeze', (name) => `Freeze ${name}`, ({ state }) => state === 'runs'],
   thaw: ['Thaw', (name) => `Thaw ${name}`, ({ state }) => state === 'frozen'],
-  cut: ['Cut', (name) => `Cut the link of ${name}`, ({ state, cut }) => state !== 'ended' && !cut],
-  heal: ['Heal', (name) => `Heal the link of ${name}`, ({ cut }) => cut],
+  cut: ['Cut', (name) => `Cut the link of ${name}`, ({ state, cut }) => state !== 'ended' && cut === false],
+  heal: ['Heal', (name) => `Heal the link of ${name}`, ({ cut }) => cut === true],
   more: ['One more', (name) => `One more ${name}`, ({ state }) => state === 'runs'],
 }
 const known = new Map()
@@ -181,7 +182,7 @@ function service(now) {
   link.hidden = !url
   if (url && link.getAttribute('href') !== url) fill(link, { href: url }, []).textContent = `:${new URL(url).port}`
   say(cells[0], state)
-  say(cells[1], cut ? 'cut' : 'whole')
+  say(cells[1], cut ? 'cut' : cut === false ? 'whole' : '–')
   for (const button of buttons) button.hidden = !DEEDS[button.dataset.deed][2](now)
   if (focused && document.activeElement.hidden) buttons.find((button) => !button.hidden)?.focus()
 }
@@ -233,6 +234,12 @@ function begin() {
   if (!story.can_restart && story.broker) say($('why-not'), `Restart: ${story.why_not}`)
   $('tries').append(...story.tries.map((line) => html('code', {}, line)))
   $('tries').hidden = !story.tries.length
+  $('runs').append(...story.runs.map((words, line) => {
+    const button = html('button', { 'aria-label': `Start ${words}` }, words)
+    button.addEventListener('click', () => act(button, { deed: 'run', line }))
+    return button
+  }))
+  $('runs').hidden = !story.runs.length
   $('restart').addEventListener('click', () => act($('restart'), { deed: 'restart' }))
   $('publish').hidden = !story.broker
   $('publish').addEventListener('submit', (event) => {

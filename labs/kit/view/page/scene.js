@@ -119,23 +119,33 @@ function at(way, part) {
 }
 
 /** Two lines at most: how a lane is. */
-function stateOf({ parts }, lane) {
-  const { state, link, open, ready, unacked } = parts[lane]
+function stateOf({ parts, ties }, lane) {
+  const { state, link, open, ready, unacked, prefetch } = parts[lane]
   const { kind } = lanes[lane]
-  if (kind === 'service') return link ? [`${state}; link`, link] : [state, connects.has(lane) && state === 'runs' ? plural(open, 'connection') : '']
+  if (kind === 'service' && link) return [`${state}; link`, link]
+  // A replay does not know the prefetch limits.
+  const consumes = () => prefetch !== undefined && [...ties.values()].some(({ bond, to }) => bond === 'consumer' && to === lane)
+  if (kind === 'service' && consumes()) return [state, `□ ${unacked} of ${prefetch || '∞'} unacked`]
+  if (kind === 'service') return [state, connects.has(lane) && state === 'runs' ? plural(open, 'connection') : '']
   if (state !== 'runs') return [state]
   return kind === 'queue' ? [`■ ${ready} ready`, `□ ${unacked} unacked`] : []
 }
 
+/** Messages a second, where they are counted and flow. */
+function rateOf({ parts }, lane) {
+  const { rate = 0 } = parts[lane]
+  return rate < 0.05 ? '' : `${rate < 10 ? rate.toFixed(1) : Math.round(rate)}/s`
+}
+
 /** The scene in words. */
 function described(model) {
-  const boxes = lanes.map((_, lane) => [full(lane), ...stateOf(model, lane).filter(Boolean)].join(', ').replace(/[■□] /g, ''))
+  const boxes = lanes.map((_, lane) => [full(lane), ...stateOf(model, lane), rateOf(model, lane)].filter(Boolean).join(', ').replace(/[■□] /g, ''))
   const says = { binding: 'is bound to', consumer: 'consumes from', publisher: 'publishes to' }
   const ties = [...model.ties.values()].map(({ bond, from, to, key }) => {
     const [subject, object] = bond === 'publisher' ? [from, to] : [to, from]
     return `${full(subject)} ${says[bond]} ${full(object)}${key && ` with key ${key}`}`
   })
-  return [`broker ${model.broker}`, ...boxes, ...ties].join('. ')
+  return [...(model.broker ? [`broker ${model.broker}`] : []), ...boxes, ...ties].join('. ')
 }
 
 /** Three layers: what stands behind the boxes, what moves, and the boxes. What moves is behind the boxes, too:
@@ -148,7 +158,7 @@ $('scene').append(picture)
 function draw(model, touched) {
   const height = (boxes[0]?.bottom ?? 100) + 14
   const broker = model.broker === 'killed' ? 'broker: killed' : 'broker'
-  fill(picture, { viewBox: `0 0 860 ${height}`, 'aria-label': described(model), class: model.broker }, [])
+  fill(picture, { viewBox: `0 0 860 ${height}`, 'aria-label': described(model), class: model.broker ?? '' }, [])
   const hasBroker = lanes.some(({ kind }) => kind === 'exchange' || kind === 'queue')
   const ties = [...model.ties.values()]
   behind.replaceChildren(
@@ -167,19 +177,30 @@ function draw(model, touched) {
 function box(model, lane, touched) {
   const { kind, name } = lanes[lane]
   const { x, y } = boxes[lane]
-  const { state } = model.parts[lane]
+  const { state, link } = model.parts[lane]
   const says = stateOf(model, lane)
+  const rate = rateOf(model, lane)
   const look = state.startsWith('not ') || state === 'deleted' ? `absent ${state}` : state
   const title = kind === 'exchange' && !name ? '(default)' : nameOf(lane)
   // Without a state, the name stands in the middle.
   const top = says.length ? y - 20 : y - 4
-  return svg('g', { class: `${look}${touched ? ' touched' : ''}`, 'data-lane': title },
+  return svg('g', { class: `${look}${link ? ' cut' : ''}${touched ? ' touched' : ''}`, 'data-lane': title },
     svg('title', {}, `${full(lane)}: ${says.join(', ') || 'exists'}`),
     svg('rect', { class: 'box', x: x - WIDE / 2, y: y - HIGH / 2, width: WIDE, height: HIGH, rx: kind === 'exchange' ? HIGH / 2 : 4 }),
+    ...trace(boxes[lane], model.history?.[lane] ?? []),
     ...(kind === 'queue' ? [svg('path', { class: 'box', d: `M${x + WIDE / 2 - 8} ${y - HIGH / 2}v${HIGH}` })] : []),
     svg('text', { class: 'title', x, y: top }, cut(title, 16)),
-    svg('text', { class: 'kind', x, y: top + 16 }, kind === 'check' ? '' : kind),
-    ...says.map((text, nth) => svg('text', { class: 'state', x, y: y + 14 + 16 * nth }, cut(text, 18))))
+    svg('text', { class: 'kind', x, y: top + 16 }, kind === 'check' ? '' : `${kind}${rate && ` · ${rate}`}`),
+    ...says.map((text, nth) => svg('text', { class: 'state', x, y: y + 14 + 16 * nth }, cut(text, 19))))
+}
+
+/** A queue's depth over the last minute, second by second, behind its words. */
+function trace({ x, y }, depths) {
+  const most = Math.max(5, ...depths)
+  if (!depths.some(Boolean)) return []
+  const [right, base] = [x + WIDE / 2 - 9, y + HIGH / 2 - 1]
+  const points = depths.map((depth, nth) => [right - (depths.length - 1 - nth) * 2.4, base - (depth / most) * 34])
+  return [svg('polyline', { class: 'trace', points: [[points[0][0], base], ...points, [right, base]].join(' ') })]
 }
 
 function line(look, [start, ...rest]) {

@@ -4,13 +4,13 @@
 //!
 //! Start reading at [`story`], which turns entries into lanes and rows; the others show them.
 
-mod board;
 mod confirms;
 mod depth;
 mod fold;
 mod lanes;
 mod live;
 mod mermaid;
+mod page;
 mod replay;
 mod story;
 mod svg;
@@ -20,10 +20,10 @@ use explain::short;
 use wiretap::journal::Head;
 use wiretap::{Ending, Entry, Event};
 
-pub use board::board;
 pub use depth::Depth;
 pub use live::{Live, Message, State, Tied, Update};
 pub use mermaid::mermaid;
+pub use page::board;
 pub use replay::replay;
 pub use story::{Arrow, Bond, Change, Kind, Lane, Row, Sort, Story, Tie, What};
 pub use svg::svg;

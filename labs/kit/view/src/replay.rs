@@ -7,14 +7,12 @@ use wiretap::Ending;
 
 use crate::Caption;
 use crate::fold::without;
+use crate::page::page;
 use crate::story::{Lane, Row, Story, What};
 
 const PAGE: &str = include_str!("../page/replay.html");
-const STYLE: &str = include_str!("../page/page.css");
-/// What the live board has, too, comes first.
-const SCRIPTS: [&str; 4] = [
-    include_str!("../page/scene.js"),
-    include_str!("../page/messages.js"),
+/// Beyond what the live page has, too.
+const SCRIPTS: [&str; 2] = [
     include_str!("../page/model.js"),
     include_str!("../page/replay.js"),
 ];
@@ -81,19 +79,7 @@ pub fn replay(story: &Story, caption: &Caption) -> String {
         of: story.rows.len(),
         left_out,
     };
-    // It never fails: JSON can express every story.
-    let data = serde_json::to_string(&data).unwrap_or_default();
-    // The data comes last: no mark in it is taken for one of the page's.
-    PAGE.replace("/*STYLE*/", STYLE)
-        .replace("/*SCRIPT*/", &SCRIPTS.join("\n"))
-        .replace("/*STORY*/", &inert(&data))
-}
-
-/// JSON of the same meaning that ends no element of HTML, and no line of a script.
-pub(crate) fn inert(json: &str) -> String {
-    json.replace('<', "\\u003c")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
+    page(PAGE, &SCRIPTS, &data)
 }
 
 /// The beginning of a long text, and how much is missing.

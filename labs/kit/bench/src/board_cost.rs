@@ -2,7 +2,9 @@
 //! broker, through the relay, with the board behind the relay, and with a page open besides, in turn. The
 //! program is built for release; relay and board as for every student.
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::pin::pin;
+use std::process::{ExitCode, Stdio};
 
 use anstream::println;
 use anyhow::{Context, Result};
@@ -11,9 +13,12 @@ use board::feed::{EVERY, Feed};
 use board::server::Door;
 use course::paths::Paths;
 use process::stop::{Ended, until_stopped};
+use process::{Group, on_path};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::process::Command;
+use tokio::sync::{mpsc, oneshot};
 use wiretap::{Journal, Wiretap};
 
 use super::measured_program::{MeasuredProgram, VHOST};
@@ -52,7 +57,11 @@ pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
     };
     match until_stopped(work)? {
         Ended::Done((measured, broker)) => {
-            println!("Medians of {runs} runs, {broker}, {}:\n", machine());
+            let page = browser().unwrap_or("a reader of the stream, as no browser is on PATH");
+            println!(
+                "Medians of {runs} runs, {broker}, {}, page in {page}:\n",
+                machine()
+            );
             print(&measured);
             Ok(ExitCode::SUCCESS)
         }
@@ -100,31 +109,45 @@ async fn measure(
             .flat_map(|rate| ["--rate".to_owned(), rate.to_string()]),
     );
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let load = program.start(&words, &[("AMQP_URL", url)]).await?;
+    let (ready, is_ready) = oneshot::channel();
+    let work = async {
+        // An error means that what must be ready has failed, which ends the other branch.
+        let _ = is_ready.await;
+        let load = program.start(&words, &[("AMQP_URL", url)]).await?;
+        figures(&load).await
+    };
     let figures = match way {
-        Way::Direct | Way::Relay => figures(&load).await?,
+        Way::Direct | Way::Relay => {
+            // Its receiver is in the same function.
+            let _ = ready.send(());
+            work.await?
+        }
         Way::Closed | Way::Open => tokio::select! {
-            figures = figures(&load) => figures?,
-            failed = show(journal, way == Way::Open) => return failed.map(|()| 0.0),
+            figures = work => figures?,
+            failed = show(journal, way == Way::Open, ready) => return failed.map(|()| 0.0),
         },
     };
-    figures
-        .first()
-        .copied()
-        .context("the program printed nothing")
+    let rate = figures.first().copied();
+    rate.context("the program printed nothing")
 }
 
-/// Does what the board does, and reads its page where one is open. Ends only when it fails.
-async fn show(journal: Journal, open: bool) -> Result<()> {
+/// Does what the board does, and opens its page if asked to. It is `ready` when the page follows. Ends only
+/// when it fails.
+async fn show(journal: Journal, open: bool, ready: oneshot::Sender<()>) -> Result<()> {
+    let mut ready = Some(ready);
     let mut feed = Feed::new(journal, None);
     let (sender, mut asks) = mpsc::channel(1);
     let door = Door::open()?;
     let url = door.url();
-    let mut server = door.serve(String::new(), sender, feed.updates())?;
-    let mut page = std::pin::pin!(async {
-        match open {
-            true => read(&url).await,
-            false => std::future::pending().await,
+    let story = json!({ "token": door.token, "says": "bench", "broker": "the bench's", "can_restart": false,
+        "why_not": "", "tries": [], "runs": [] });
+    let mut server = door.serve(view::board(&story), sender, feed.updates())?;
+    let profile = tempfile::tempdir()?;
+    let mut page = pin!(async {
+        match (open, browser()) {
+            (false, _) => std::future::pending().await,
+            (true, Some(browser)) => look(browser, profile.path(), &url).await,
+            (true, None) => read(&url).await,
         }
     });
     let mut tick = tokio::time::interval(EVERY);
@@ -136,12 +159,48 @@ async fn show(journal: Journal, open: bool) -> Result<()> {
                 // A closed channel means that the page is gone.
                 let _ = answer.send(feed.whole(&[], skipped));
             },
-            _ = tick.tick() => feed.pump(&[]),
+            _ = tick.tick() => {
+                feed.pump(&[]);
+                if !open || feed.updates().receiver_count() > 0 {
+                    // An error means that the measurement has been given up.
+                    let _ = ready.take().map(|ready| ready.send(()));
+                }
+            }
         }
     }
 }
 
-/// Reads the stream of updates, as a page does.
+/// A browser that shows pages without a screen.
+fn browser() -> Option<&'static str> {
+    let known = ["chromium", "chromium-browser", "google-chrome"];
+    known.into_iter().find(|name| on_path(name))
+}
+
+/// Shows the page in a browser, whose work counts, too.
+async fn look(browser: &str, profile: &Path, url: &str) -> Result<()> {
+    let mut command = Command::new(browser);
+    command
+        // It cannot build its sandbox as root, and the page is our own.
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--remote-debugging-port=0",
+        ])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let ended = Group::spawn(&mut command)
+        .context("the browser cannot be started")?
+        .wait()
+        .await?;
+    anyhow::bail!("the browser has ended: {ended}")
+}
+
+/// Reads the stream of updates, where there is no browser.
 async fn read(url: &str) -> Result<()> {
     let (host, path) = url
         .trim_start_matches("http://")

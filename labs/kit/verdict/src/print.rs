@@ -8,11 +8,15 @@ use course::chapter::Variant;
 use course::hints::lay_out;
 use course::parts::{Part, after};
 use course::report::{Line, Next, Score, Status, Waiting};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use supports_hyperlinks::Stream;
 use terminal::{WIDTH, labelled, width};
 
 use crate::report::{NO_HOLE, PICTURE, Report};
 use broker::{Broker, out_of_support};
+
+/// What must not stand as it is in the path of a link.
+const IN_A_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'?').add(b'"');
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -130,7 +134,9 @@ impl Report {
         match supports_hyperlinks::on(Stream::Stdout) {
             true => {
                 // The bytes of a link (OSC 8) take no columns.
-                let link = format!("\x1b]8;;file://{}\x1b\\", file.display());
+                let path = file.display().to_string();
+                let url = utf8_percent_encode(&path, IN_A_PATH);
+                let link = format!("\x1b]8;;file://{url}\x1b\\");
                 anstream::println!("      {FAINT}picture{FAINT:#}   {link}{shown}\x1b]8;;\x1b\\");
             }
             false => part("picture", shown),

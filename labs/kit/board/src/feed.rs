@@ -36,6 +36,8 @@ pub struct Controls {
     pub state: &'static str,
     /// Whether its link is cut; `None` when it has none.
     pub cut: Option<bool>,
+    /// The last line that it printed, if it has ended by itself.
+    pub says: String,
     /// Where it answers HTTP requests, if it does.
     pub url: Option<String>,
 }

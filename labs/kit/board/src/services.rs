@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use broker::{Address, Broker, OwnNode};
 use command::environment::Environment;
 use course::manifest::{ServiceEntry, ServiceManifest};
-use process::{Launch, Process, port};
+use process::{Exit, Launch, Process, port};
 use wiretap::{CheckEvent, Event, HttpRelay, Journal, Link, Wiretap};
 
 use crate::Deed;
@@ -66,6 +66,8 @@ struct Service {
     cut: Cell<bool>,
     /// Whether a button is being obeyed.
     busy: Cell<bool>,
+    /// The last line that it printed, once it has ended by itself.
+    says: RefCell<Option<String>>,
 }
 
 /// What stands between a service and what it calls.
@@ -94,6 +96,7 @@ impl Service {
         };
         let process = Process::start(&self.launch, tell).await?;
         self.frozen.set(false);
+        self.says.take();
         self.process.replace(Some(Rc::new(process)));
         Ok(())
     }
@@ -102,6 +105,24 @@ impl Service {
     fn process(&self) -> Option<Rc<Process>> {
         let process = self.process.borrow().clone();
         process.filter(|process| process.ended().is_none())
+    }
+
+    /// The last line of its log, but no advice of Rust's, if it has ended by itself.
+    fn last_words(&self) -> String {
+        let process = self.process.borrow();
+        let ended = process
+            .as_ref()
+            .filter(|process| matches!(process.ended(), Some(Exit::Code(_))));
+        let Some(process) = ended else {
+            return String::new();
+        };
+        let read = || {
+            let output = process.output();
+            let lines = output.lines().rev();
+            let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with("note: "));
+            lines.next().unwrap_or_default().to_owned()
+        };
+        self.says.borrow_mut().get_or_insert_with(read).clone()
     }
 
     fn controls(&self) -> Controls {
@@ -114,6 +135,7 @@ impl Service {
             name: self.entry.name.clone(),
             state,
             cut: self.tap.link().map(|_| self.cut.get()),
+            says: self.last_words(),
             url: self.url.clone(),
         }
     }
@@ -331,6 +353,7 @@ impl Services {
             frozen: Cell::default(),
             cut: Cell::default(),
             busy: Cell::default(),
+            says: RefCell::default(),
         });
         service.start(&self.journal).await?;
         self.all.borrow_mut().push(service);

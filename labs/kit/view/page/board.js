@@ -39,10 +39,11 @@ function take(next) {
   ask()
 }
 
-/** New lanes get boxes, and stand in the lists to choose from. */
+/** New lanes get boxes, and stand in the lists to choose from. What moves would miss the boxes' new places. */
 function grow(all) {
   const before = lanes.length
   place(all)
+  moving.replaceChildren()
   all.forEach(({ kind, name }, lane) => {
     if (lane < before) return
     if (kind === 'queue') $('by-queue').append(html('option', { value: lane }, name))
@@ -177,14 +178,16 @@ function service(now) {
     $('services').querySelector('tbody').append(row)
   }
   const { row, link, buttons, cells } = known.get(name)
-  const focused = buttons.includes(document.activeElement)
+  const focused = buttons.indexOf(document.activeElement)
   row.className = `${state}${cut ? ' cut' : ''}`
   link.hidden = !url
   if (url && link.getAttribute('href') !== url) fill(link, { href: url }, []).textContent = `:${new URL(url).port}`
   say(cells[0], state)
   say(cells[1], cut ? 'cut' : cut === false ? 'whole' : '–')
   for (const button of buttons) button.hidden = !DEEDS[button.dataset.deed][2](now)
-  if (focused && document.activeElement.hidden) buttons.find((button) => !button.hidden)?.focus()
+  // To the button that undoes what this one did: each pair stands together.
+  const undo = buttons[focused ^ 1]
+  if (buttons[focused]?.hidden) (undo?.hidden === false ? undo : buttons.find((button) => !button.hidden))?.focus()
 }
 
 /** Does a deed, and tells its outcome. Until then its button does nothing, and keeps the focus. */

@@ -165,7 +165,7 @@ const known = new Map()
 
 /** Brings a service's row up to date. Its buttons stay the same elements. */
 function service(now) {
-  const { name, state, cut, url } = now
+  const { name, state, cut, url, says } = now
   if (!known.has(name)) {
     const buttons = Object.entries(DEEDS).map(([deed, [text, says]]) => {
       const button = html('button', { 'aria-label': says(name), 'data-deed': deed }, text)
@@ -182,7 +182,7 @@ function service(now) {
   row.className = `${state}${cut ? ' cut' : ''}`
   link.hidden = !url
   if (url && link.getAttribute('href') !== url) fill(link, { href: url }, []).textContent = `:${new URL(url).port}`
-  say(cells[0], state)
+  say(cells[0], says ? `${state}: ${says}` : state)
   say(cells[1], cut ? 'cut' : cut === false ? 'whole' : '–')
   for (const button of buttons) button.hidden = !DEEDS[button.dataset.deed][2](now)
   // To the button that undoes what this one did: each pair stands together.

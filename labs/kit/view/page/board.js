@@ -173,16 +173,18 @@ function service(now) {
       return button
     })
     const link = html('a', { target: '_blank', rel: 'noreferrer' })
-    const row = html('tr', { 'data-service': name }, html('th', { scope: 'row' }, name, ' ', link), html('td'), html('td'), html('td', {}, ...buttons))
-    known.set(name, { row, link, buttons, cells: row.querySelectorAll('td') })
+    const words = html('p', { class: 'soft' })
+    const row = html('tr', { 'data-service': name }, html('th', { scope: 'row' }, name, ' ', link), html('td'), html('td'), html('td', {}, ...buttons, words))
+    known.set(name, { row, link, buttons, words, cells: row.querySelectorAll('td') })
     $('services').querySelector('tbody').append(row)
   }
-  const { row, link, buttons, cells } = known.get(name)
+  const { row, link, buttons, words, cells } = known.get(name)
   const focused = buttons.indexOf(document.activeElement)
   row.className = `${state}${cut ? ' cut' : ''}`
   link.hidden = !url
   if (url && link.getAttribute('href') !== url) fill(link, { href: url }, []).textContent = `:${new URL(url).port}`
-  say(cells[0], says ? `${state}: ${says}` : state)
+  say(cells[0], state)
+  say(words, says)
   say(cells[1], cut ? 'cut' : cut === false ? 'whole' : '–')
   for (const button of buttons) button.hidden = !DEEDS[button.dataset.deed][2](now)
   // To the button that undoes what this one did: each pair stands together.

@@ -8,6 +8,10 @@ const LOST = 'is `just board` still running?'
 const model = { broker: null, parts: [], ties: [], history: [] }
 /** The last messages by id, in the order of their last step. */
 const kept = new Map()
+/** The lane that a queue was first bound to, or a service first consumed from. */
+const beside = new Map()
+/** What the boxes' places were made from. */
+let stood = ''
 let update = { lanes: [], services: [], published: 0, nameless: 0 }
 /** Rows that the log does not have yet. */
 let untold = []
@@ -21,7 +25,10 @@ const say = (element, text) => { if (element.textContent !== text) element.textC
 // ---- What comes in
 
 function take(next) {
-  if (JSON.stringify(next.lanes) !== JSON.stringify(update.lanes)) grow(next.lanes)
+  for (const { bond, from, to } of next.ties) if (bond !== 'publisher' && !beside.has(to)) beside.set(to, from)
+  const stands = JSON.stringify([next.lanes, ...beside])
+  if (stands !== stood) grow(next.lanes)
+  stood = stands
   update = next
   Object.assign(model, { broker: next.broker, parts: next.parts, ties: next.ties })
   next.parts.forEach(({ open }, lane) => { if (open) connects.add(lane) })
@@ -42,7 +49,7 @@ function take(next) {
 /** New lanes get boxes, and stand in the lists to choose from. What moves would miss the boxes' new places. */
 function grow(all) {
   const before = lanes.length
-  place(all)
+  place(all, beside)
   moving.replaceChildren()
   all.forEach(({ kind, name }, lane) => {
     if (lane < before) return
@@ -86,13 +93,20 @@ function play(row) {
   if (id !== undefined) turns.set(id, { sort: arrow.sort, start })
   playing++
   setTimeout(() => {
-    const moved = document.hidden ? null : move(arrow)
+    // Meanwhile its service may have been killed.
+    const moved = document.hidden || [arrow.from, arrow.to].some(gone) ? null : move(arrow)
     setTimeout(() => {
       moved?.remove()
       playing--
       if (turns.get(id)?.start === start) turns.delete(id)
     }, MOVES)
   }, start - now)
+}
+
+/** Whether nothing can move to or from a lane now. */
+function gone(lane) {
+  const { state, link } = model.parts[lane]
+  return link || state === 'ended' || (model.broker === 'killed' && ['exchange', 'queue'].includes(lanes[lane].kind))
 }
 
 // ---- What stands

@@ -76,8 +76,9 @@ let boxes = []
 /** The services whose connections are known: not those of a server of HTTP. */
 const connects = new Set()
 
-/** Places the boxes of these lanes: services that send, exchanges, queues, services that get. */
-function place(all) {
+/** Places the boxes of these lanes: services that send, exchanges, queues, services that get. A box with an
+    entry in `beside` stands as far up as the lane of that entry: so fewer ties cross. */
+function place(all, beside = new Map()) {
   lanes = all
   const isBroker = ({ kind }) => kind === 'exchange' || kind === 'queue'
   const broker = lanes.some(isBroker) ? lanes.findIndex(isBroker) : lanes.length - 1
@@ -85,11 +86,14 @@ function place(all) {
   const columns = lanes.map(column)
   const counts = [0, 1, 2, 3].map((one) => columns.filter((other) => other === one).length)
   const most = Math.max(2, ...counts)
-  const used = [0, 0, 0, 0]
-  boxes = columns.map((column) => ({
+  const path = (lane) => [...(beside.has(lane) ? path(beside.get(lane)) : []), lane]
+  const above = (a, b) => a.map((lane, nth) => lane - (b[nth] ?? -1)).find(Boolean) ?? -1
+  const order = lanes.map((_, lane) => path(lane)).sort(above).map((path) => path.at(-1))
+  const rowOf = (lane) => order.filter((other) => columns[other] === columns[lane]).indexOf(lane)
+  boxes = columns.map((column, lane) => ({
     column,
     x: COLUMNS[column],
-    y: TOP + STEP * ((most - counts[column]) / 2 + used[column]++),
+    y: TOP + STEP * ((most - counts[column]) / 2 + rowOf(lane)),
     bottom: TOP + STEP * (most - 1) + HIGH / 2 + 12,
   }))
 }

@@ -51,12 +51,12 @@ impl Door {
     /// # Errors
     /// When no port is free.
     pub fn open() -> Result<Self> {
-        let wished = ("board".to_owned(), PORT);
-        let port = process::port::choose(&[wished])?["board"];
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let mut ports = PORT..=u16::MAX;
+        let listener = ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+        let listener = listener.with_context(|| format!("no port from {PORT} up is free"))?;
         Ok(Self {
-            listener: listener.with_context(|| format!("cannot listen on port {port}"))?,
-            port,
+            port: listener.local_addr()?.port(),
+            listener,
             token: Alphanumeric.sample_string(&mut rand::rng(), 24),
         })
     }

@@ -10,7 +10,7 @@ use anstream::println;
 use anyhow::{Context, Result};
 use board::Ask;
 use board::feed::{EVERY, Feed};
-use board::server::Door;
+use board::server::Listening;
 use course::paths::Paths;
 use process::stop::{Ended, until_stopped};
 use process::{Group, on_path};
@@ -137,11 +137,11 @@ async fn show(journal: Journal, open: bool, ready: oneshot::Sender<()>) -> Resul
     let mut ready = Some(ready);
     let mut feed = Feed::new(journal, None);
     let (sender, mut asks) = mpsc::channel(1);
-    let door = Door::open()?;
-    let url = door.url();
-    let story = json!({ "token": door.token, "says": "bench", "broker": "the bench's", "can_restart": false,
+    let listening = Listening::open()?;
+    let url = listening.url();
+    let story = json!({ "token": listening.token, "says": "bench", "broker": "the bench's", "can_restart": false,
         "why_not": "", "tries": [], "runs": [] });
-    let mut server = door.serve(view::board(&story), sender, feed.updates())?;
+    let mut server = listening.serve(view::board(&story), sender, feed.updates())?;
     let profile = tempfile::tempdir()?;
     let mut page = pin!(async {
         match (open, browser()) {

@@ -10,6 +10,7 @@ pub mod feed;
 mod publish;
 mod run;
 pub mod server;
+mod service;
 mod services;
 
 pub use deed::Deed;

@@ -1,5 +1,6 @@
 //! `board NN`: prepares all, serves the page, and ends with Ctrl-C.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ use wiretap::Journal;
 
 use crate::Ask;
 use crate::feed::{EVERY, Feed};
-use crate::server::Door;
+use crate::server::Listening;
 use crate::services::{Services, Source, calls};
 
 /// How often to say that the broker is in use: a node without use stops after half an hour.
@@ -105,6 +106,7 @@ struct Board<'a> {
 
 /// A board that is shown.
 struct Shown {
+    _lock: File,
     services: Rc<Services>,
     feed: Feed,
     asks: mpsc::Receiver<Ask>,
@@ -120,8 +122,8 @@ impl Board<'_> {
         else {
             return Ok(None);
         };
+        let (lock, folder) = self.folder()?;
         let source = self.source().await?;
-        let folder = self.folder()?;
         let topology = self.manifest.topology.as_ref();
         let topology = topology.map(|file| self.paths.root.join(file));
         let vhost = format!("{}-board", self.chapter.package(self.variant));
@@ -146,10 +148,10 @@ impl Board<'_> {
         let lines = self.lines();
         let services =
             Services::start(environment, source, self.manifest.clone(), lines, journal).await?;
-        let door = Door::open()?;
-        let url = door.url();
+        let listening = Listening::open()?;
+        let url = listening.url();
         let story = json!({
-            "token": door.token,
+            "token": listening.token,
             "says": format!("{} {}", self.variant.title(), self.chapter.heading()),
             "broker": label,
             "can_restart": can_restart,
@@ -158,9 +160,10 @@ impl Board<'_> {
             "runs": self.lines().iter().map(|words| words.join(" ")).collect::<Vec<_>>(),
         });
         let (sender, asks) = mpsc::channel(WAITING);
-        let server = door.serve(view::board(&story), sender, feed.updates())?;
+        let server = listening.serve(view::board(&story), sender, feed.updates())?;
         self.print(&url, label.as_deref(), &folder);
         Ok(Some(Shown {
+            _lock: lock,
             services: Rc::new(services),
             feed,
             asks,
@@ -180,17 +183,25 @@ impl Board<'_> {
         Ok(Source::Own(own.map_err(|no| user_error(no.why, no.mend))?))
     }
 
-    /// An empty folder for databases, logs and the journal.
-    fn folder(&self) -> Result<PathBuf> {
-        let name = self.chapter.run_folder(self.variant);
-        let folder = self.paths.data().join("board").join(name);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot clear {}", self.paths.short(&folder)))?;
+    /// An empty folder for databases, logs and the journal, and the lock that keeps another board out of it.
+    fn folder(&self) -> Result<(File, PathBuf)> {
+        let boards = self.paths.data().join("board");
+        let folder = boards.join(self.chapter.run_folder(self.variant));
+        let unusable = || format!("cannot make {}", self.paths.short(&folder));
+        std::fs::create_dir_all(&boards).with_context(unusable)?;
+        let lock = File::create(folder.with_extension("lock")).with_context(unusable)?;
+        if lock.try_lock().is_err() {
+            let number = &self.chapter.number;
+            return Err(user_error(
+                format!("a board of chapter {number} runs already, in another terminal"),
+                "open its page, or stop it with Ctrl-C",
+            ));
         }
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", self.paths.short(&folder)))?;
-        Ok(folder)
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).with_context(unusable)?;
+        }
+        std::fs::create_dir(&folder).with_context(unusable)?;
+        Ok((lock, folder))
     }
 
     /// The service that the others call over HTTP.

@@ -29,7 +29,7 @@ const PORT: u16 = 4100;
 const MOST: usize = 100_000;
 
 /// Where the page is, and who may open it.
-pub struct Door {
+pub struct Listening {
     listener: TcpListener,
     port: u16,
     /// What the printed address ends with.
@@ -37,7 +37,7 @@ pub struct Door {
 }
 
 /// What the handlers share.
-struct Desk {
+struct Shared {
     page: String,
     port: u16,
     token: String,
@@ -45,7 +45,7 @@ struct Desk {
     updates: broadcast::Sender<Arc<str>>,
 }
 
-impl Door {
+impl Listening {
     /// Takes a loopback port, and makes a token.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Door {
         asks: mpsc::Sender<Ask>,
         updates: broadcast::Sender<Arc<str>>,
     ) -> Result<Server> {
-        let desk = Data::new(Desk {
+        let shared = Data::new(Shared {
             page,
             port: self.port,
             token: self.token,
@@ -86,7 +86,7 @@ impl Door {
         });
         let app = move || {
             App::new()
-                .app_data(desk.clone())
+                .app_data(shared.clone())
                 .app_data(web::PayloadConfig::new(MOST))
                 .route("/", web::get().to(page_itself))
                 .route("/events", web::get().to(events))
@@ -109,30 +109,30 @@ struct Query {
 }
 
 /// A request that comes from this server's own page.
-struct Own {
-    desk: Data<Desk>,
+struct FromOwnPage {
+    shared: Data<Shared>,
     query: Query,
 }
 
-impl FromRequest for Own {
+impl FromRequest for FromOwnPage {
     type Error = actix_web::Error;
     type Future = Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let desk = request.app_data::<Data<Desk>>().cloned();
+        let shared = request.app_data::<Data<Shared>>().cloned();
         let query = web::Query::<Query>::from_query(request.query_string()).ok();
-        let own = desk.zip(query).map(|(desk, query)| Self {
-            desk,
+        let own = shared.zip(query).map(|(shared, query)| Self {
+            shared,
             query: query.into_inner(),
         });
         let why = "refused: this is not the board's own page; \
             open the address that `just board` printed";
-        let own = own.filter(|own| own.desk.knows(request, &own.query.token));
+        let own = own.filter(|own| own.shared.knows(request, &own.query.token));
         ready(own.ok_or_else(|| ErrorForbidden(why)))
     }
 }
 
-impl Desk {
+impl Shared {
     /// Whether a request names this server as its host, has the token, and was not caused by another
     /// page.
     fn knows(&self, request: &HttpRequest, token: &str) -> bool {
@@ -155,7 +155,7 @@ impl Desk {
     }
 }
 
-async fn page_itself(own: Own) -> HttpResponse {
+async fn page_itself(own: FromOwnPage) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::html())
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -163,19 +163,19 @@ async fn page_itself(own: Own) -> HttpResponse {
         // No other page may show this one in a frame, and have its buttons clicked there.
         .insert_header((header::X_FRAME_OPTIONS, "DENY"))
         .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"))
-        .body(own.desk.page.clone())
+        .body(own.shared.page.clone())
 }
 
-async fn events(own: Own) -> HttpResponse {
-    let desk = own.desk;
+async fn events(own: FromOwnPage) -> HttpResponse {
+    let shared = own.shared;
     // Subscribed first: nothing is missed between the whole and the first update.
-    let updates = desk.updates.subscribe();
+    let updates = shared.updates.subscribe();
     let stream = stream::unfold(
-        (desk, updates, Some(0)),
-        |(desk, mut updates, whole)| async move {
+        (shared, updates, Some(0)),
+        |(shared, mut updates, whole)| async move {
             let (text, updates) = match whole {
                 Some(skipped) => (
-                    desk.ask(|answer| Ask::Whole(skipped, answer)).await?,
+                    shared.ask(|answer| Ask::Whole(skipped, answer)).await?,
                     updates,
                 ),
                 None => match updates.recv().await {
@@ -183,7 +183,7 @@ async fn events(own: Own) -> HttpResponse {
                     Err(RecvError::Lagged(skipped)) => {
                         updates = updates.resubscribe();
                         (
-                            desk.ask(|answer| Ask::Whole(skipped, answer)).await?,
+                            shared.ask(|answer| Ask::Whole(skipped, answer)).await?,
                             updates,
                         )
                     }
@@ -191,7 +191,7 @@ async fn events(own: Own) -> HttpResponse {
                 },
             };
             let data = Bytes::from(format!("data: {text}\n\n"));
-            Some((Ok::<_, Infallible>(data), (desk, updates, None)))
+            Some((Ok::<_, Infallible>(data), (shared, updates, None)))
         },
     );
     HttpResponse::Ok()
@@ -200,9 +200,9 @@ async fn events(own: Own) -> HttpResponse {
         .streaming(Box::pin(stream))
 }
 
-async fn life(own: Own) -> HttpResponse {
-    let Own { desk, query } = own;
-    match desk
+async fn life(own: FromOwnPage) -> HttpResponse {
+    let FromOwnPage { shared, query } = own;
+    match shared
         .ask(|answer| Ask::Life(query.id, answer))
         .await
         .flatten()
@@ -217,13 +217,13 @@ async fn life(own: Own) -> HttpResponse {
     }
 }
 
-async fn press(own: Own, body: Bytes) -> HttpResponse {
-    let desk = own.desk;
+async fn press(own: FromOwnPage, body: Bytes) -> HttpResponse {
+    let shared = own.shared;
     let deed: Deed = match serde_json::from_slice(&body) {
         Ok(deed) => deed,
         Err(error) => return plain(HttpResponse::BadRequest(), format!("no such deed: {error}")),
     };
-    match desk.ask(|answer| Ask::Do(deed, answer)).await {
+    match shared.ask(|answer| Ask::Do(deed, answer)).await {
         Some(Ok(said)) => plain(HttpResponse::Ok(), said),
         Some(Err(why)) => plain(HttpResponse::Conflict(), why),
         None => plain(

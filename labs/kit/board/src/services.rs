@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use broker::{Address, Broker, OwnNode};
 use command::environment::Environment;
 use course::manifest::{ServiceEntry, ServiceManifest};
-use process::{Exit, Launch, Process, port};
-use wiretap::{CheckEvent, Event, HttpRelay, Journal, Link, Wiretap};
+use process::{Launch, port};
+use wiretap::{CheckEvent, Event, HttpRelay, Journal, Wiretap};
 
 use crate::Deed;
 use crate::feed::Controls;
 use crate::publish::publish;
+use crate::service::{Service, Tap};
 
 /// How the person at the page is called on it.
 const YOU: &str = "you";
@@ -53,92 +54,6 @@ pub struct Services {
     /// The wiretap of the person at the page.
     you: Option<Wiretap>,
     restarting: Cell<bool>,
-}
-
-/// A service that was started at least once.
-struct Service {
-    entry: ServiceEntry,
-    launch: Launch,
-    url: Option<String>,
-    process: RefCell<Option<Rc<Process>>>,
-    tap: Tap,
-    frozen: Cell<bool>,
-    cut: Cell<bool>,
-    /// Whether a button is being obeyed.
-    busy: Cell<bool>,
-    /// The last line that it printed, once it has ended by itself.
-    says: RefCell<Option<String>>,
-}
-
-/// What stands between a service and what it calls.
-enum Tap {
-    Amqp(Wiretap),
-    Http(HttpRelay),
-    None,
-}
-
-impl Tap {
-    fn link(&self) -> Option<&Link> {
-        match self {
-            Self::Amqp(tap) => Some(tap),
-            Self::Http(relay) => Some(relay),
-            Self::None => None,
-        }
-    }
-}
-
-impl Service {
-    async fn start(&self, journal: &Journal) -> Result<()> {
-        let (journal, service) = (journal.clone(), self.entry.name.clone());
-        let tell = move |what| {
-            let service = service.clone();
-            journal.record(Event::Service { service, what });
-        };
-        let process = Process::start(&self.launch, tell).await?;
-        self.frozen.set(false);
-        self.says.take();
-        self.process.replace(Some(Rc::new(process)));
-        Ok(())
-    }
-
-    /// Its process, if it has not ended.
-    fn process(&self) -> Option<Rc<Process>> {
-        let process = self.process.borrow().clone();
-        process.filter(|process| process.ended().is_none())
-    }
-
-    /// The last line of its log, but no advice of Rust's, if it has ended by itself.
-    fn last_words(&self) -> String {
-        let process = self.process.borrow();
-        let ended = process
-            .as_ref()
-            .filter(|process| matches!(process.ended(), Some(Exit::Code(_))));
-        let Some(process) = ended else {
-            return String::new();
-        };
-        let read = || {
-            let output = process.output();
-            let lines = output.lines().rev();
-            let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with("note: "));
-            lines.next().unwrap_or_default().to_owned()
-        };
-        self.says.borrow_mut().get_or_insert_with(read).clone()
-    }
-
-    fn controls(&self) -> Controls {
-        let state = match (self.process(), self.frozen.get()) {
-            (None, _) => "ended",
-            (_, true) => "frozen",
-            (_, false) => "runs",
-        };
-        Controls {
-            name: self.entry.name.clone(),
-            state,
-            cut: self.tap.link().map(|_| self.cut.get()),
-            says: self.last_words(),
-            url: self.url.clone(),
-        }
-    }
 }
 
 impl Services {
@@ -344,17 +259,7 @@ impl Services {
             .port
             .map(|_| format!("http://127.0.0.1:{}", ports[&name]));
         let (launch, tap) = self.prepare(&entry, ports).await?;
-        let service = Rc::new(Service {
-            entry,
-            launch,
-            url,
-            process: RefCell::default(),
-            tap,
-            frozen: Cell::default(),
-            cut: Cell::default(),
-            busy: Cell::default(),
-            says: RefCell::default(),
-        });
+        let service = Rc::new(Service::new(entry, launch, url, tap));
         service.start(&self.journal).await?;
         self.all.borrow_mut().push(service);
         Ok(format!("{name} is started"))

@@ -4,7 +4,7 @@
 use actix_web::web::Bytes;
 use awc::Client;
 use awc::http::StatusCode;
-use board::server::Door;
+use board::server::Listening;
 use board::{Ask, Deed};
 use futures_lite::StreamExt;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::sync::{broadcast, mpsc};
 /// Serves a board without services, and gives its address and what it is asked.
 fn board() -> (String, mpsc::Receiver<Ask>, broadcast::Sender<Arc<str>>) {
     let (sender, asks) = mpsc::channel(8);
-    let door = Door::open().unwrap();
-    let url = door.url();
+    let listening = Listening::open().unwrap();
+    let url = listening.url();
     let updates = broadcast::channel(4).0;
-    let server = door.serve("the page".to_owned(), sender, updates.clone());
+    let server = listening.serve("the page".to_owned(), sender, updates.clone());
     actix_web::rt::spawn(server.unwrap());
     (url, asks, updates)
 }

@@ -50,7 +50,7 @@ pub struct Live {
 /// How everything is after some entries, and what happened with them.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Update {
-    /// When the last of the entries was recorded, in seconds since the run began.
+    /// When it was heard, in seconds since the run began.
     pub t: f64,
     /// Whether the broker runs, or was killed; `None` where there is none.
     pub broker: Option<&'static str>,
@@ -204,7 +204,7 @@ impl Live {
                 untold -= 1;
                 passed += 1;
                 if let Some(moved) = teller.moves(index, frame) {
-                    self.count(&moved.arrow, frame.message_id(), &mut rates);
+                    self.count(&moved.arrow, is_named(frame), &mut rates);
                 }
                 continue;
             }
@@ -213,8 +213,7 @@ impl Live {
             for row in &teller.rows[before..] {
                 passed += 1;
                 if let What::Arrow(arrow) = &row.what {
-                    let id = row.ids.first().map(String::as_str);
-                    self.count(arrow, id, &mut rates);
+                    self.count(arrow, !row.ids.is_empty(), &mut rates);
                 }
             }
         }
@@ -243,11 +242,11 @@ impl Live {
         self.rows.iter().filter(about).collect()
     }
 
-    fn count(&mut self, arrow: &Arrow, id: Option<&str>, rates: &mut HashMap<usize, u64>) {
+    fn count(&mut self, arrow: &Arrow, named: bool, rates: &mut HashMap<usize, u64>) {
         let lanes = match arrow.sort {
             Sort::Publish => {
                 self.published += 1;
-                self.nameless += u64::from(id.is_none());
+                self.nameless += u64::from(!named);
                 self.publishers.insert((arrow.from, arrow.to));
                 [&[arrow.from, arrow.to], &*arrow.routed].concat()
             }
@@ -463,6 +462,12 @@ fn made(method: Method, args: Value) -> Entry {
 /// Whether an entry is about a message: there may be thousands a second.
 fn of_message(entry: &Entry) -> bool {
     matches!(&entry.event, Event::Amqp(frame) if frame.message.is_some() || frame.tag().is_some())
+}
+
+/// Whether a message has an id, or a correlation id.
+fn is_named(frame: &Frame) -> bool {
+    let message = frame.message.as_ref();
+    message.is_some_and(|message| message.id.is_some() || message.correlation_id.is_some())
 }
 
 /// Some of the rows: first what is no message, then the last ones.

@@ -12,9 +12,12 @@ const kept = new Map()
 const beside = new Map()
 /** What the boxes' places were made from. */
 let stood = ''
+/** The last update. */
 let update = { lanes: [], services: [], published: 0, nameless: 0 }
 /** Rows that the log does not have yet. */
 let untold = []
+/** How many messages have changed since the table was made. */
+let changed = 0
 let [passed, drawn, skipped, flowed] = [0, 0, 0, false]
 
 const address = (path, values = {}) => `${path}?${new URLSearchParams({ token: story.token, ...values })}`
@@ -32,6 +35,7 @@ function take(next) {
   update = next
   Object.assign(model, { broker: next.broker, parts: next.parts, ties: next.ties })
   next.parts.forEach(({ open }, lane) => { if (open) connects.add(lane) })
+  changed += next.messages.length
   for (const message of next.messages) {
     kept.delete(message.id)
     kept.set(message.id, { ...message, queues: new Set(message.queues) })
@@ -111,7 +115,7 @@ function gone(lane) {
 
 // ---- What stands
 
-let [asked, last] = [false, -PAUSE]
+let [asked, last, wrote] = [false, -PAUSE, 0]
 
 /** Asks for a drawing. A hidden page gets no frame, and draws when it is shown. */
 function ask() {
@@ -131,9 +135,12 @@ function frame(time) {
     update.behind >= 1 ? `What you see is ${update.behind.toFixed(1)} s late.` : '',
     skipped ? `This page was slow: it did not get ${plural(skipped, 'update')}. The depths and rates are right.` : '',
   ].join(' '))
-  say($('published'), `${amount(update.published)} published since the board began${update.nameless ? `, ${amount(update.nameless)} of them without an id` : ''}.`)
+  say($('published'), `${story.broker ? `${amount(update.published)} published` : plural(update.published, 'request')} since the board began${update.nameless ? `, ${amount(update.nameless)} of them without an id` : ''}.`)
+  // Text that changes faster cannot be read, and costs the most. A quiet board sends an update a second.
+  if (changed + untold.length > 20 && time - wrote < 1000) return
+  wrote = time
   log()
-  messages()
+  if (changed) messages()
 }
 
 function log() {
@@ -149,7 +156,10 @@ function log() {
 function messages(event) {
   const body = $('messages').querySelector('tbody')
   const held = !event && (body.matches(':hover') || body.contains(document.activeElement))
-  if (!held) table(kept, '')
+  if (!held) {
+    table(kept, '')
+    changed = 0
+  }
   $('messages').classList.toggle('held', held)
 }
 
@@ -194,10 +204,13 @@ function service(now) {
   }
   const { row, link, buttons, words, cells } = known.get(name)
   const focused = buttons.indexOf(document.activeElement)
-  row.className = `${state}${cut ? ' cut' : ''}`
   link.hidden = !url
   if (url && link.getAttribute('href') !== url) fill(link, { href: url }, []).textContent = `:${new URL(url).port}`
-  say(cells[0], state)
+  const part = model.parts[lanes.findIndex((lane) => lane.kind === 'service' && lane.name === name)]
+  // A program that ended with exit code 0 has done its work.
+  const exited = state === 'ended' && part?.state === 'exited'
+  say(cells[0], exited ? 'exited' : state)
+  row.className = `${exited ? '' : state}${cut ? ' cut' : ''}`
   say(words, says)
   say(cells[1], cut ? 'cut' : cut === false ? 'whole' : '–')
   for (const button of buttons) button.hidden = !DEEDS[button.dataset.deed][2](now)

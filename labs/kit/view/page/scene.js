@@ -129,7 +129,7 @@ function stateOf({ parts, ties }, lane) {
   if (kind === 'service' && link) return [`${state}; link`, link]
   // A replay does not know the prefetch limits.
   const consumes = () => prefetch !== undefined && [...ties.values()].some(({ bond, to }) => bond === 'consumer' && to === lane)
-  if (kind === 'service' && consumes()) return [state, `□ ${unacked} of ${prefetch || '∞'} unacked`]
+  if (kind === 'service' && consumes()) return [state, `□ ${unacked}${unacked > 99 ? '/' : ' of '}${prefetch || '∞'} unacked`]
   if (kind === 'service') return [state, connects.has(lane) && state === 'runs' ? plural(open, 'connection') : '']
   if (state !== 'runs') return [state]
   return kind === 'queue' ? [`■ ${ready} ready`, `□ ${unacked} unacked`] : []

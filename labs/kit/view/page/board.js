@@ -3,6 +3,8 @@
 const [MOST_KEPT, MOST_TOLD, MOST_MOVING] = [1000, 50, 40]
 /** Milliseconds: between two drawings, and how long an arrow stands. */
 const [PAUSE, MOVES] = [200, 650]
+/** Seconds: how long a deleted lane is still drawn. */
+const GONE = 5
 const LOST = 'is `just board` still running?'
 
 const model = { broker: null, parts: [], ties: [], history: [] }
@@ -10,6 +12,8 @@ const model = { broker: null, parts: [], ties: [], history: [] }
 const kept = new Map()
 /** The lane that a queue was first bound to, or a service first consumed from. */
 const beside = new Map()
+/** When each deleted lane was first seen so, in seconds. */
+const deleted = new Map()
 /** What the boxes' places were made from. */
 let stood = ''
 /** The last update. */
@@ -29,8 +33,9 @@ const say = (element, text) => { if (element.textContent !== text) element.textC
 
 function take(next) {
   for (const { bond, from, to } of next.ties) if (bond !== 'publisher' && !beside.has(to)) beside.set(to, from)
-  const stands = JSON.stringify([next.lanes, ...beside])
-  if (stands !== stood) grow(next.lanes)
+  const gone = goneBy(next)
+  const stands = JSON.stringify([next.lanes, ...beside, ...gone])
+  if (stands !== stood) grow(next.lanes, gone)
   stood = stands
   update = next
   Object.assign(model, { broker: next.broker, parts: next.parts, ties: next.ties })
@@ -50,10 +55,19 @@ function take(next) {
   ask()
 }
 
+/** The lanes that were deleted a while ago: reply queues come and go with each client. */
+function goneBy({ t, parts }) {
+  parts.forEach(({ state }, lane) => {
+    if (state !== 'deleted') deleted.delete(lane)
+    else if (!deleted.has(lane)) deleted.set(lane, t)
+  })
+  return new Set([...deleted.keys()].filter((lane) => t - deleted.get(lane) > GONE))
+}
+
 /** New lanes get boxes, and stand in the lists to choose from. What moves would miss the boxes' new places. */
-function grow(all) {
+function grow(all, gone) {
   const before = lanes.length
-  place(all, beside)
+  place(all, beside, gone)
   moving.replaceChildren()
   all.forEach(({ kind, name }, lane) => {
     if (lane < before) return

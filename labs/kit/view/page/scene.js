@@ -77,20 +77,21 @@ let boxes = []
 const connects = new Set()
 
 /** Places the boxes of these lanes: services that send, exchanges, queues, services that get. A box with an
-    entry in `beside` stands as far up as the lane of that entry: so fewer ties cross. */
-function place(all, beside = new Map()) {
+    entry in `beside` stands as far up as the lane of that entry: so fewer ties cross. Those that are `gone` have
+    none. */
+function place(all, beside = new Map(), gone = new Set()) {
   lanes = all
   const isBroker = ({ kind }) => kind === 'exchange' || kind === 'queue'
   const broker = lanes.some(isBroker) ? lanes.findIndex(isBroker) : lanes.length - 1
   const column = ({ kind, gets }, lane) => ({ check: 0, exchange: 1, queue: 2 })[kind] ?? ((gets ?? lane >= broker) ? 3 : 0)
-  const columns = lanes.map(column)
+  const columns = lanes.map((all, lane) => (gone.has(lane) ? -1 : column(all, lane)))
   const counts = [0, 1, 2, 3].map((one) => columns.filter((other) => other === one).length)
   const most = Math.max(2, ...counts)
   const path = (lane) => [...(beside.has(lane) ? path(beside.get(lane)) : []), lane]
   const above = (a, b) => a.map((lane, nth) => lane - (b[nth] ?? -1)).find(Boolean) ?? -1
   const order = lanes.map((_, lane) => path(lane)).sort(above).map((path) => path.at(-1))
   const rowOf = (lane) => order.filter((other) => columns[other] === columns[lane]).indexOf(lane)
-  boxes = columns.map((column, lane) => ({
+  boxes = columns.map((column, lane) => (column < 0 ? null : {
     column,
     x: COLUMNS[column],
     y: TOP + STEP * ((most - counts[column]) / 2 + rowOf(lane)),
@@ -106,7 +107,7 @@ function between(from, to) {
   const start = [a.x + (side || 1) * (WIDE / 2), a.y]
   const end = [b.x + (side ? -side : 1) * (WIDE / 2), b.y]
   if (!side) return [start, [start[0] + 50, a.y], [end[0] + 50, b.y], end]
-  const passes = boxes.some(({ x }) => x > Math.min(a.x, b.x) && x < Math.max(a.x, b.x))
+  const passes = boxes.some((box) => box && box.x > Math.min(a.x, b.x) && box.x < Math.max(a.x, b.x))
   if (passes) {
     // So deep that the middle of the curve is there.
     const deep = (a.bottom - (a.y + b.y) / 8) / 0.75
@@ -141,11 +142,15 @@ function rateOf({ parts }, lane) {
   return rate < 0.05 ? '' : `${rate < 10 ? rate.toFixed(1) : Math.round(rate)}/s`
 }
 
+/** The lanes that have boxes. */
+const shown = () => lanes.map((_, lane) => lane).filter((lane) => boxes[lane])
+const tiesOf = (model) => [...model.ties.values()].filter(({ from, to }) => boxes[from] && boxes[to])
+
 /** The scene in words. */
 function described(model) {
-  const boxes = lanes.map((_, lane) => [full(lane), ...stateOf(model, lane), rateOf(model, lane)].filter(Boolean).join(', ').replace(/[■□] /g, ''))
+  const boxes = shown().map((lane) => [full(lane), ...stateOf(model, lane), rateOf(model, lane)].filter(Boolean).join(', ').replace(/[■□] /g, ''))
   const says = { binding: 'is bound to', consumer: 'consumes from', publisher: 'publishes to' }
-  const ties = [...model.ties.values()].map(({ bond, from, to, key }) => {
+  const ties = tiesOf(model).map(({ bond, from, to, key }) => {
     const [subject, object] = bond === 'publisher' ? [from, to] : [to, from]
     return `${full(subject)} ${says[bond]} ${full(object)}${key && ` with key ${key}`}`
   })
@@ -160,18 +165,18 @@ $('scene').append(picture)
 
 /** Draws how everything is. What moves goes on. */
 function draw(model, touched) {
-  const height = (boxes[0]?.bottom ?? 100) + 14
+  const height = (boxes.find(Boolean)?.bottom ?? 100) + 14
   const broker = model.broker === 'killed' ? 'broker: killed' : 'broker'
   fill(picture, { viewBox: `0 0 860 ${height}`, 'aria-label': described(model), class: model.broker ?? '' }, [])
   const hasBroker = lanes.some(({ kind }) => kind === 'exchange' || kind === 'queue')
-  const ties = [...model.ties.values()]
+  const ties = tiesOf(model)
   behind.replaceChildren(
     ...(hasBroker ? [
       svg('rect', { class: 'bar', x: 224, y: 4, width: 412, height: height - 8, rx: 8 }),
       svg('text', { class: 'kind broker', x: 430, y: 22 }, broker),
     ] : []),
     ...ties.map((tie) => line(`tie ${tie.bond}`, between(tie.from, tie.to))))
-  standing.replaceChildren(...lanes.map((_, lane) => box(model, lane, touched.has(lane))))
+  standing.replaceChildren(...shown().map((lane) => box(model, lane, touched.has(lane))))
   for (const tie of ties) {
     const says = [tie.key && `key ${tie.key}`, tie.count > 1 && `×${tie.count}`].filter(Boolean).join(' ')
     if (says) standing.append(label(between(tie.from, tie.to), says, 15))
@@ -220,6 +225,7 @@ function label(way, text, below) {
     what it added. */
 function move({ sort, from, to, routed, lost }) {
   const drawn = svg('g')
+  if (![from, to, ...routed].every((lane) => boxes[lane])) return drawn
   moving.append(drawn)
   const ways = [between(from, to), ...routed.map((lane) => between(to, lane))]
   const open = ['confirm', 'ack', 'response', 'setup'].includes(sort)

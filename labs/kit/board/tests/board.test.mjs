@@ -425,6 +425,7 @@ test('it fits: no sideways scrolling at 1280, 640 and 400 pixels; scene, service
 })
 
 test('with reduced motion, nothing moves', async () => {
+  await until('nothing moves before', async () => await count('.token') === 0)
   await page.emulateMediaFeatures([{ name: 'prefers-reduced-motion', value: 'reduce' }])
   const seen = page.waitForSelector('.token')
   await sell()

@@ -149,11 +149,11 @@ function frame(time) {
     update.behind >= 1 ? `What you see is ${update.behind.toFixed(1)} s late.` : '',
     skipped ? `This page was slow: it did not get ${plural(skipped, 'update')}. The depths and rates are right.` : '',
   ].join(' '))
-  say($('published'), `${story.broker ? `${amount(update.published)} published` : plural(update.published, 'request')} since the board began${update.nameless ? `, ${amount(update.nameless)} of them without an id` : ''}.`)
   // Text that changes faster cannot be read, and costs the most. A quiet board sends an update a second.
   if (changed + untold.length > 20 && time - wrote < 1000) return
   wrote = time
   log()
+  say($('published'), `${story.broker ? `${amount(update.published)} published` : plural(update.published, 'request')} since the board began${update.nameless ? `, ${amount(update.nameless)} of them without an id` : ''}.`)
   if (changed) messages()
 }
 

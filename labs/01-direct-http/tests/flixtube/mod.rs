@@ -27,6 +27,9 @@ const VIDEO: &str = "video-streaming";
 /// How long a view's tries take at most, with its line in the log, when each fails at once.
 pub const SOON: Duration = Duration::from_secs(4);
 
+/// Why the history's list must be complete.
+const NO_GAPS: &str = "a history with gaps, or with views that nobody watched, is worth little";
+
 /// `video-streaming`, `history`, and a relay between them.
 pub struct FlixTube {
     pub lab: Lab,
@@ -114,27 +117,20 @@ impl FlixTube {
             [view] => format!("view {view} in the history, once"),
             _ => format!("{} views in the history, each once", views.len()),
         };
-        let why = "a history with gaps, or with views that nobody watched, is worth little";
         let mut late = None;
-        let outcome = self.lab.eventually(&expected, why, async || {
+        let outcome = self.lab.eventually(&expected, NO_GAPS, async || {
             let all_confirmed = self.views_confirmed() >= views.len();
             let list = self.history.list().await?;
-            let missing = views
-                .iter()
-                .find(|id| list.iter().all(|view| view.id != **id));
             let seen = format!("{} in it", list.len());
-            late = missing;
-            match missing {
-                Some(view) if all_confirmed || !complaints(&self.video, view).is_empty() => {
-                    Err(self.missing(&expected, &seen, views, view).into())
-                }
-                Some(_) => Ok(Seen::NotYet(seen)),
-                None => expect(list.len() == views.len())
-                    .or(&expected, seen)
-                    .hole(1)
-                    .because(why)
-                    .map(Seen::Yes),
+            let listed = |id: &String| list.iter().any(|view| view.id == *id);
+            late = views.iter().find(|id| !listed(id));
+            let Some(view) = late else {
+                return no_other(&expected, seen, list.len() == views.len()).map(Seen::Yes);
+            };
+            if all_confirmed || !complaints(&self.video, view).is_empty() {
+                return Err(self.missing(&expected, &seen, views, view).into());
             }
+            Ok(Seen::NotYet(seen))
         });
         match (outcome.await, late) {
             // At the deadline the journal tells what became of the first missing view.
@@ -194,6 +190,14 @@ pub async fn watch(video: &Service) -> Outcome<String> {
             .because("by this id the viewer finds their view in the history")
             .into()
     })
+}
+
+/// All views are in the history's list; it must hold no other.
+fn no_other(expected: &str, seen: String, only_these: bool) -> Outcome {
+    expect(only_these)
+        .or(expected, seen)
+        .hole(1)
+        .because(NO_GAPS)
 }
 
 fn whole(answer: &Response) -> Failure {

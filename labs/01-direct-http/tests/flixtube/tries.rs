@@ -61,17 +61,7 @@ impl FlixTube {
             if lost.is_none() && complains {
                 lost = Some((self.lab.span(), calls.len()));
             }
-            let over = lost
-                .as_ref()
-                .is_some_and(|(since, before)| calls.len() > *before || since.exceeds(LAST_TRY));
-            Ok(match calls.last() {
-                _ if over || calls.len() >= count => Seen::Yes(calls),
-                // It was taken for success: who looks at the status?
-                Some(call) if lost.is_none() && call.failed() => {
-                    Seen::NotYetFor(2, format!("{}, and nothing more", times(&calls)))
-                }
-                _ => Seen::NotYetFor(hole, times(&calls)),
-            })
+            Ok(enough(calls, count, hole, lost.as_ref()))
         };
         let calls = self.lab.eventually_within(SOON, &expected, why, look);
         let calls = calls.await?;
@@ -146,4 +136,23 @@ fn too_early(line: &str) -> Failure {
     )
     .because("an operator counts lost views in the log, not tries")
     .hole(hole_of(line))
+}
+
+/// Whether these are `count` calls, or no more will come; if not, this hole is at fault. `lost` is
+/// since when the log says that the view is lost, and how many calls were made before.
+fn enough(
+    calls: Vec<Call>,
+    count: usize,
+    hole: u32,
+    lost: Option<&(Span, usize)>,
+) -> Seen<Vec<Call>> {
+    let over = lost.is_some_and(|(since, before)| calls.len() > *before || since.exceeds(LAST_TRY));
+    match calls.last() {
+        _ if over || calls.len() >= count => Seen::Yes(calls),
+        // It was taken for success: who looks at the status?
+        Some(call) if lost.is_none() && call.failed() => {
+            Seen::NotYetFor(2, format!("{}, and nothing more", times(&calls)))
+        }
+        _ => Seen::NotYetFor(hole, times(&calls)),
+    }
 }

@@ -22,7 +22,8 @@ pub async fn effect_before_ack(lab: Lab) -> Outcome {
 /// Waits until ada, who cannot commit the job's row, leaves the job to the broker.
 async fn released_unacked(lab: &Lab, id: &str) -> Outcome {
     let expected = "ada cannot commit, and requeues the job or closes the channel";
-    let why = "a worker that cannot finish a job must leave it to the broker";
+    let why = "a worker that cannot finish a job must leave it to the broker: `finish` returns the \
+               error, and the loop that calls it passes the error on to `keep`";
     lab.eventually(expected, why, async || {
         let sent = |method| {
             let frames = lab.journal().methods("ada", method);

@@ -111,7 +111,7 @@ async fn jobs_arrive_persistent(lab: &Lab) -> Outcome {
 }
 
 async fn keeps_the_rate(lab: &Lab) -> Outcome {
-    let arguments = ["producer", "--rate", "20", "--count", "5"];
+    let arguments = ["producer", "--rate", "10", "--count", "5"];
     let slow = lab.instance("slow", &arguments).await?;
     slow.ends_well(CONFIRMED).await?;
     let publishes = |frame: &Frame| frame.service == "slow" && frame.method == Method::BasicPublish;
@@ -119,7 +119,7 @@ async fn keeps_the_rate(lab: &Lab) -> Outcome {
     let [from, to] = [times.first(), times.last()].map(|time| *time.unwrap_or(&0.0));
     let span = lab.between(from, to);
     let failure = fail(
-        "5 jobs at 20 a second, 0.2 s from the first to the last",
+        "5 jobs at 10 a second, 0.4 s from the first to the last",
         format!(
             "{} jobs in {:.2} s",
             times.len(),
@@ -128,7 +128,8 @@ async fn keeps_the_rate(lab: &Lab) -> Outcome {
     )
     .because("--rate says how many jobs a second the producer publishes");
     failure.clone().unless(times.len() == 5)?;
-    span.at_least(Duration::from_millis(100), failure)?;
+    // Without a rate it takes a few milliseconds. On the busiest machine a fifth of the time counts.
+    span.at_least(Duration::from_millis(60), failure)?;
     let connections = lab
         .journal()
         .connection_count("slow", &ConnectionEvent::Opened);

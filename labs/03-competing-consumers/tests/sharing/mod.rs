@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use check::wiretap::{Method, Side};
+use check::wiretap::{Frame, Method, Side};
 use check::{Lab, Outcome, Seen, Service, Span, expect, fail, short};
 
 use super::jobs::{
@@ -74,7 +74,9 @@ pub async fn prefetch(lab: Lab) -> Outcome {
         lab.delivered(name, 1).await?;
         asks_for(&lab, name, limit)?;
         let room = limit.min(WAITING) as usize;
-        lab.delivered(name, room).await?;
+        let delivered = lab.delivered(name, room).await;
+        none_acked(&lab)?;
+        delivered?;
         let most = lab.journal().most_unacked(name);
         expect(most == room)
             .or(
@@ -85,6 +87,21 @@ pub async fn prefetch(lab: Lab) -> Outcome {
         worker.kill().await?;
     }
     Ok(())
+}
+
+/// No worker has acked a job: none can be done yet.
+fn none_acked(lab: &Lab) -> Outcome {
+    let early = |frame: &Frame| frame.from == Side::Client && frame.method == Method::BasicAck;
+    let acks = lab.journal().frames(early);
+    let by = acks.first().map_or("", |ack| &ack.service);
+    expect(acks.is_empty())
+        .or(
+            "no job is acked before it is done, and each takes 30 s",
+            format!("{by} acked one at once (basic.ack)"),
+        )
+        .hole(3)
+        .proven()
+        .because("an ack tells the broker to forget the job, and makes room for the next one")
 }
 
 /// The worker set this prefetch before it consumed.
@@ -123,7 +140,8 @@ pub async fn fair_dispatch(lab: Lab) -> Outcome {
     let ids = send(&lab, "producer", 33, ".").await?;
     let rows = all_done(&lab, &fast, "all 33 jobs done", &ids).await?;
     let (by_fast, by_slow) = (share(&rows, "fast"), share(&rows, "slow"));
-    expect(by_fast > 2 * by_slow && by_slow > 0)
+    // In turn it would be 17. A slow disk delays both, so it may be far fewer than 30.
+    expect(by_fast >= 20 && by_slow > 0)
         .or(
             "a worker ten times as fast does most of 33 jobs",
             format!("fast did {by_fast}, slow {by_slow}"),
@@ -155,9 +173,10 @@ pub async fn shared(lab: Lab) -> Outcome {
     let rows = all_done(&lab, &ada, "60 jobs done, each once", &ids).await?;
     for name in TEAM {
         let part = share(&rows, name);
-        expect(part >= 5)
+        // Each was idle when the first jobs came. How many more it gets depends on the machine.
+        expect(part > 0)
             .or(
-                "each of three equal workers does its part",
+                "each of three idle workers gets jobs",
                 format!("{name} did {part} of 60"),
             )
             .because("a queue shares its messages among all its consumers")?;
@@ -194,41 +213,66 @@ async fn empty_ids_are_no_ids(lab: &Lab, worker: &Service) -> Outcome {
     .await
 }
 
-/// How many jobs [`speedup`] measures.
-const JOBS: usize = 40;
+/// How many jobs [`speedup`] looks at.
+const JOBS: usize = 16;
+/// How long each of them takes: far longer than a commit, even on a slow disk.
+const UNIT_MS: u32 = 300;
+/// Its workers.
+const FOUR: [&str; 4] = ["first", "second", "third", "fourth"];
 
 pub async fn speedup(lab: Lab) -> Outcome {
-    const WORK: Duration = Duration::from_millis(50 * 40);
-    let one = start_worker(&lab, "one", 50, 1).await?;
-    let alone = time_of(&lab, &one, "producer", &["one"]).await?;
-    one.kill().await?;
-    let four = ["first", "second", "third", "fourth"];
-    for (name, of) in four.iter().zip(1..) {
-        start_worker(&lab, name, 50, of).await?;
+    let first = start_worker(&lab, FOUR[0], UNIT_MS, 1).await?;
+    for (name, of) in FOUR[1..].iter().zip(2..) {
+        start_worker(&lab, name, UNIT_MS, of).await?;
     }
-    let together = time_of(&lab, &one, "producer-2", &four).await?;
-    let seconds = [&alone, &together].map(|span| span.elapsed().as_secs_f64());
-    let failure = fail(
-        "four workers do 40 jobs in about a quarter of one worker's time (at most 0.6 of it)",
-        format!("{:.2} s alone, {:.2} s together", seconds[0], seconds[1]),
-    )
-    .because("more workers help only when the queue shares the jobs evenly among them");
-    let alone = alone.took().max(WORK);
-    together.at_most(alone.mul_f64(0.6), failure)
+    let ids = send(&lab, "producer", JOBS, ".").await?;
+    let expected = format!("{JOBS} jobs done by four workers");
+    let rows = all_done(&lab, &first, &expected, &ids).await?;
+    lab.settled(MESSAGES).await?;
+    let Some(best) = fastest_four(&lab, &ids) else {
+        return FOUR.iter().try_for_each(|name| acks_by_hand(&lab, name));
+    };
+    side_by_side(&best, &FOUR.map(|name| share(&rows, name)))
 }
 
-/// Has `producer` send the jobs and these workers do them: from the first delivery to the last
-/// ack.
-async fn time_of(lab: &Lab, any: &Service, producer: &str, workers: &[&str]) -> Outcome<Span> {
-    let ids = send(lab, producer, JOBS, ".").await?;
-    let expected = format!("{JOBS} jobs done by {} worker(s)", workers.len());
-    all_done(lab, any, &expected, &ids).await?;
-    let times = lab.journal().times(|frame| {
-        workers.contains(&frame.service.as_str())
-            && matches!(frame.method, Method::BasicDeliver | Method::BasicAck)
+/// Each worker did some of the jobs, and four of these took much less than one after the other.
+fn side_by_side(best: &Span, shares: &[usize]) -> Outcome {
+    const WHY: &str = "more workers help only when they work at the same time";
+    let seconds = best.elapsed().as_secs_f64();
+    let each: Vec<String> = shares.iter().map(usize::to_string).collect();
+    let each = format!("the workers did {} of {JOBS} jobs", each.join(", "));
+    expect(shares.iter().all(|share| *share > 0))
+        .or("each of four idle workers gets some of the jobs", &each)
+        .proven()
+        .because(WHY)?;
+    let failure = fail(
+        "four workers do four jobs in 0.3 s and a little (at most 0.9 s); one worker needs 1.2 s",
+        format!("{seconds:.2} s for four jobs at best; {each}"),
+    )
+    .because(WHY);
+    best.at_most(Duration::from_millis(3 * u64::from(UNIT_MS)), failure)
+}
+
+/// The shortest time in which four jobs were delivered and acked, whichever workers had them. It is as
+/// long as four jobs when they are done one after the other. A moment in which the machine is busy
+/// makes some of these times longer, and not the shortest.
+fn fastest_four(lab: &Lab, ids: &[String]) -> Option<Span> {
+    let mut jobs: Vec<(f64, f64)> = ids.iter().filter_map(|id| from_to(lab, id)).collect();
+    jobs.sort_by(|one, other| one.1.total_cmp(&other.1));
+    let fours = jobs.windows(4).map(|four| {
+        let from = four.iter().map(|job| job.0).reduce(f64::min);
+        lab.between(from.unwrap_or(0.0), four[3].1)
     });
-    let [from, to] = [times.first(), times.last()].map(|time| *time.unwrap_or(&0.0));
-    Ok(lab.between(from, to))
+    fours.min_by_key(Span::elapsed)
+}
+
+/// When one of the four got this job, and when it acked it, in seconds since the check began.
+fn from_to(lab: &Lab, id: &str) -> Option<(f64, f64)> {
+    let delivery = |name: &&str| lab.journal().delivery(name, id);
+    let delivery = FOUR.iter().find_map(delivery)?;
+    let delivered = lab.journal().times(|frame| *frame == delivery);
+    let acked = lab.journal().times(|frame| frame.settles(&delivery));
+    Some((*delivered.first()?, *acked.first()?))
 }
 
 pub async fn batches(lab: Lab) -> Outcome {
@@ -308,8 +352,10 @@ pub async fn joins_and_leaves(lab: Lab) -> Outcome {
     stops(&lab, &first).await?;
     start_worker(&lab, "third", 20, 2).await?;
     producer.finished().await?;
-    let ids = published(&lab, "producer");
-    let expected = "all 80 jobs done while workers join and leave";
+    let mut ids = published(&lab, "producer");
+    // On a busy machine the second worker may have done all of these before the third began.
+    ids.extend(send(&lab, "producer-2", 20, ".").await?);
+    let expected = "all 100 jobs done while workers join and leave";
     let rows = all_done(&lab, &first, expected, &ids).await?;
     for name in ["first", "second", "third"] {
         expect(share(&rows, name) > 0)

@@ -288,6 +288,7 @@ pub async fn send_keys(lab: &Lab, name: &str, keys: &[&str]) -> Outcome<Vec<Sent
             format!("the keys as they were given: `{}`", keys.join("`, `")),
             listed(&used),
         )
+        .proven()
         .because("a changed key matches other patterns than the given one")?;
     Ok(sent)
 }

@@ -55,6 +55,7 @@ async fn each_under_its_key(lab: &Lab) -> Outcome {
             "3 persistent messages, each under its key, are in a queue bound with `#`",
             observed,
         )
+        .proven()
         .because("exit code 0 of a producer says that the broker keeps each message")
 }
 

@@ -254,11 +254,11 @@ pub async fn memory(lab: Lab) -> Outcome {
     let early = producer(&lab, "early", &["log.early"]).await?;
     ends_without_retries(&lab, &early, "log.early").await?;
     let ops = listening(&lab, "ops", &["log.#"]).await?;
-    let mut sent = send(&lab, "now", &["log.now"]).await?;
+    let mut sent = send_keys(&lab, "now", &["log.now"]).await?;
     ops.gets_only(&lab, &sent, |_| true).await?;
     ops.stops_well().await?;
     let keys = ["log.one", "log.two", "log.three"];
-    sent.extend(send(&lab, "meanwhile", &keys).await?);
+    sent.extend(send_keys(&lab, "meanwhile", &keys).await?);
     ops.launch().await?;
     sent.extend(published(&lab, "early"));
     ops.gets_only(&lab, &sent, |key| key != "log.early").await

@@ -269,30 +269,15 @@ impl<'a> Wire<'a> {
             let why = "with no_ack the broker forgets a request once it is delivered";
             return (format!("{got} with no_ack, and was not answered"), why, 3);
         }
+        if answer.is_none()
+            && let Some(other) = answers.find(|at| at.key() == delivery.reply_to())
+        {
+            return under_another_id(&got, other);
+        }
         let acked = self.settled(delivery);
         let early = acked.filter(|ack| answer.is_none_or(|answer| ack.index < answer.index));
-        if let Some(other) = answers.find(|at| at.key() == delivery.reply_to())
-            && answer.is_none()
-        {
-            let id = short(other.of_call());
-            let why = "only the caller knows what its id means: return it unchanged";
-            let id = if id.is_empty() {
-                "no id".to_owned()
-            } else {
-                id
-            };
-            return (format!("{got}, and answered under {id}"), why, 3);
-        }
         match (early, answer) {
-            (Some(ack), _) if ack.frame.method != Method::BasicAck => {
-                let why = "a request that can be read must be answered";
-                (format!("{got}, and {} ended it", ack.frame.method), why, 7)
-            }
-            (Some(ack), _) => {
-                let why = "the broker forgets an acked request, so its answer must be safe by then";
-                let acked = format!("{got}, and acked at {:.3} s", ack.t);
-                (format!("{acked}, before its answer was confirmed"), why, 3)
-            }
+            (Some(ack), _) => settled_early(&got, &ack),
             (None, None) => {
                 let why = "the caller waits for an answer on its reply_to queue";
                 (format!("{got}, and neither answered nor acked"), why, 3)
@@ -358,4 +343,26 @@ impl<'a> Wire<'a> {
             hole: 4,
         })
     }
+}
+
+/// The server `got` the request, and its answer has an id of another call.
+fn under_another_id(got: &str, answer: &At<'_>) -> (String, &'static str, u32) {
+    let id = match short(answer.of_call()) {
+        none if none.is_empty() => "no id".to_owned(),
+        id => id,
+    };
+    let why = "only the caller knows what its id means: return it unchanged";
+    (format!("{got}, and answered under {id}"), why, 3)
+}
+
+/// The server `got` the request, and settled it before it published an answer.
+fn settled_early(got: &str, settled: &At<'_>) -> (String, &'static str, u32) {
+    if settled.frame.method != Method::BasicAck {
+        let why = "a request that can be read must be answered";
+        let ended = format!("{got}, and {} ended it", settled.frame.method);
+        return (ended, why, 7);
+    }
+    let why = "the broker forgets an acked request, so its answer must be safe by then";
+    let acked = format!("{got}, and acked at {:.3} s", settled.t);
+    (format!("{acked}, before its answer was confirmed"), why, 3)
 }

@@ -1,8 +1,11 @@
 //! Checks of the server: what it answers, and what it does when answers or requests go wrong.
 
+use std::time::Duration;
+
 use check::wiretap::{Method, Side};
 use check::{Lab, Outcome, Seen, Service, expect, fail};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::calls::{
     RPC_QUEUE, USERS, calls, client, count, is_called, logs_a_line, named, server, serves,
@@ -100,6 +103,7 @@ pub async fn refused_answer(lab: Lab) -> Outcome {
         },
     )
     .await?;
+    pauses(&lab, &server).await?;
     lab.accept("answers").await?;
     let expected = "the server answers again, once the broker takes answers";
     lab.eventually(expected, why, async || {
@@ -115,6 +119,30 @@ pub async fn refused_answer(lab: Lab) -> Outcome {
     })
     .await?;
     lab.settled(RPC_QUEUE).await
+}
+
+/// This many copies of one answer in [`FOR_A_WHILE`] are published without a pause.
+const AT_ONCE: usize = 10;
+/// A server that pauses after each failure publishes fewer than [`AT_ONCE`] copies in this time.
+const FOR_A_WHILE: Duration = Duration::from_millis(500);
+
+/// The server does not publish one copy after the other while the broker nacks each.
+async fn pauses(lab: &Lab, server: &Service) -> Outcome {
+    let span = lab.span();
+    while !lab.journal().disconnected(&server.name()) && !span.exceeds(FOR_A_WHILE) {
+        lab.all_well()?;
+        let nacks = count(lab, server, Method::BasicNack);
+        expect(nacks < AT_ONCE)
+            .or(
+                "the server pauses before it publishes an answer again that the broker nacked",
+                format!("{nacks} copies without a pause, basic.nack for each"),
+            )
+            .because(
+                "an answer that is nacked once is nacked again: a loop keeps the broker busy",
+            )?;
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 pub async fn deleted_queue(lab: Lab) -> Outcome {

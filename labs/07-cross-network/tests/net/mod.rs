@@ -320,6 +320,7 @@ fn ended(service: &Service) -> Option<Failure> {
 /// Each of these services has opened one connection so far.
 pub fn one_connection(lab: &Lab, services: &[&str]) -> Outcome {
     for name in services {
+        no_probe(lab, name)?;
         let opened = lab.journal().calls(name).len();
         expect(opened == 1)
             .or(
@@ -329,6 +330,23 @@ pub fn one_connection(lab: &Lab, services: &[&str]) -> Outcome {
             .because("each connection costs the broker memory, and each has to be kept alive")?;
     }
     Ok(())
+}
+
+/// Each connection of the service so far speaks AMQP: none only asks whether the port is open.
+fn no_probe(lab: &Lab, name: &str) -> Outcome {
+    let spoken = lab.journal().frames(|frame| frame.service == name);
+    let spoken: BTreeSet<u32> = spoken.iter().map(|frame| frame.connection).collect();
+    let opened = lab.journal().calls(name).len();
+    expect(opened <= spoken.len())
+        .or(
+            format!("each connection that {name} opens speaks AMQP"),
+            format!(
+                "it opened {opened}, and {} spoke AMQP: the others only tried the port",
+                spoken.len()
+            ),
+        )
+        .hole(5)
+        .because("a port may be open while the broker behind it is silent: use one attempt, and limit all of it")
 }
 
 /// How often the service has tried to connect.

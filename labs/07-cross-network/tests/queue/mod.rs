@@ -113,7 +113,12 @@ async fn requeued(lab: &Lab) -> Outcome {
             .hole(4)
             .because(why)?;
         let requeued = lab.journal().disconnected("consumer") || frames(Method::BasicNack) > 0;
-        Ok(Seen::when(requeued, || told))
+        let again = frames(Method::BasicConsume) > 1;
+        let kept = "consumed again, and kept the connection on which the message is unacked";
+        Ok(match again {
+            true => Seen::when(requeued, || format!("the consumer {kept}")).hole(8),
+            false => Seen::when(requeued, || told),
+        })
     })
     .await
 }

@@ -256,7 +256,8 @@ pub async fn answered(lab: &Lab, service: &str, method: Method, why: &str) -> Ou
 /// Declares `queue` again, with the arguments with which this service declared it.
 pub async fn declare_again(lab: &Lab, service: &str, queue: &str) -> Outcome {
     let declares = lab.journal().methods(service, Method::QueueDeclare);
-    let declare = declares.iter().find(|frame| frame.args["queue"] == queue);
+    let mut declares = declares.iter().filter(|frame| !frame.flag("passive"));
+    let declare = declares.find(|frame| frame.args["queue"] == queue);
     let mut arguments = FieldTable::default();
     let given = declare.and_then(|frame| frame.args["arguments"].as_object());
     for (name, value) in given.into_iter().flatten() {

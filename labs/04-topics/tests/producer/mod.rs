@@ -411,9 +411,7 @@ pub async fn alternate(lab: Lab) -> Outcome {
 
 /// Whether everybody declares [`LOGS`] with `other` as its alternate exchange.
 fn refers_to(lab: &Lab, other: &str) -> Outcome {
-    let declares = lab
-        .journal()
-        .frames(|frame| frame.method == Method::ExchangeDeclare && frame.args["exchange"] == LOGS);
+    let declares = lab.journal().frames(|frame| declares(frame, LOGS));
     let without = |frame: &&Frame| frame.args["arguments"]["alternate-exchange"] != other;
     let wrong = declares
         .iter()
@@ -426,6 +424,13 @@ fn refers_to(lab: &Lab, other: &str) -> Outcome {
             observed.unwrap_or_default(),
         )
         .because("the broker accepts an argument that it does not know, and says nothing")
+}
+
+/// Whether this declares the exchange: a passive declaration only asks whether it is there.
+fn declares(frame: &Frame, exchange: &str) -> bool {
+    frame.method == Method::ExchangeDeclare
+        && frame.args["exchange"] == exchange
+        && !frame.flag("passive")
 }
 
 async fn catches_two(lab: &Lab, other: &str) -> Outcome {
@@ -449,11 +454,9 @@ fn is_durable(lab: &Lab, other: &str) -> Outcome {
             observed,
         )
         .because(why)?;
-    let transient = lab.journal().frames(|frame| {
-        frame.method == Method::ExchangeDeclare
-            && frame.args["exchange"] == other
-            && !frame.flag("durable")
-    });
+    let transient = lab
+        .journal()
+        .frames(|frame| declares(frame, other) && !frame.flag("durable"));
     expect(transient.is_empty())
         .or(
             format!("exchange `{other}` is durable"),

@@ -219,7 +219,8 @@ impl Services {
         self.service(name).map(|service| service.entry.clone())
     }
 
-    /// The entry of a line to try: of the service it names, or of a new one.
+    /// The entry of a line to try. A service that the manifest does not name is called as its first
+    /// argument, where that is a name, as in `worker carol`.
     fn entry_of(&self, words: &[String]) -> ServiceEntry {
         let (role, args) = words
             .split_first()
@@ -227,7 +228,15 @@ impl Services {
         let given: Vec<_> = args.iter().map(Into::into).collect();
         let found = self.manifest.find(role, &given);
         let entry = found.unwrap_or_else(|| ServiceEntry::of_role(role));
+        let known = entry.args == args || entry.name == role;
+        let own = args.first().filter(|arg| !arg.starts_with('-'));
+        let name = if known {
+            &entry.name
+        } else {
+            own.map_or(role, String::as_str)
+        };
         ServiceEntry {
+            name: name.to_owned(),
             args: args.to_vec(),
             ..entry
         }

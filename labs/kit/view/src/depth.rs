@@ -36,6 +36,11 @@ impl Depths {
         self.change(queue, |depth| depth.ready += 1);
     }
 
+    /// A message that was added did not come in.
+    pub(crate) fn take_back(&mut self, queue: usize) {
+        self.change(queue, |depth| depth.ready = depth.ready.saturating_sub(1));
+    }
+
     /// The broker's own count, in its answer to a declare.
     pub(crate) fn set_ready(&mut self, queue: usize, ready: u64) {
         if self.of(queue).ready != ready {

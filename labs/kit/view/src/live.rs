@@ -373,8 +373,13 @@ impl Live {
             Kind::Exchange | Kind::Queue => {
                 let Depth { ready, unacked } = known.depths.of(number);
                 (state.ready, state.unacked) = (ready, unacked);
+                // The default exchange, `amq.topic` and their like are there from the start.
+                let given = lane.kind == Kind::Exchange
+                    && (lane.name.is_empty() || lane.name.starts_with("amq."));
                 if self.deleted.contains(&number) {
                     state.state = "deleted";
+                } else if !given && !self.exist.contains(&number) {
+                    state.state = "not declared";
                 }
             }
             Kind::Service => {

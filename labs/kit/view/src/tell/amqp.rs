@@ -35,7 +35,14 @@ impl<'a> Teller<'a> {
         let channel = channel(frame);
         match (frame.from, frame.method) {
             (Side::Server, Method::BasicReturn) => {
-                let exchange = self.known.lanes.of(Kind::Exchange, word(frame, "exchange"));
+                let name = word(frame, "exchange");
+                let exchange = self.known.lanes.of(Kind::Exchange, name);
+                if name.is_empty() {
+                    // Its key names a queue that does not exist, and was thought to take it.
+                    let queue = word(frame, "routing_key");
+                    let queue = self.known.lanes.of(Kind::Queue, queue);
+                    self.known.depths.take_back(queue);
+                }
                 let text = format!("returned: {}", word(frame, "reply_text"));
                 Some(row(
                     Arrow::new(Sort::Refusal, exchange, service),

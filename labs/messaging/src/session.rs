@@ -39,13 +39,14 @@ pub async fn keep(
             outcome = session(&connection) => outcome,
             error = gone(&connection) => Err(error),
         };
+        // Dropped connections stay open while a consumer's delegate lives, and with it what is unacked.
+        if connection.status().connected() {
+            // A broker that is down, or frozen, may miss our close.
+            let closing = connection.close(200, "done".into());
+            let _ = timeout(FAREWELL, closing).await;
+        }
         match outcome {
-            Ok(()) => {
-                // The work is settled. A broker that is down, or frozen, may miss our close.
-                let closing = connection.close(200, "done".into());
-                let _ = timeout(FAREWELL, closing).await;
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(error) if hopeless(&error) => return Err(error),
             Err(error) => log::warn!("{}; beginning again", logging::causes(&error)),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use awc::http;
 use check::run::NO_HOLE;
-use check::wiretap::{ConfirmRelay, Frame, Method, Side};
+use check::wiretap::{ConfirmRelay, Frame, Held, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Response, Seen, Service, expect, fate, short};
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -235,8 +235,12 @@ async fn first_returned(
     };
     let (returns, held) = (returns(lab), relay.held());
     relay.hold_acks();
-    lab.delete_queue(VIEWED).await?;
+    let first = streaming.tap().hold(Side::Client, Method::BasicPublish);
     view();
+    // Held: a publisher may declare the queue before each message.
+    waits_on_the_wire(lab, &first).await?;
+    lab.delete_queue(VIEWED).await?;
+    first.release();
     returns_more_than(lab, returns).await?;
     lab.declare_queue(VIEWED).await?;
     (1..VIEWERS).for_each(|_| view());
@@ -249,6 +253,15 @@ async fn first_returned(
     .await?;
     relay.release_acks();
     viewers.join_all().await.into_iter().collect()
+}
+
+async fn waits_on_the_wire(lab: &Lab, publish: &Held) -> Outcome {
+    let why = "a view is published before its viewer gets an answer";
+    lab.eventually("a view is published (basic.publish)", why, async || {
+        let seen = || "no view is published".to_owned();
+        Ok(Seen::when(publish.reached(), seen).hole(1))
+    })
+    .await
 }
 
 /// How many views the broker has returned.

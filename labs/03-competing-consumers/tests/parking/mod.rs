@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use check::wiretap::{ConnectionEvent, Entry, Event, Frame, Method, Side};
+use check::wiretap::{ConnectionEvent, Entry, Event, Frame, Held, Method, Side};
 use check::{Lab, Outcome, PATIENCE, Seen, Service, Stop, expect, fate, short};
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
@@ -275,12 +275,26 @@ pub async fn parked_in_time(lab: Lab) -> Outcome {
     kept_until(&lab, &bad[0], Method::BasicNack, others).await?;
     lab.accept(DEAD).await?;
     parked(&lab, &bad[0], others).await?;
-    // Then somebody deletes `messages.dead`, and the broker returns the job.
-    lab.delete_queue(DEAD).await?;
+    // Then somebody deletes `messages.dead`, and the broker returns the job. The copy is held meanwhile: a
+    // worker may declare the queue before each copy.
+    let copy = ada.tap().hold(Side::Client, Method::BasicPublish);
     lab.publish(MESSAGES, [job("returned", "!")]).await?;
+    publishes(&lab, &copy).await?;
+    lab.delete_queue(DEAD).await?;
+    copy.release();
     kept_until(&lab, "returned", Method::BasicReturn, 0).await?;
     declare_again(&lab, "ada", DEAD).await?;
     parked(&lab, "returned", 0).await
+}
+
+/// Waits until ada publishes the copy of a failed job, which is held.
+async fn publishes(lab: &Lab, copy: &Held) -> Outcome {
+    let why = "a failed job must be in a queue before its delivery is acked";
+    lab.eventually("ada publishes a copy of the failed job", why, async || {
+        let seen = || "no copy (basic.publish)".to_owned();
+        Ok(Seen::when(copy.reached(), seen).hole(5))
+    })
+    .await
 }
 
 /// Waits until the broker has answered the copy of a failed job with `method`; the job, beside

@@ -411,7 +411,7 @@ pub async fn alternate(lab: Lab) -> Outcome {
 
 /// Whether everybody declares [`LOGS`] with `other` as its alternate exchange.
 fn refers_to(lab: &Lab, other: &str) -> Outcome {
-    let declares = lab.journal().frames(|frame| declares(frame, LOGS));
+    let declares = lab.journal().frames(|frame| declares_exchange(frame, LOGS));
     let without = |frame: &&Frame| frame.args["arguments"]["alternate-exchange"] != other;
     let wrong = declares
         .iter()
@@ -427,7 +427,7 @@ fn refers_to(lab: &Lab, other: &str) -> Outcome {
 }
 
 /// Whether this declares the exchange: a passive declaration only asks whether it is there.
-fn declares(frame: &Frame, exchange: &str) -> bool {
+fn declares_exchange(frame: &Frame, exchange: &str) -> bool {
     frame.method == Method::ExchangeDeclare
         && frame.args["exchange"] == exchange
         && !frame.flag("passive")
@@ -456,7 +456,7 @@ fn is_durable(lab: &Lab, other: &str) -> Outcome {
         .because(why)?;
     let transient = lab
         .journal()
-        .frames(|frame| declares(frame, other) && !frame.flag("durable"));
+        .frames(|frame| declares_exchange(frame, other) && !frame.flag("durable"));
     expect(transient.is_empty())
         .or(
             format!("exchange `{other}` is durable"),

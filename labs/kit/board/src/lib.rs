@@ -5,7 +5,7 @@
 //! shown and broken, [`feed`] tells a page what happens, [`server`] is all that a browser reaches.
 //! One task owns services and feed; the server's thread asks it ([`Ask`]).
 
-mod deed;
+mod action;
 pub mod feed;
 mod publish;
 mod run;
@@ -13,7 +13,7 @@ pub mod server;
 mod service;
 mod services;
 
-pub use deed::Deed;
+pub use action::Action;
 pub use feed::Feed;
 pub use run::{Args, run};
 
@@ -27,5 +27,5 @@ pub enum Ask {
     /// What became of the message with this id, as JSON; `None` when nothing of it is kept.
     Life(String, oneshot::Sender<Option<String>>),
     /// To do something; the answer says what was done, or why not.
-    Do(Deed, oneshot::Sender<Result<String, String>>),
+    Do(Action, oneshot::Sender<Result<String, String>>),
 }

@@ -270,11 +270,11 @@ impl Shown {
             Ask::Life(id, answer) => {
                 let _ = answer.send(feed.life(&id));
             }
-            Ask::Do(deed, answer) => {
+            Ask::Do(action, answer) => {
                 let services = self.services.clone();
                 // It takes as long as the broker's start; the page goes on meanwhile.
                 actix_web::rt::spawn(async move {
-                    let _ = answer.send(services.obey(deed).await);
+                    let _ = answer.send(services.perform(action).await);
                 });
             }
         }

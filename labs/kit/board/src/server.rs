@@ -21,7 +21,7 @@ use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Ask, Deed};
+use crate::{Action, Ask};
 
 /// The first port that is tried.
 const PORT: u16 = 4100;
@@ -219,11 +219,16 @@ async fn life(own: FromOwnPage) -> HttpResponse {
 
 async fn press(own: FromOwnPage, body: Bytes) -> HttpResponse {
     let shared = own.shared;
-    let deed: Deed = match serde_json::from_slice(&body) {
-        Ok(deed) => deed,
-        Err(error) => return plain(HttpResponse::BadRequest(), format!("no such deed: {error}")),
+    let action: Action = match serde_json::from_slice(&body) {
+        Ok(action) => action,
+        Err(error) => {
+            return plain(
+                HttpResponse::BadRequest(),
+                format!("no such action: {error}"),
+            );
+        }
     };
-    match shared.ask(|answer| Ask::Do(deed, answer)).await {
+    match shared.ask(|answer| Ask::Do(action, answer)).await {
         Some(Ok(said)) => plain(HttpResponse::Ok(), said),
         Some(Err(why)) => plain(HttpResponse::Conflict(), why),
         None => plain(

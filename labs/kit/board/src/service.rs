@@ -19,7 +19,7 @@ pub struct Service {
     pub tap: Tap,
     pub frozen: Cell<bool>,
     pub cut: Cell<bool>,
-    /// Whether a button is being obeyed.
+    /// Whether a button is being followed.
     pub busy: Cell<bool>,
     /// The last line that it printed, once it has ended by itself.
     says: RefCell<Option<String>>,

@@ -11,7 +11,7 @@ use course::manifest::{ServiceEntry, ServiceManifest};
 use process::{Launch, port};
 use wiretap::{CheckEvent, Event, HttpRelay, Journal, Wiretap};
 
-use crate::Deed;
+use crate::Action;
 use crate::feed::Controls;
 use crate::publish::publish;
 use crate::service::{Service, Tap};
@@ -121,34 +121,34 @@ impl Services {
     ///
     /// # Errors
     /// When it cannot be done: why, for the person at the page.
-    pub async fn obey(&self, deed: Deed) -> Result<String, String> {
-        let done = match deed {
-            Deed::Restart => self.restart_broker().await,
-            Deed::Publish {
+    pub async fn perform(&self, action: Action) -> Result<String, String> {
+        let done = match action {
+            Action::Restart => self.restart_broker().await,
+            Action::Publish {
                 exchange,
                 key,
                 body,
             } => self.publish(&exchange, &key, &body).await,
-            Deed::More { service } => match self.entry(&service) {
+            Action::More { service } => match self.entry(&service) {
                 Some(entry) => self.add(entry).await,
                 None => Err(anyhow::anyhow!("there is no {service}")),
             },
-            Deed::Run { line } => match self.lines.get(line) {
+            Action::Run { line } => match self.lines.get(line) {
                 Some(words) => self.add(self.entry_of(words)).await,
                 None => Err(anyhow::anyhow!("there is no line {line}")),
             },
-            deed => self.to_service(deed).await,
+            action => self.to_service(action).await,
         };
         done.map_err(|error| format!("{error:#}"))
     }
 
-    async fn to_service(&self, deed: Deed) -> Result<String> {
-        let (Deed::Kill { service: name }
-        | Deed::Freeze { service: name }
-        | Deed::Thaw { service: name }
-        | Deed::Start { service: name }
-        | Deed::Cut { service: name }
-        | Deed::Heal { service: name }) = &deed
+    async fn to_service(&self, action: Action) -> Result<String> {
+        let (Action::Kill { service: name }
+        | Action::Freeze { service: name }
+        | Action::Thaw { service: name }
+        | Action::Start { service: name }
+        | Action::Cut { service: name }
+        | Action::Heal { service: name }) = &action
         else {
             bail!("this is about no service");
         };
@@ -158,13 +158,13 @@ impl Services {
         if service.busy.replace(true) {
             bail!("{name} is still busy with the last button");
         }
-        let done = self.act(&service, &deed).await;
+        let done = self.act(&service, &action).await;
         service.busy.set(false);
         let what = done?;
         Ok(format!("{name} {what}"))
     }
 
-    async fn act(&self, service: &Service, deed: &Deed) -> Result<&'static str> {
+    async fn act(&self, service: &Service, action: &Action) -> Result<&'static str> {
         let name = &service.entry.name;
         let link = || {
             service
@@ -177,27 +177,27 @@ impl Services {
                 .process()
                 .with_context(|| format!("{name} has ended"))
         };
-        Ok(match deed {
-            Deed::Kill { .. } => {
+        Ok(match action {
+            Action::Kill { .. } => {
                 process()?.kill().await?;
                 "is killed"
             }
-            Deed::Freeze { .. } => {
+            Action::Freeze { .. } => {
                 process()?.freeze()?;
                 service.frozen.set(true);
                 "is frozen"
             }
-            Deed::Thaw { .. } => {
+            Action::Thaw { .. } => {
                 process()?.thaw()?;
                 service.frozen.set(false);
                 "runs on"
             }
-            Deed::Start { .. } if service.process().is_some() => bail!("{name} runs already"),
-            Deed::Start { .. } => {
+            Action::Start { .. } if service.process().is_some() => bail!("{name} runs already"),
+            Action::Start { .. } => {
                 service.start(&self.journal).await?;
                 "is started"
             }
-            Deed::Cut { .. } => {
+            Action::Cut { .. } => {
                 link()?.refuse();
                 service.cut.set(true);
                 "is cut off"

@@ -304,7 +304,7 @@ test('no life is kept of an unknown message, and the board says so', async () =>
 })
 
 test('a foreign origin cannot press a button', async () => {
-  const kill = JSON.stringify({ deed: 'kill', service: 'finance' })
+  const kill = JSON.stringify({ action: 'kill', service: 'finance' })
   const other = createServer((_, response) => response.setHeader('Content-Type', 'text/html').end('<title>other</title>'))
   await new Promise((listens) => other.listen(0, '127.0.0.1', listens))
   const stranger = await chromium.newPage()
@@ -402,7 +402,7 @@ test('what happens takes no focus and no text from a person who types, and a but
 })
 
 test('what cannot be done is told, with a mark', async () => {
-  await page.evaluate(() => act(document.querySelector('[aria-label="Start history"]'), { deed: 'start', service: 'history' }))
+  await page.evaluate(() => act(document.querySelector('[aria-label="Start history"]'), { action: 'start', service: 'history' }))
   await said(/^✘ history runs already/)
   assert.ok(await page.$eval('#said', (element) => element.classList.contains('error')))
   await look('11-error')

@@ -5,7 +5,7 @@ use actix_web::web::Bytes;
 use awc::Client;
 use awc::http::StatusCode;
 use board::server::Listening;
-use board::{Ask, Deed};
+use board::{Action, Ask};
 use futures_lite::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn status(ask: awc::ClientRequest, body: &'static str) -> StatusCode {
     ask.send_body(body).await.unwrap().status()
 }
 
-const KILL: &str = r#"{"deed":"kill","service":"finance"}"#;
+const KILL: &str = r#"{"action":"kill","service":"finance"}"#;
 
 #[actix_web::test]
 async fn only_its_own_page_reaches_it() {
@@ -78,14 +78,14 @@ async fn a_button_is_answered_in_words() {
     let (client, origin) = (Client::default(), url.split_once("/?").unwrap().0);
     let ask = || client.post(&press).insert_header(("Origin", origin));
     for (body, says) in [
-        ("{", "no such deed: EOF"),
+        ("{", "no such action: EOF"),
         (
-            r#"{"deed":"explode"}"#,
-            "no such deed: unknown variant `explode`",
+            r#"{"action":"explode"}"#,
+            "no such action: unknown variant `explode`",
         ),
         (
-            r#"{"deed":"kill"}"#,
-            "no such deed: missing field `service`",
+            r#"{"action":"kill"}"#,
+            "no such action: missing field `service`",
         ),
     ] {
         let mut answer = ask().send_body(body).await.unwrap();
@@ -98,9 +98,9 @@ async fn a_button_is_answered_in_words() {
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
 
     actix_web::rt::spawn(async move {
-        while let Some(Ask::Do(deed, answer)) = asks.recv().await {
+        while let Some(Ask::Do(action, answer)) = asks.recv().await {
             let service = "finance".to_owned();
-            assert_eq!(deed, Deed::Kill { service });
+            assert_eq!(action, Action::Kill { service });
             answer.send(Err("finance has ended".to_owned())).unwrap();
         }
     });

@@ -1,5 +1,6 @@
 //! What the commands share: building a chapter's program with cargo or as an image, or one of its
-//! wrong answers; running its checks on any program; what its services find around them; passwords for Compose, and a broker.
+//! wrong answers; running its checks on any program; what its services find around them; passwords for
+//! Compose, and a broker.
 //!
 //! It knows no command. Start reading at [`cargo`].
 

@@ -190,7 +190,7 @@ function sample() {
 
 // ---- What a person does
 
-const DEEDS = {
+const ACTIONS = {
   kill: ['Kill', (name) => `Kill ${name}`, ({ state }) => state !== 'ended'],
   start: ['Start', (name) => `Start ${name}`, ({ state }) => state === 'ended'],
   freeze: ['Freeze', (name) => `Freeze ${name}`, ({ state }) => state === 'runs'],
@@ -205,9 +205,9 @@ const known = new Map()
 function service(now) {
   const { name, state, cut, url, says } = now
   if (!known.has(name)) {
-    const buttons = Object.entries(DEEDS).map(([deed, [text, says]]) => {
-      const button = html('button', { 'aria-label': says(name), 'data-deed': deed }, text)
-      button.addEventListener('click', () => act(button, { deed, service: name }))
+    const buttons = Object.entries(ACTIONS).map(([action, [text, says]]) => {
+      const button = html('button', { 'aria-label': says(name), 'data-action': action }, text)
+      button.addEventListener('click', () => act(button, { action, service: name }))
       return button
     })
     const link = html('a', { target: '_blank', rel: 'noreferrer' })
@@ -227,19 +227,19 @@ function service(now) {
   row.className = `${exited ? '' : state}${cut ? ' cut' : ''}`
   say(words, says)
   say(cells[1], cut ? 'cut' : cut === false ? 'whole' : '–')
-  for (const button of buttons) button.hidden = !DEEDS[button.dataset.deed][2](now)
+  for (const button of buttons) button.hidden = !ACTIONS[button.dataset.action][2](now)
   // To the button that undoes what this one did: each pair stands together.
   const undo = buttons[focused ^ 1]
   if (buttons[focused]?.hidden) (undo?.hidden === false ? undo : buttons.find((button) => !button.hidden))?.focus()
 }
 
-/** Does a deed, and tells its outcome. Until then its button does nothing, and keeps the focus. */
-async function act(button, deed) {
+/** Does a action, and tells its outcome. Until then its button does nothing, and keeps the focus. */
+async function act(button, action) {
   if (button.getAttribute('aria-disabled') === 'true') return
   button.setAttribute('aria-disabled', 'true')
   outcome(`${button.getAttribute('aria-label') ?? button.textContent} …`, true)
   try {
-    const answer = await fetch(address('/do'), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(deed) })
+    const answer = await fetch(address('/do'), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(action) })
     outcome(await answer.text() || answer.statusText, answer.ok)
   } catch {
     outcome(`The board does not answer: ${LOST}`, false)
@@ -282,16 +282,16 @@ function begin() {
   $('tries').hidden = !story.tries.length
   $('runs').append(...story.runs.map((words, line) => {
     const button = html('button', { 'aria-label': `Start ${words}` }, words)
-    button.addEventListener('click', () => act(button, { deed: 'run', line }))
+    button.addEventListener('click', () => act(button, { action: 'run', line }))
     return button
   }))
   $('runs').hidden = !story.runs.length
-  $('restart').addEventListener('click', () => act($('restart'), { deed: 'restart' }))
+  $('restart').addEventListener('click', () => act($('restart'), { action: 'restart' }))
   $('publish').hidden = !story.broker
   $('publish').addEventListener('submit', (event) => {
     event.preventDefault()
     const [exchange, key, body] = ['exchange', 'key', 'body'].map((id) => $(id).value)
-    act($('publish').querySelector('button'), { deed: 'publish', exchange, key, body })
+    act($('publish').querySelector('button'), { action: 'publish', exchange, key, body })
   })
   $('filters').addEventListener('input', messages)
   $('filters').addEventListener('submit', (event) => event.preventDefault())

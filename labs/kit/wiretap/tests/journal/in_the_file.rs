@@ -77,3 +77,17 @@ fn a_check_that_reads_the_file_sees_all() {
         assert_eq!(story.written(), count);
     }
 }
+
+#[test]
+fn what_is_taken_out_is_in_the_file_once() {
+    let story = Story::new();
+    story.frame();
+    story.frame();
+    assert_eq!(story.journal.take().len(), 2);
+    assert_eq!(story.written(), 2);
+    story.frame();
+    assert_eq!(story.journal.take().len(), 1);
+    assert!(story.journal.take().is_empty());
+    story.journal.write();
+    assert_eq!(story.written(), 3);
+}

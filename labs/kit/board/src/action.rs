@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 /// What a button asks for, as a page sends it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "deed", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Deed {
+#[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
     /// Kill a service with SIGKILL.
     Kill {
         /// Its name.

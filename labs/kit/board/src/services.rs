@@ -1,7 +1,7 @@
 //! The chapter's services, each behind a wiretap, and what a person may do to them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
@@ -50,6 +50,7 @@ pub struct Services {
     lines: Vec<Vec<String>>,
     ports: RefCell<BTreeMap<String, u16>>,
     journal: Journal,
+    names: RefCell<BTreeSet<String>>,
     all: RefCell<Vec<Rc<Service>>>,
     /// The wiretap of the person at the page.
     you: Option<Wiretap>,
@@ -79,6 +80,7 @@ impl Services {
             manifest,
             lines,
             journal,
+            names: RefCell::default(),
             all: RefCell::default(),
             you,
             restarting: Cell::default(),
@@ -244,21 +246,16 @@ impl Services {
 
     /// Starts one more service, under a name of its own.
     async fn add(&self, mut entry: ServiceEntry) -> Result<String> {
-        let names = self
-            .all
-            .borrow()
-            .iter()
-            .map(|one| one.entry.name.clone())
-            .collect::<Vec<_>>();
         let first = entry.name.clone();
         let mut number = 1;
-        while names.contains(&entry.name) {
+        // Taken at once: two pages may ask at the same time.
+        while !self.names.borrow_mut().insert(entry.name.clone()) {
             number += 1;
             entry.name = format!("{first}-{number}");
         }
         let name = entry.name.clone();
         if let Some(wished) = entry.port
-            && number > 1
+            && !self.ports().contains_key(&name)
         {
             let port = port::choose(&[(name.clone(), wished)])?;
             self.ports.borrow_mut().extend(port);

@@ -8,4 +8,4 @@ mod storm;
 mod usage;
 
 pub use storm::{Repeats, Storm, Storms};
-pub use usage::{Links, MEMORY, Usage};
+pub use usage::{Links, MAYBE_KEPT, MEMORY, Usage};

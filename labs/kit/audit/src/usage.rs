@@ -13,8 +13,12 @@ const FEW: usize = 3;
 /// One more for each so many operations is a leak.
 const PER: usize = 10;
 
-/// The name of that leak which may be none: an allocator keeps memory for later.
+/// The names of those leaks which may be none: an allocator keeps memory for later, and a pool the
+/// threads that the busiest moment needed.
+pub const MAYBE_KEPT: [&str; 2] = [THREADS, MEMORY];
+/// See [`MAYBE_KEPT`].
 pub const MEMORY: &str = "memory";
+const THREADS: &str = "threads";
 
 /// The connections and channels of a service that are open, as the wire shows them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,7 +91,7 @@ impl Usage {
         } else if grew(self.links.channels, later.links.channels) {
             Some("channels")
         } else if grew(self.threads, later.threads) {
-            Some("threads")
+            Some(THREADS)
         } else if later.memory > self.memory + SLACK {
             Some(MEMORY)
         } else {

@@ -17,9 +17,6 @@ use crate::lanes::Lanes;
 use crate::story::{Arrow, Bond, Change, Kind, Row, Sort, Story, Tie, What};
 use words::{before_code, with_step, word, words_like_ids};
 
-/// What a service is called that answers HTTP requests and was not seen to start.
-const SERVER: &str = "server";
-
 /// The story that these entries tell.
 #[must_use]
 pub fn story(entries: &[Entry]) -> Story {
@@ -47,7 +44,10 @@ fn peer(entries: &[Entry]) -> String {
         _ => None,
     });
     let mut others = started.filter(|name| !asks(name));
-    others.next().cloned().unwrap_or_else(|| SERVER.to_owned())
+    others
+        .next()
+        .cloned()
+        .unwrap_or_else(|| "server".to_owned())
 }
 
 fn came_from<'a>(entries: &'a [Entry], routes: &Routes<'a>) -> HashMap<&'a str, Vec<&'a str>> {

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use course::paths::Paths;
 use process::Exit;
 
-use super::measured_program::{MeasuredProgram, TIME_LIMIT};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT, measured};
 use super::{machine, median, say};
-use process::stop::{Ended, until_stopped};
+use process::stop::Ended;
 
 const QUEUE: &str = "messages";
 
@@ -58,14 +58,9 @@ const WAYS: [Way; 4] = [
 
 /// Measures each way `runs` times, one after the other, and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
-    let work = async {
-        let program = MeasuredProgram::build(paths, "solution-03").await?;
-        let times = measure_all(&program, runs).await;
-        program.remove_vhost().await?;
-        times
-    };
-    match until_stopped(work)? {
-        Ended::Done(times) => {
+    let work = async |program: &MeasuredProgram| measure_all(program, runs).await;
+    match measured(paths, "solution-03", work)? {
+        Ended::Done((times, _)) => {
             print(&times, runs);
             Ok(ExitCode::SUCCESS)
         }

@@ -12,7 +12,7 @@ use board::Ask;
 use board::feed::{EVERY, Feed};
 use board::server::Listening;
 use course::paths::Paths;
-use process::stop::{Ended, until_stopped};
+use process::stop::Ended;
 use process::{Group, on_path};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,7 @@ use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 use wiretap::{Journal, Wiretap};
 
-use super::measured_program::{MeasuredProgram, VHOST};
+use super::measured_program::{MeasuredProgram, VHOST, measured};
 use super::relay_cost::{figures, median};
 use super::{machine, say};
 
@@ -48,21 +48,15 @@ const WAYS: [(Way, &str); 4] = [
 
 /// Measures all ways `runs` times in turn and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
-    let work = async {
-        let program = MeasuredProgram::build(paths, "bench").await?;
-        let measured = measure_all(&program, runs).await;
-        let broker = program.broker().version.clone();
-        program.remove_vhost().await?;
-        Ok((measured?, broker))
-    };
-    match until_stopped(work)? {
-        Ended::Done((measured, broker)) => {
+    let work = async |program: &MeasuredProgram| measure_all(program, runs).await;
+    match measured(paths, "bench", work)? {
+        Ended::Done((rates, broker)) => {
             let page = browser().unwrap_or("a reader of the stream, as no browser is on PATH");
             println!(
                 "Medians of {runs} runs, {broker}, {}, page in {page}:\n",
                 machine()
             );
-            print(&measured);
+            print(&rates);
             Ok(ExitCode::SUCCESS)
         }
         Ended::Stopped(code) => Ok(code),

@@ -12,9 +12,9 @@ use course::paths::Paths;
 use process::Process;
 use tokio::task::JoinSet;
 
-use super::measured_program::{MeasuredProgram, TIME_LIMIT};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT, measured};
 use super::{machine, median, percentile, say};
-use process::stop::{Ended, until_stopped};
+use process::stop::Ended;
 
 const QUEUE: &str = "rpc_queue";
 
@@ -77,14 +77,9 @@ struct Measured {
 
 /// Measures each way `runs` times, one after the other, and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
-    let work = async {
-        let program = MeasuredProgram::build(paths, "solution-06").await?;
-        let measured = measure_all(&program, runs).await;
-        program.remove_vhost().await?;
-        measured
-    };
-    match until_stopped(work)? {
-        Ended::Done(measured) => {
+    let work = async |program: &MeasuredProgram| measure_all(program, runs).await;
+    match measured(paths, "solution-06", work)? {
+        Ended::Done((measured, _)) => {
             print(&measured, runs);
             Ok(ExitCode::SUCCESS)
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use broker::Broker;
 use course::paths::Paths;
+use process::stop::{Ended, until_stopped};
 use process::{Group, Launch, Process};
 use tokio::process::Command;
 
@@ -28,9 +29,24 @@ pub struct MeasuredProgram {
     program: PathBuf,
 }
 
+/// Builds the program of `package` for release, and does `work` with it in an empty vhost. Gives what that
+/// gives, and the broker's version.
+pub fn measured<T>(
+    paths: &Paths,
+    package: &str,
+    work: impl AsyncFnOnce(&MeasuredProgram) -> Result<T>,
+) -> Result<Ended<(T, String)>> {
+    until_stopped(async {
+        let program = MeasuredProgram::build(paths, package).await?;
+        let done = work(&program).await;
+        let version = program.broker.version.clone();
+        program.broker.delete_vhost(VHOST).await?;
+        Ok((done?, version))
+    })
+}
+
 impl MeasuredProgram {
-    /// Builds the program of `package` for release and creates an empty vhost.
-    pub async fn build(paths: &Paths, package: &str) -> Result<Self> {
+    async fn build(paths: &Paths, package: &str) -> Result<Self> {
         let dir = paths.data().join("bench-program");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let program = build_release(paths, package).await?;
@@ -42,11 +58,6 @@ impl MeasuredProgram {
             broker,
             program,
         })
-    }
-
-    /// Removes the vhost.
-    pub async fn remove_vhost(self) -> Result<()> {
-        self.broker.delete_vhost(VHOST).await
     }
 
     /// The broker of the measurements.

@@ -10,9 +10,9 @@ use course::paths::Paths;
 use process::{Exit, Process};
 use wiretap::{Journal, Wiretap};
 
-use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST, measured};
 use super::{machine, say};
-use process::stop::{Ended, until_stopped};
+use process::stop::Ended;
 
 /// What the program does in a run, in this order, and how many times.
 const WORK: [(&str, u32); 3] = [("call", 2_000), ("publish", 30_000), ("consume", 30_000)];
@@ -34,14 +34,8 @@ struct Measured {
 
 /// Measures both ways `runs` times in turn and prints the table.
 pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
-    let work = async {
-        let program = MeasuredProgram::build(paths, "bench").await?;
-        let measured = measure_all(&program, runs).await;
-        let broker = program.broker().version.clone();
-        program.remove_vhost().await?;
-        Ok((measured?, broker))
-    };
-    match until_stopped(work)? {
+    let work = async |program: &MeasuredProgram| measure_all(program, runs).await;
+    match measured(paths, "bench", work)? {
         Ended::Done(([direct, relayed], broker)) => {
             println!("Medians of {runs} runs, {broker}, {}:\n", machine());
             print(&direct, &relayed);

@@ -95,6 +95,12 @@ picture *ARGS:
 replay *ARGS:
     {{ build }}; exec {{ quote(lab) }} replay "$@"
 
+# Every fault at every message, as in: just search 05; --for 60s, --solution
+[group('student: a chapter')]
+[no-exit-message]
+search *ARGS:
+    {{ build }}; exec {{ quote(lab) }} search "$@"
+
 # Its services live on a page, with buttons that break them; --solution
 [group('student: a chapter')]
 [no-exit-message]
@@ -241,5 +247,5 @@ fmt:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo clippy --workspace --test checks --locked -- -D warnings
+    cargo clippy --workspace --test checks --test search --locked -- -D warnings
     {{ typos }}

@@ -429,6 +429,15 @@ impl Broker {
         bail!("the management API does not list queue {name}, which the broker has")
     }
 
+    /// The names of a vhost's queues.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn queue_names(&self, vhost: &str) -> Result<Vec<String>> {
+        let listed = self.api.queues(vhost).await?.into_iter();
+        Ok(listed.map(|queue| queue.name).collect())
+    }
+
     /// The process ids of the keeper and of the node, for a private node of the lab; `None` for every
     /// other broker.
     #[must_use]

@@ -146,6 +146,19 @@ impl Lab {
         Ok(queue)
     }
 
+    /// The state of each queue of the check's vhost, by name.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not answer.
+    pub async fn queues(&self) -> Outcome<Vec<(String, Queue)>> {
+        let mut queues = Vec::new();
+        for name in self.need_broker()?.queue_names(self.vhost()).await? {
+            let queue = self.queue(&name).await?;
+            queues.extend(queue.map(|queue| (name, queue)));
+        }
+        Ok(queues)
+    }
+
     /// How many messages `queue` holds, ready and unacked; 0 when it does not exist.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Starts, signals and kills a service, and waits for its end.
 
 use super::{DEADLINE, Outcome, PATIENCE, Seen, Service, expect, fail};
+use nix::sys::signal::Signal;
 use process::{Exit, Process};
 use wiretap::Event;
 
@@ -191,6 +192,15 @@ impl Service {
         self.0.lab.all_well()?;
         let process = self.0.process.borrow();
         Ok(process.as_ref().map_or(0, |process| process.threads(name)))
+    }
+
+    /// Sends it a signal from any thread: for a wiretap that stops it at a frame. Nothing, when it is
+    /// not started.
+    pub fn signaller(&self, signal: Signal) -> Box<dyn FnOnce() + Send> {
+        match self.0.process.borrow().as_ref() {
+            Some(process) => Box::new(process.signaller(signal)),
+            None => Box::new(|| ()),
+        }
     }
 
     /// Continues it after [`Service::freeze`].

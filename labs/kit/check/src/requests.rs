@@ -47,6 +47,15 @@ impl Service {
             .await
     }
 
+    /// `POST path` with a JSON body, where no answer is not a failure.
+    ///
+    /// # Errors
+    /// Why there is no answer, as text.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Result<Response, String> {
+        let body = Some(("application/json", body.to_string().into_bytes()));
+        self.request(Method::POST, path, body).await
+    }
+
     /// Any request.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ use terminal::{BAD, TYPE, user_error};
 pub enum Product {
     /// The checks, and with them the program under check.
     Checks,
+    /// The search, and with it the program that is searched.
+    Search,
     /// Only the program.
     Program,
 }
@@ -97,6 +99,7 @@ pub async fn build(
 
     let name = match product {
         Product::Checks => "checks",
+        Product::Search => "search",
         Product::Program => package.as_str(),
     };
     match (status.success(), heard) {
@@ -141,6 +144,7 @@ fn command(paths: &Paths, package: &str, product: Product) -> Command {
         .stderr(Stdio::piped());
     match product {
         Product::Checks => cargo.args(["test", "--no-run", "--test", "checks"]),
+        Product::Search => cargo.args(["test", "--no-run", "--test", "search"]),
         // Together with `check`, as the checks are built: cargo unites the features of what it
         // builds, and would otherwise compile tokio and others once more.
         Product::Program => cargo.args(["build", "-p", "check", "--bin", package]),

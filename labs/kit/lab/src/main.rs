@@ -43,6 +43,8 @@ enum Command {
     Lab(check::Args),
     /// Check the solution, with the same checks
     Solution(check::Args),
+    /// Try every fault at every message of your lab
+    Search(check::SearchArgs),
     /// Print the next hint for a hole
     Hint(hint::Args),
     /// Show your lab beside the solution
@@ -88,8 +90,8 @@ fn main() -> ExitCode {
 }
 
 /// The commands that go on with the current chapter when no number is typed.
-const GO_ON: [&str; 7] = [
-    "lab", "watch", "hint", "picture", "replay", "predict", "hunt",
+const GO_ON: [&str; 8] = [
+    "lab", "search", "watch", "hint", "picture", "replay", "predict", "hunt",
 ];
 
 /// `just lab` without a number goes on with the `current` chapter, and so do its like.
@@ -127,6 +129,7 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Here => here::run(&paths),
         Command::Lab(args) => check::run(&paths, Variant::Lab, &args),
         Command::Solution(args) => check::run(&paths, Variant::Solution, &args),
+        Command::Search(args) => check::search(&paths, &args),
         Command::Hint(args) => hint::run(&paths, &args),
         Command::Diff(args) => diff::run(&paths, &args),
         Command::Picture(args) => picture::run(&paths, &args),

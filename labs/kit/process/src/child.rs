@@ -167,6 +167,18 @@ impl Process {
         self.signal(Signal::SIGSTOP)
     }
 
+    /// Sends it a signal from any thread, at once and as often as it is called; nothing once it has
+    /// ended.
+    pub fn signaller(&self, signal: Signal) -> impl Fn() + Send + 'static {
+        let (pid, ended) = (self.pid, self.ended.clone());
+        move || {
+            if ended.borrow().is_none() {
+                // It may be dead, and its guard about to say so.
+                let _ = killpg(pid, signal);
+            }
+        }
+    }
+
     /// Lets a frozen process run again (SIGCONT).
     ///
     /// # Errors

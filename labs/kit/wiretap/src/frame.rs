@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Method;
 
 /// Which end of a relayed connection sent something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The service under check.

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::event::{Event, HttpLine, Loss};
 use super::journal::Journal;
 use super::link::Link;
-use super::lock;
+use super::{Act, Edge, Held, Side, Stopped, lock};
 use message::{Expected, Read, read_message};
 
 /// What becomes of one request.
@@ -36,6 +36,16 @@ pub enum Answer {
 pub struct HttpRelay {
     link: Link,
     plan: Arc<Mutex<VecDeque<Answer>>>,
+    traps: Arc<Mutex<Vec<Trap>>>,
+}
+
+/// A message that is still to come, and is to be stopped.
+#[derive(Debug)]
+struct Trap {
+    from: Side,
+    nth: usize,
+    edge: Edge,
+    then: Stopped,
 }
 
 impl Deref for HttpRelay {
@@ -52,18 +62,33 @@ impl HttpRelay {
     /// # Errors
     /// When no loopback port is free.
     pub async fn open(service: &str, port: u16, journal: &Journal) -> Result<Self> {
-        let plan = Arc::new(Mutex::default());
+        let (plan, traps) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
         let relay = Relay {
             service: service.to_owned(),
             server: port,
             journal: journal.clone(),
             plan: plan.clone(),
+            traps: traps.clone(),
         };
         let link = Link::open(service, journal, move |client, number, _| {
             relay.clone().serve(client, number)
         })
         .await?;
-        Ok(Self { link, plan })
+        Ok(Self { link, plan, traps })
+    }
+
+    /// Holds the `nth` request or response from now on, which `from` sends, as
+    /// [`Wiretap::hold_at`](super::Wiretap::hold_at) does.
+    #[must_use = "the message passes as soon as this is dropped"]
+    pub fn hold_at(&self, from: Side, nth: usize, edge: Edge, act: Act) -> Held {
+        let (held, then) = Held::pair(act);
+        lock(&self.traps).push(Trap {
+            from,
+            nth,
+            edge,
+            then,
+        });
+        held
     }
 
     /// The base URL for the client.
@@ -90,6 +115,7 @@ struct Relay {
     server: u16,
     journal: Journal,
     plan: Arc<Mutex<VecDeque<Answer>>>,
+    traps: Arc<Mutex<Vec<Trap>>>,
 }
 
 impl Relay {
@@ -108,6 +134,7 @@ impl Relay {
                 return Ok(());
             };
             self.record(number, &request);
+            self.passes(Side::Client, Edge::Before).await?;
             let answer = lock(&self.plan).pop_front().unwrap_or(Answer::Pass);
             if let Answer::Status(status) = answer {
                 let canned = canned(status);
@@ -132,7 +159,28 @@ impl Relay {
                 () = hung_up(&client) => bail!(Loss::HungUp),
             };
             self.record(number, &response);
+            self.passes(Side::Server, Edge::Before).await?;
             client.write_all(&response.bytes).await?;
+            self.passes(Side::Server, Edge::After).await?;
+        }
+    }
+
+    /// Waits at this side of a request or response for as long as a check holds it there.
+    async fn passes(&self, from: Side, edge: Edge) -> Result<()> {
+        let stopped = {
+            let mut traps = lock(&self.traps);
+            if edge == Edge::Before {
+                let counted = traps.iter_mut().filter(|trap| trap.from == from);
+                counted.for_each(|trap| trap.nth = trap.nth.saturating_sub(1));
+            }
+            let hit = traps
+                .iter()
+                .position(|trap| trap.from == from && trap.edge == edge && trap.nth == 0);
+            hit.map(|at| traps.remove(at).then)
+        };
+        match stopped {
+            Some(stopped) => stopped.wait().await,
+            None => Ok(()),
         }
     }
 
@@ -148,6 +196,7 @@ impl Relay {
             }
         };
         connection.write_all(&request.bytes).await?;
+        self.passes(Side::Client, Edge::After).await?;
         let mut unread = Vec::new();
         let to_head = matches!(&request.line, HttpLine::Request { method, .. } if method == "HEAD");
         read_message(connection, &mut unread, Expected::Response { to_head })

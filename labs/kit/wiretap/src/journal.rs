@@ -210,6 +210,15 @@ impl Journal {
         Ok(Self(inner))
     }
 
+    /// Removes the file, when the run has told nothing: another may have its share of the disk.
+    pub fn discard(&self) {
+        let path = self.path();
+        let length = std::fs::metadata(path).map_or(0, |file| file.len());
+        if std::fs::remove_file(path).is_ok() {
+            WRITTEN.fetch_sub(usize::try_from(length).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
     /// Which run it is of.
     #[must_use]
     pub fn head(&self) -> &Head {

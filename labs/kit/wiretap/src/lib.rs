@@ -17,6 +17,7 @@ mod method;
 mod questions;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,11 +60,32 @@ impl Deref for Wiretap {
     }
 }
 
-/// What is to happen to the next frame of this kind.
+/// A frame that is still to come, and the side of it at which something is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Who sends it.
+    pub from: Side,
+    /// Its method.
+    pub method: Method,
+    /// Counts such frames from 1, from now on, over all connections of the wiretap.
+    pub nth: usize,
+    /// Whether it is passed on first.
+    pub edge: Edge,
+}
+
+/// A side of a frame on its way through a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Edge {
+    /// It has come, and is not passed on.
+    Before,
+    /// It is passed on, and nothing after it.
+    After,
+}
+
+/// What is to happen at a moment.
 #[derive(Debug)]
 struct Trap {
-    from: Side,
-    method: Method,
+    at: Moment,
     then: Then,
 }
 
@@ -72,7 +94,36 @@ enum Then {
     /// The connection is cut instead.
     Cut,
     /// It waits, and all that follows it, until the check lets it pass.
-    Hold(watch::Receiver<Grip>, watch::Sender<bool>),
+    Hold(Stopped),
+}
+
+/// The relay's end of a [`Held`].
+struct Stopped {
+    grip: watch::Receiver<Grip>,
+    reached: watch::Sender<bool>,
+    act: Act,
+}
+
+/// What the relay does at once, on its own thread.
+pub type Act = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stopped").field(&self.grip).finish()
+    }
+}
+
+impl Stopped {
+    /// Waits until the check lets go; an error when it cuts the connection instead.
+    async fn wait(mut self) -> Result<()> {
+        (self.act)();
+        self.reached.send_replace(true);
+        // An error means that the check has dropped its end.
+        let grip = self.grip.wait_for(|grip| *grip != Grip::Holds).await;
+        let cuts = grip.is_ok_and(|grip| *grip == Grip::Cuts);
+        anyhow::ensure!(!cuts, Loss::CutByCheck);
+        Ok(())
+    }
 }
 
 /// Whether a frame is held, once it has come.
@@ -80,6 +131,8 @@ enum Then {
 enum Grip {
     Holds,
     LetsGo,
+    /// It never passes: the connection ends.
+    Cuts,
 }
 
 /// A frame that waits on the wire, or that will once it comes. Dropping this lets it pass.
@@ -96,13 +149,57 @@ impl Held {
         *self.reached.borrow()
     }
 
+    /// Waits until the frame has come; for ever if it never does.
+    pub async fn comes(&mut self) {
+        if self.reached.wait_for(|reached| *reached).await.is_err() {
+            // The wiretap is gone, and no frame will come.
+            std::future::pending().await
+        }
+    }
+
     /// Lets the frame pass, and all that came after it.
     pub fn release(self) {}
+
+    /// Ends the connection: what is held back never passes.
+    pub fn cut(self) {
+        self.grip.send_replace(Grip::Cuts);
+    }
+
+    /// Both ends: this one for the check, the other for the relay, which does `act` at once.
+    pub(crate) fn pair(act: Act) -> (Self, Stopped) {
+        let (grip, holds) = watch::channel(Grip::Holds);
+        let (reach, reached) = watch::channel(false);
+        let stopped = Stopped {
+            grip: holds,
+            reached: reach,
+            act,
+        };
+        (Self { grip, reached }, stopped)
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.grip.send_replace(Grip::LetsGo);
+        self.grip.send_if_modified(|grip| {
+            let holds = *grip == Grip::Holds;
+            if holds {
+                *grip = Grip::LetsGo;
+            }
+            holds
+        });
+    }
+}
+
+impl Moment {
+    /// Before the next frame in which `from` sends `method`.
+    fn next(from: Side, method: Method) -> Self {
+        let (nth, edge) = (1, Edge::Before);
+        Self {
+            from,
+            method,
+            nth,
+            edge,
+        }
     }
 }
 
@@ -154,19 +251,25 @@ impl Wiretap {
 
     /// Cuts the connection on which `from` next sends `method`, before that arrives. Once.
     pub fn cut_before(&self, from: Side, method: Method) {
-        let then = Then::Cut;
-        lock(&self.traps).push(Trap { from, method, then });
+        let (at, then) = (Moment::next(from, method), Then::Cut);
+        lock(&self.traps).push(Trap { at, then });
     }
 
     /// Holds back the next frame in which `from` sends `method`, and everything that it sends
     /// after it on that connection. The journal has the frame when it comes.
     #[must_use = "the frame passes as soon as this is dropped"]
     pub fn hold(&self, from: Side, method: Method) -> Held {
-        let (grip, holds) = watch::channel(Grip::Holds);
-        let (reach, reached) = watch::channel(false);
-        let then = Then::Hold(holds, reach);
-        lock(&self.traps).push(Trap { from, method, then });
-        Held { grip, reached }
+        self.hold_at(Moment::next(from, method), Box::new(|| ()))
+    }
+
+    /// Holds the connection back at a moment, in the direction of that frame. `act` is done at
+    /// once then, by the relay's thread: it must not wait.
+    #[must_use = "the frame passes as soon as this is dropped"]
+    pub fn hold_at(&self, at: Moment, act: Act) -> Held {
+        let (held, stopped) = Held::pair(act);
+        let then = Then::Hold(stopped);
+        lock(&self.traps).push(Trap { at, then });
+        held
     }
 
     /// Whether every trap set by [`Wiretap::cut_before`] has sprung.
@@ -212,17 +315,22 @@ impl Tapped {
     }
 
     /// Removes the trap that `frame` springs, if there is one, and says what is to happen.
-    fn springs(&self, frame: &Frame) -> Option<Then> {
+    fn springs(&self, frame: &Frame) -> Option<Trap> {
         let mut traps = lock(&self.traps);
         // A hold that the check has given up holds nothing.
         traps.retain(|trap| match &trap.then {
             Then::Cut => true,
-            Then::Hold(holds, _) => *holds.borrow() == Grip::Holds,
+            Then::Hold(stopped) => *stopped.grip.borrow() == Grip::Holds,
         });
-        let hit = traps
-            .iter()
-            .position(|trap| trap.from == frame.from && trap.method == frame.method);
-        hit.map(|at| traps.remove(at).then)
+        let counted = traps
+            .iter_mut()
+            .filter(|trap| trap.at.from == frame.from && trap.at.method == frame.method);
+        counted.for_each(|trap| trap.at.nth = trap.at.nth.saturating_sub(1));
+        let hit = traps.iter().position(|trap| {
+            let Moment { from, method, .. } = trap.at;
+            trap.at.nth == 0 && from == frame.from && method == frame.method
+        });
+        hit.map(|at| traps.remove(at))
     }
 }
 
@@ -283,9 +391,8 @@ impl Way {
                             let bytes = input.drain(..whole).collect();
                             delayed.push_back((Instant::now() + delay, bytes));
                         }
-                        let Some(mut held) = held else { break };
-                        // An error means that the check has dropped its end.
-                        let _ = held.wait_for(|grip| *grip == Grip::LetsGo).await;
+                        let Some(stopped) = held else { break };
+                        stopped.wait().await?;
                     }
                 }
                 bytes = next_due(&delayed) => {
@@ -310,31 +417,30 @@ impl Way {
     }
 
     /// Journals the complete frames in `input`, and returns how many of its bytes may be passed
-    /// on, and what holds the frame behind them. Sets `end` to a cut when such a trap springs.
-    fn inspect(
-        &mut self,
-        input: &[u8],
-        end: &mut Option<End>,
-    ) -> (usize, Option<watch::Receiver<Grip>>) {
+    /// on, and what stops the direction behind them. Sets `end` to a cut when such a trap springs.
+    fn inspect(&mut self, input: &[u8], end: &mut Option<End>) -> (usize, Option<Stopped>) {
         let knew = !self.decoder.lost();
         let mut whole = std::mem::take(&mut self.decoded);
         while let Some((length, frame)) = self.decoder.read(&input[whole..]) {
-            if let Some(frame) = frame {
+            let sprung = frame.and_then(|frame| {
                 let (sprung, method) = (self.tapped.springs(&frame), frame.method);
                 self.tapped.journal.record(Event::Amqp(frame));
-                match sprung {
-                    None => {}
-                    Some(Then::Cut) => {
-                        self.record(ConnectionEvent::CutBefore(method));
-                        *end = Some(End::Cut);
-                        return (whole, None);
-                    }
-                    Some(Then::Hold(held, reached)) => {
-                        self.record(ConnectionEvent::HeldBack(method));
-                        reached.send_replace(true);
-                        self.decoded = length;
-                        return (whole, Some(held));
-                    }
+                sprung.map(|trap| (trap, method))
+            });
+            match sprung.map(|(trap, method)| (trap.then, trap.at.edge, method)) {
+                None => {}
+                Some((Then::Cut, _, method)) => {
+                    self.record(ConnectionEvent::CutBefore(method));
+                    *end = Some(End::Cut);
+                    return (whole, None);
+                }
+                Some((Then::Hold(stopped), Edge::After, _)) => {
+                    return (whole + length, Some(stopped));
+                }
+                Some((Then::Hold(stopped), Edge::Before, method)) => {
+                    self.record(ConnectionEvent::HeldBack(method));
+                    self.decoded = length;
+                    return (whole, Some(stopped));
                 }
             }
             whole += length;

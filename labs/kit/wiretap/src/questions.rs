@@ -178,6 +178,3 @@ fn deliveries<'a>(
             && frame.message_id() == Some(id)
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 mod arguments;
 mod ladder;
 mod picture;
+mod sandboxes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 pub use arguments::Arguments;
 pub use course::report::Status;
 use ladder::Ladder;
+pub use sandboxes::Sandboxes;
 pub use verdict::NO_HOLE;
 use verdict::{Report, Verdict};
 
@@ -42,6 +44,13 @@ pub struct Package {
     pub program: &'static str,
     /// How long a whole run of its checks may take.
     pub longest: Duration,
+}
+
+impl Package {
+    /// The program to run: `LAB_PROGRAM`, if that is set.
+    fn program(&self) -> PathBuf {
+        std::env::var_os("LAB_PROGRAM").map_or_else(|| self.program.into(), Into::into)
+    }
 }
 
 /// The `main` of a `tests/checks.rs`: runs the checks of these [`Checks`](crate::Checks)
@@ -110,7 +119,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         parts.filter(|_| !arguments.picks()),
     );
     let broker = if checks.broker && !waiting.is_empty() {
-        match find_broker(&paths, &mut report).await {
+        match find_broker(&paths, &|line| report.progress(line)).await {
             Ok(broker) => Some(Rc::new(broker)),
             Err(reason) => {
                 report.no_broker(waiting.iter().map(Check::waiting).collect(), &reason);
@@ -127,7 +136,7 @@ async fn run(package: Package, checks: Checks, arguments: &Arguments) -> Result<
         pressure,
         paths,
         dir: dir.clone(),
-        program: std::env::var_os("LAB_PROGRAM").map_or_else(|| package.program.into(), Into::into),
+        program: package.program(),
         number,
         seed,
         broker,
@@ -191,8 +200,8 @@ pub async fn one_by_one(
     report.finish(&dir, json)
 }
 
-async fn find_broker(paths: &Paths, report: &mut Report) -> Result<Broker, broker::NoBroker> {
-    let broker = Broker::acquire(paths, &|line| report.progress(line)).await?;
+async fn find_broker(paths: &Paths, progress: &dyn Fn(&str)) -> Result<Broker, broker::NoBroker> {
+    let broker = Broker::acquire(paths, progress).await?;
     broker
         .sweep("lab.", |name| !belongs_to_a_living_run(name))
         .await;

@@ -5,10 +5,7 @@
 use proof::Scratch;
 use serde_json::{Value, json};
 
-use super::super::frame::{Frame, Message, Side};
-use super::super::journal::Journal;
-use crate::event::{ConnectionEvent, Event, Loss};
-use crate::method::Method;
+use wiretap::{ConnectionEvent, Event, Frame, Journal, Loss, Message, Method, Side};
 
 const ROLE: &str = "history";
 

@@ -1,0 +1,410 @@
+//! A whole search: the clean run, then one run for each fault, several beside each other.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use check::run::{Package, Sandboxes, Status};
+use check::{Check, Failure, Stop};
+use process::stop;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::arguments::Arguments;
+use crate::fault::{self, Fault};
+use crate::play::{Baseline, Notes, Plan, Trouble, play};
+use crate::scenario::Scenario;
+use crate::shrink::Smallest;
+use crate::story;
+
+/// How many runs go on beside each other. Each waits far more than it works.
+const AT_ONCE: usize = 6;
+/// How many of them may have a node of their own: each takes 160 MB.
+const OWN_NODES: usize = 2;
+/// How often a run of which nothing can be said is run again.
+const AGAIN: usize = 2;
+/// What each run promises.
+const SAYS: &str = "each operation answered with success has its effect once";
+
+/// How one run ended.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// As a run without a fault.
+    Well,
+    /// Something was wrong.
+    Found(Found),
+    /// The point of the fault was not reached.
+    Missed,
+    /// Nothing can be said.
+    Void(String),
+}
+
+/// What was wrong in a run.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// In the field's word.
+    pub trouble: Trouble,
+    /// What was expected and observed.
+    pub failure: Failure,
+    /// The mark that it is about.
+    pub mark: Option<String>,
+}
+
+/// One run that is over.
+#[derive(Debug, Clone)]
+pub struct Played {
+    /// Its faults.
+    pub faults: Vec<Fault>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Its journal.
+    pub trace: PathBuf,
+    /// What it passed.
+    pub baseline: Baseline,
+}
+
+/// What plays need.
+pub struct Field {
+    /// Where they are run.
+    pub sandboxes: Sandboxes,
+    /// What is run.
+    pub scenario: Scenario,
+    /// How the clean run ended.
+    pub baseline: Option<Rc<Baseline>>,
+    nodes: Semaphore,
+}
+
+impl Field {
+    /// Runs a plan once, in a folder of that name.
+    pub async fn once(&self, name: &str, plan: Plan) -> Played {
+        let own = plan.faults.iter().any(Fault::hits_broker);
+        let _node = match own {
+            true => self.nodes.acquire().await.ok(),
+            false => None,
+        };
+        let notes = Rc::new(Notes::default());
+        let faults = plan.faults.clone();
+        let (kept, noted) = (notes.clone(), faults.len());
+        let body = Check::new(name, SAYS, verdict::NO_HOLE, move |lab| {
+            play(lab, plan.clone(), kept.clone())
+        });
+        let verdict = self.sandboxes.run(body).await;
+        let reached = notes.reached.borrow().len() == noted;
+        let ending = match verdict.outcome {
+            Ok(()) if !reached => Ending::Missed,
+            Ok(()) => Ending::Well,
+            Err(Stop::Unknown(reason)) => Ending::Void(reason),
+            Err(Stop::Failed(failure)) => Ending::Found(Found {
+                trouble: notes.trouble.get().unwrap_or(Trouble::Died),
+                failure: *failure,
+                mark: notes.mark.take(),
+            }),
+        };
+        Played {
+            faults,
+            ending,
+            trace: verdict.trace,
+            baseline: notes.baseline.take(),
+        }
+    }
+
+    /// The same until something can be said, a few times.
+    pub async fn surely(&self, name: &str, plan: Plan) -> Played {
+        let mut played = self.once(name, plan.clone()).await;
+        for _ in 0..AGAIN {
+            match played.ending {
+                Ending::Void(_) | Ending::Missed => played = self.once(name, plan.clone()).await,
+                Ending::Well | Ending::Found(_) => break,
+            }
+        }
+        if matches!(played.ending, Ending::Well | Ending::Missed)
+            && let Some(dir) = played.trace.parent()
+        {
+            // It has told nothing.
+            let _ = std::fs::remove_dir_all(dir);
+        }
+        played
+    }
+
+    /// A plan of these faults, with all operations and parts.
+    #[must_use]
+    pub fn plan(&self, faults: Vec<Fault>) -> Plan {
+        Plan {
+            operations: self.scenario.operations,
+            scenario: self.scenario.clone(),
+            faults,
+            without: Vec::new(),
+            baseline: self.baseline.clone(),
+        }
+    }
+}
+
+/// What a search keeps for the next one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Tried {
+    /// Of the program that was searched, and of the search itself.
+    programs: u64,
+    seed: u64,
+    /// The faults that have shown nothing.
+    well: Vec<String>,
+}
+
+/// What a search was, for `--json`.
+#[derive(Debug, Default, Serialize)]
+pub struct Sum {
+    /// The chapter's number.
+    pub chapter: String,
+    /// Points of the clean run.
+    pub points: usize,
+    /// Faults at them.
+    pub faults: usize,
+    /// Tried, and nothing shown.
+    pub well: usize,
+    /// Whose point was not reached.
+    pub missed: usize,
+    /// Of which nothing can be said.
+    pub void: usize,
+    /// What was found, by its fault.
+    pub found: BTreeMap<String, String>,
+    /// Whether all faults were tried.
+    pub whole: bool,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// Searches as the arguments say.
+///
+/// # Errors
+/// When the run's files cannot be written, or there is no broker.
+pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments) -> Result<Status> {
+    let progress = |line: &str| anstream::eprintln!("{line}");
+    let needs = (scenario.broker, scenario.hole_for);
+    let opened = Sandboxes::open(package, "search", needs, arguments.seed, &progress).await?;
+    let sandboxes = opened.map_err(|none| terminal::user_error(none.why, none.mend))?;
+    let mut field = Field {
+        sandboxes,
+        scenario: Scenario {
+            operations: arguments.operations.unwrap_or(scenario.operations),
+            ..scenario
+        },
+        baseline: None,
+        nodes: Semaphore::new(OWN_NODES),
+    };
+    story::header(&field.sandboxes);
+    let clean = field.surely("clean", field.plan(Vec::new())).await;
+    match clean.ending {
+        Ending::Missed | Ending::Well => {}
+        Ending::Void(reason) => {
+            story::nothing_to_say(&reason);
+            return Ok(Status::Unknown);
+        }
+        Ending::Found(found) => {
+            story::not_clean(&field.sandboxes, &found);
+            return Ok(Status::Fail);
+        }
+    }
+    let baseline = clean.baseline;
+    field.baseline = Some(Rc::new(baseline.clone()));
+    if !arguments.fault.is_empty() {
+        return again(&field, arguments).await;
+    }
+    let calls = field.scenario.parts.iter();
+    let calls = calls.filter_map(|part| Some((part.name.to_owned(), part.calls?.0.to_owned())));
+    let mut faults = fault::all(&baseline.passed, &calls.collect());
+    if arguments.list {
+        faults
+            .iter()
+            .for_each(|fault| anstream::println!("{fault}"));
+        return Ok(Status::Pass);
+    }
+    let points = baseline.passed.values().map(|(_, count)| count).sum();
+    let mut sum = Sum {
+        chapter: field.sandboxes.chapter.number.clone(),
+        points,
+        faults: faults.len(),
+        ..Sum::default()
+    };
+    let file = field.sandboxes.dir().join("tried.json");
+    let mut tried = earlier(&file, &field, arguments);
+    faults.retain(|fault| !tried.well.contains(&fault.to_string()));
+    story::begins(&sum, tried.well.len(), arguments.budget);
+    sum.well = tried.well.len();
+    let plans = faults.into_iter().map(|fault| vec![fault]).collect();
+    let mut found = all(&Rc::new(field), plans, arguments, &mut sum, &mut tried).await?;
+    std::fs::write(&file, serde_json::to_string(&tried)?)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let field = found.field.clone();
+    let status = match (found.first.take(), found.stopped) {
+        (Some(first), _) => {
+            let smallest = Smallest::of(&field, &first).await;
+            story::tell(&field, &smallest);
+            Status::Fail
+        }
+        (None, true) => Status::Unknown,
+        (None, false) => Status::Pass,
+    };
+    story::sum(&field, &sum, found.stopped);
+    if let Some(json) = &arguments.json {
+        std::fs::write(json, serde_json::to_string_pretty(&sum)? + "\n")
+            .with_context(|| format!("cannot write {}", json.display()))?;
+    }
+    Ok(status)
+}
+
+/// What became of all runs of a search.
+struct Searched {
+    field: Rc<Field>,
+    /// The first that showed something.
+    first: Option<Played>,
+    /// Whether a person stopped it.
+    stopped: bool,
+}
+
+/// Runs one plan for each of these lists of faults, several beside each other.
+async fn all(
+    field: &Rc<Field>,
+    plans: Vec<Vec<Fault>>,
+    arguments: &Arguments,
+    sum: &mut Sum,
+    tried: &mut Tried,
+) -> Result<Searched> {
+    let began = Instant::now();
+    let mut searched = Searched {
+        field: field.clone(),
+        first: None,
+        stopped: false,
+    };
+    let all = plans.len();
+    let mut waiting = plans.into_iter().enumerate();
+    let mut under_way = JoinSet::new();
+    let mut progress = story::Progress::new(all, arguments.budget);
+    let asked = stop::asked();
+    tokio::pin!(asked);
+    loop {
+        let over = arguments
+            .budget
+            .is_some_and(|budget| began.elapsed() > budget)
+            || (searched.first.is_some() && !arguments.keep_going);
+        while !over && under_way.len() < AT_ONCE {
+            let Some((number, faults)) = waiting.next() else {
+                break;
+            };
+            let field = field.clone();
+            under_way.spawn_local(async move {
+                let plan = field.plan(faults);
+                field.surely(&format!("fault-{number}"), plan).await
+            });
+        }
+        if over && searched.first.is_some() {
+            break; // What is under way ends with its sandbox.
+        }
+        let played = tokio::select! {
+            played = under_way.join_next() => match played {
+                Some(played) => played.context("a run cannot be followed")?,
+                None => break,
+            },
+            _ = &mut asked => {
+                searched.stopped = true;
+                break;
+            }
+        };
+        let name = named(&played.faults);
+        match &played.ending {
+            Ending::Well => {
+                sum.well += 1;
+                tried.well.push(name);
+            }
+            Ending::Missed => sum.missed += 1,
+            Ending::Void(reason) => {
+                sum.void += 1;
+                progress.aside(&format!("{name}: nothing can be said: {reason}"));
+            }
+            Ending::Found(found) => {
+                sum.found
+                    .insert(name.clone(), found.trouble.word().to_owned());
+                progress.aside(&format!("{name}: {}", found.trouble.word()));
+                if searched.first.is_none() {
+                    searched.first = Some(played);
+                }
+            }
+        }
+        progress.step(sum);
+    }
+    drop(under_way);
+    progress.end();
+    sum.whole = sum.well + sum.missed + sum.void + sum.found.len() == sum.faults;
+    sum.seconds = began.elapsed().as_secs_f64();
+    Ok(searched)
+}
+
+/// The faults of one run, as they are typed.
+#[must_use]
+pub fn named(faults: &[Fault]) -> String {
+    let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    names.join(" and ")
+}
+
+/// Plays the faults that were typed, so many times.
+async fn again(field: &Field, arguments: &Arguments) -> Result<Status> {
+    let mut plan = field.plan(arguments.fault.clone());
+    for left_out in &arguments.without {
+        let part = field
+            .scenario
+            .parts
+            .iter()
+            .find(|part| part.name == left_out);
+        let part = part.with_context(|| format!("the scenario has no service `{left_out}`"))?;
+        plan.without.push(part.name);
+    }
+    let mut all = Vec::new();
+    for number in 1..=arguments.times {
+        let played = field.once(&format!("again-{number}"), plan.clone()).await;
+        story::once(number, &played);
+        all.push(played);
+    }
+    Ok(story::outcome(field, &all))
+}
+
+/// What an earlier search of the same programs has tried.
+fn earlier(file: &Path, field: &Field, arguments: &Arguments) -> Tried {
+    let programs = programs(field.sandboxes.program());
+    let fresh = Tried {
+        programs,
+        seed: arguments.seed,
+        well: Vec::new(),
+    };
+    if arguments.fresh {
+        return fresh;
+    }
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let tried: Option<Tried> = serde_json::from_str(&text).ok();
+    tried
+        .filter(|tried| tried.programs == programs && tried.seed == arguments.seed)
+        .unwrap_or(fresh)
+}
+
+/// Of the bytes of the program that is searched, and of this one.
+fn programs(program: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let own = std::env::current_exe().unwrap_or_default();
+    for path in [program, &own] {
+        std::fs::read(path).unwrap_or_default().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// How long a search of so many faults takes still.
+#[must_use]
+pub fn left(done: usize, all: usize, took: Duration) -> Duration {
+    match u32::try_from(done) {
+        Ok(done) if done > 0 => {
+            let left = u32::try_from(all.saturating_sub(done as usize)).unwrap_or(u32::MAX);
+            (took / done).saturating_mul(left)
+        }
+        _ => Duration::ZERO,
+    }
+}

@@ -1,0 +1,174 @@
+//! What crossed for one message, from a run's journal, in lines that two runs can be compared by.
+
+use std::fmt;
+
+use check::wiretap::{CheckEvent, Entry, Event, Frame, HttpLine, Method, Side, journal};
+
+use crate::campaign::Played;
+
+/// The most lines that a story has, and how many of them stand before the fault.
+const MOST: usize = 12;
+const ABOVE: usize = 5;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    t: f64,
+    text: String,
+    fault: bool,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:6.3} s  {}", self.t, self.text)
+    }
+}
+
+/// All that a run's journal has of a message, and what was done to services and links; of all
+/// messages where there is no mark.
+#[must_use]
+pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
+    let Ok(recorded) = journal::read(&played.trace) else {
+        return Vec::new();
+    };
+    let mut deliveries: Vec<Frame> = Vec::new();
+    let mut lines = Vec::new();
+    let mut since_start = false;
+    for Entry { t, event } in recorded.entries {
+        let text = match event {
+            Event::Amqp(frame) => about(&frame, mark, &mut deliveries),
+            Event::Http {
+                service,
+                line,
+                body,
+                ..
+            } => mark
+                .is_none_or(|mark| body.contains(mark))
+                .then(|| http(&service, &line)),
+            Event::Service { service, what } => since_start.then(|| format!("{service}: {what}")),
+            Event::Link { service, what } => Some(format!("link of {service}: {what}")),
+            Event::Check {
+                what: CheckEvent::Note(note),
+            } => {
+                let own = note
+                    .strip_prefix("fault: ")
+                    .map(|fault| format!("FAULT {fault}"));
+                lines.extend(own.map(|text| Line {
+                    t,
+                    text,
+                    fault: true,
+                }));
+                continue;
+            }
+            Event::Check {
+                what: what @ (CheckEvent::BrokerKilled | CheckEvent::BrokerBack),
+            } => Some(what.to_string()),
+            _ => None,
+        };
+        since_start |= text.is_some();
+        lines.extend(text.map(|text| Line {
+            t,
+            text,
+            fault: false,
+        }));
+    }
+    lines
+}
+
+/// What a frame tells of the message; of any message where there is no mark.
+fn about(frame: &Frame, mark: Option<&str>, deliveries: &mut Vec<Frame>) -> Option<String> {
+    let own = frame.message.as_ref().is_some_and(|message| {
+        mark.is_none_or(|mark| message.id.as_deref() == Some(mark) || message.body.contains(mark))
+    });
+    if own && frame.method == Method::BasicDeliver {
+        deliveries.push(frame.clone());
+    }
+    let settles = deliveries.iter().any(|delivery| frame.settles(delivery));
+    if !own && !settles {
+        return None;
+    }
+    let (from, to) = match frame.from {
+        Side::Client => (frame.service.as_str(), "broker"),
+        Side::Server => ("broker", frame.service.as_str()),
+    };
+    let again = if frame.flag("redelivered") {
+        ", redelivered"
+    } else {
+        ""
+    };
+    Some(format!("{from} → {to}: {}{again}", frame.method))
+}
+
+fn http(service: &str, line: &HttpLine) -> String {
+    match line.from() {
+        Side::Client => format!("{service} → {line}"),
+        Side::Server => format!("{service} ← {line}"),
+    }
+}
+
+/// The lines around the first fault.
+#[must_use]
+pub fn decisive(lines: &[Line]) -> Vec<Line> {
+    let fault = lines.iter().position(|line| line.fault).unwrap_or(0);
+    let from = fault.saturating_sub(ABOVE);
+    lines[from..].iter().take(MOST).cloned().collect()
+}
+
+/// Where two runs part: the first line of each that the other does not have there. The faults
+/// themselves do not count.
+#[must_use]
+pub fn parting(mine: &[Line], theirs: &[Line]) -> (String, String) {
+    let texts = |lines: &[Line]| -> Vec<String> {
+        let kept = lines.iter().filter(|line| !line.fault);
+        kept.map(|line| line.text.clone()).collect()
+    };
+    let (mine, theirs) = (texts(mine), texts(theirs));
+    let alike = mine.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+    let next = |lines: &[String]| {
+        let some = lines
+            .iter()
+            .skip(alike)
+            .take(2)
+            .cloned()
+            .collect::<Vec<_>>();
+        match some.is_empty() {
+            true => "nothing more".to_owned(),
+            false => some.join(", then "),
+        }
+    };
+    (next(&mine), next(&theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(texts: &[&str]) -> Vec<Line> {
+        let line = |text: &&str| Line {
+            t: 0.0,
+            text: (*text).to_owned(),
+            fault: text.starts_with("FAULT"),
+        };
+        texts.iter().map(line).collect()
+    }
+
+    #[test]
+    fn two_runs_part_at_their_first_difference_and_the_fault_is_none() {
+        let mine = lines(&["deliver", "FAULT kill a before ack 1", "a: killed"]);
+        let theirs = lines(&["deliver", "ack", "FAULT kill a after ack 1", "a: killed"]);
+        let told = ("a: killed".to_owned(), "ack, then a: killed".to_owned());
+        assert_eq!(parting(&mine, &theirs), told);
+        let all = parting(&mine, &mine);
+        assert_eq!(all.0, "nothing more");
+    }
+
+    #[test]
+    fn a_story_begins_shortly_before_the_fault() {
+        let mut texts = vec!["deliver"; 20];
+        texts.push("FAULT kill a before ack 1");
+        texts.extend(["a: killed"; 20]);
+        let told = decisive(&lines(&texts));
+        assert_eq!(told.len(), MOST);
+        assert!(told[ABOVE].fault);
+    }
+}

@@ -1,0 +1,317 @@
+//! The invariants of a run: nothing lost, duplicated, unexpected, stuck or lied.
+
+use std::time::Duration;
+
+use check::wiretap::{Entry, Event, Frame, Method, Side};
+use check::{Exit, Outcome, Row, Seen, Service, Span, Stop, fail};
+use tokio::time::sleep;
+
+use crate::play::{Baseline, Play, Trouble};
+use crate::scenario::{Part, Ready};
+
+/// How long a run may take to come to rest after its last answer: a service waits up to a second
+/// between two connections, and a dead one is started again.
+const REST: Duration = Duration::from_secs(12);
+/// How long all must be at rest before a missing effect counts as lost.
+const NOTHING_LEFT: Duration = Duration::from_millis(1200);
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+
+/// What a look has seen.
+enum Look {
+    Rest(Baseline),
+    /// All is at rest, and an effect is missing.
+    Missing(Missing),
+    /// Something still goes on.
+    Busy(String),
+}
+
+struct Missing {
+    part: &'static str,
+    mark: String,
+    there: usize,
+}
+
+/// Waits until each promised operation has its effect once, and nothing is on its way.
+pub async fn at_rest(play: &Play) -> Outcome<Baseline> {
+    let mut span = play.lab().span();
+    let mut missing: Option<Span> = None;
+    loop {
+        // Of a broker that is down nothing can be seen.
+        while play.under_way() {
+            sleep(LOOK_AGAIN).await;
+            (span, missing) = (play.lab().span(), None);
+        }
+        let late = span.exceeds(REST);
+        let hopeless = missing
+            .as_ref()
+            .is_some_and(|span| span.exceeds(NOTHING_LEFT));
+        let look = match look(play).await {
+            // The fault began after the look.
+            Err(Stop::Unknown(_)) if play.under_way() => continue,
+            look => look?,
+        };
+        play.lab().all_well()?;
+        match look {
+            Look::Rest(baseline) => return Ok(baseline),
+            Look::Missing(lost) if late || hopeless => {
+                return span.judge(Err(lost_by(play, &lost)));
+            }
+            Look::Missing(_) => missing = Some(missing.unwrap_or_else(|| play.lab().span())),
+            Look::Busy(what) if late => return span.judge(Err(stuck(play, what))),
+            Look::Busy(_) => missing = None,
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn look(play: &Play) -> Outcome<Look> {
+    let missing = effects(play)?;
+    let (baseline, busy) = queues(play).await?;
+    Ok(match (busy, missing) {
+        (Some(what), _) => Look::Busy(what),
+        (None, Some(missing)) => Look::Missing(missing),
+        (None, None) => Look::Rest(baseline),
+    })
+}
+
+/// The first promised effect that is not there. Fails for one that is there twice, and for one
+/// that nobody asked for.
+fn effects(play: &Play) -> Outcome<Option<Missing>> {
+    let mut missing = None;
+    for (part, service) in play.parts() {
+        let Some(table) = part.table else { continue };
+        let rows = service.rows(table)?;
+        for promise in play.notes().promised.borrow().iter() {
+            let mark = &promise.mark;
+            let count = rows.iter().filter(|row| is_of(row, mark)).count();
+            match (count, (part.wants)(mark)) {
+                (0, true) => {
+                    let there = rows.len();
+                    missing = missing.or(Some(Missing {
+                        part: part.name,
+                        mark: mark.clone(),
+                        there,
+                    }));
+                }
+                (0, false) | (1, true) => {}
+                (1.., false) => return Err(unwanted(play, part, mark)),
+                (_, true) => return Err(twice(play, part, mark, count)),
+            }
+        }
+        unexpected(play, part, &rows)?;
+    }
+    Ok(missing)
+}
+
+fn is_of(row: &Row, mark: &str) -> bool {
+    row.id == mark || row.value.contains(mark)
+}
+
+/// Rows of no promise and of no try that was refused.
+fn unexpected(play: &Play, part: &Part, rows: &[Row]) -> Outcome {
+    let promised = play.notes().promised.borrow();
+    let asked = |row: &&Row| {
+        let given = play.ids().any(|id| is_of(row, id));
+        given || promised.iter().any(|promise| is_of(row, &promise.mark))
+    };
+    let others: Vec<&Row> = rows.iter().filter(|row| !asked(row)).collect();
+    let Some(first) = others.first() else {
+        return Ok(());
+    };
+    // A try that was refused may have had its effect all the same.
+    if others.len() <= play.notes().refused.get() {
+        return Ok(());
+    }
+    let failure = fail(
+        format!("{} records only what was asked for", part.name),
+        format!("it has a row `{}`: {}", first.id, first.value),
+    )
+    .because("an effect that nobody asked for is as wrong as one that is missing");
+    Err(play.found(Trouble::Unexpected, Some(&first.id), failure))
+}
+
+fn unwanted(play: &Play, part: &Part, mark: &str) -> Stop {
+    let failure = fail(
+        format!("{} does not get {mark}", part.name),
+        "it has recorded it",
+    )
+    .because("its queue is not bound for such a message");
+    play.found(Trouble::Unexpected, Some(mark), failure)
+}
+
+fn twice(play: &Play, part: &Part, mark: &str, count: usize) -> Stop {
+    let failure = fail(
+        format!("{} records {mark} once, whatever fails", part.name),
+        format!("it has {count} rows of it"),
+    )
+    .because(
+        "the broker may deliver a message again, and a client may ask again: same id, same work",
+    );
+    play.found(Trouble::Duplicated, Some(mark), failure)
+}
+
+fn lost_by(play: &Play, lost: &Missing) -> Stop {
+    let Missing { part, mark, there } = lost;
+    let expected = format!("{part} records {mark}, which was answered with success");
+    let seen = format!("it has {there} row(s), and none of it");
+    let mut failure = match play.lab().broker() {
+        Some(_) => play.lab().missing_at(part, &expected, &seen, mark),
+        None => play.lab().missing(&expected, &seen, mark),
+    };
+    if play.lab().broker().is_none() {
+        failure = failure.because("a success is a promise: the client does not ask again");
+    }
+    play.found(Trouble::Lost, Some(mark), failure)
+}
+
+fn stuck(play: &Play, what: String) -> Stop {
+    let failure = fail(
+        "after the fault all work is done, and each service waits for more",
+        format!("{what}, {} s after the last answer", REST.as_secs()),
+    )
+    .because("what does not come to rest by itself needs an operator at night");
+    play.found(Trouble::Stuck, None, failure)
+}
+
+/// The consumers of each queue, and what is still under way.
+async fn queues(play: &Play) -> Outcome<(Baseline, Option<String>)> {
+    let mut baseline = Baseline::default();
+    if play.lab().broker().is_none() {
+        return Ok((baseline, None));
+    }
+    let expected = play.plan().baseline.clone();
+    let mut busy = None;
+    for (name, queue) in play.lab().queues().await? {
+        let consumers = queue.consumers.unwrap_or(0);
+        let left = queue.ready + queue.unacked;
+        // What is parked stays; what waits for its time does not.
+        let wanted = expected
+            .as_ref()
+            .and_then(|all| all.consumers.get(&name))
+            .copied();
+        let parked = match &expected {
+            Some(_) => wanted.is_none_or(|count| count == 0),
+            None => consumers == 0,
+        };
+        let delays = !queue.arguments["x-message-ttl"].is_null();
+        if left > 0 && (!parked || delays || queue.unacked > 0) {
+            let (ready, unacked) = (queue.ready, queue.unacked);
+            busy = Some(format!(
+                "queue `{name}` has {ready} ready and {unacked} unacked"
+            ));
+        }
+        if wanted.is_some_and(|wanted| consumers < wanted) {
+            busy = Some(format!("queue `{name}` has {consumers} consumer(s)"));
+        }
+        if !queue.exclusive {
+            baseline.consumers.insert(name, consumers);
+        }
+    }
+    let gone = expected.iter().flat_map(|all| &all.consumers);
+    let mut gone =
+        gone.filter(|(name, count)| **count > 0 && !baseline.consumers.contains_key(*name));
+    if let Some((name, _)) = gone.next() {
+        busy = Some(format!("there is no queue `{name}`"));
+    }
+    Ok((baseline, busy))
+}
+
+/// Fails for a success that was answered before the broker had confirmed the message.
+pub fn no_lie(play: &Play) -> Outcome {
+    if !play.plan().scenario.confirmed {
+        return Ok(());
+    }
+    for promise in play.notes().promised.borrow().iter() {
+        let confirmed = play
+            .lab()
+            .journal()
+            .read(|entries| confirmed(entries, &promise.mark));
+        if confirmed.is_none_or(|at| at > promise.at) {
+            let how = match confirmed {
+                None => "the broker never confirmed it",
+                Some(_) => "the broker confirmed it only after the answer",
+            };
+            let failure = fail(
+                format!(
+                    "a success for {} is answered after its confirm",
+                    promise.mark
+                ),
+                how,
+            )
+            .because(
+                "only a confirm says that the broker has the message; until then it can be lost",
+            );
+            return Err(play.found(Trouble::Lied, Some(&promise.mark), failure));
+        }
+    }
+    Ok(())
+}
+
+/// When the broker first confirmed a message with this mark, in seconds since the run began.
+fn confirmed(entries: &[Entry], mark: &str) -> Option<f64> {
+    let frames = || {
+        entries.iter().filter_map(|entry| match &entry.event {
+            Event::Amqp(frame) => Some((entry.t, frame)),
+            _ => None,
+        })
+    };
+    let publishes = frames().filter(|(_, frame)| {
+        frame.from == Side::Client && frame.method == Method::BasicPublish && has(frame, mark)
+    });
+    let mut confirms = publishes.filter_map(|(t, publish)| {
+        let opened = frames()
+            .filter(|(at, frame)| *at <= t && frame.reopens(publish))
+            .map(|(at, _)| at)
+            .fold(0.0, f64::max);
+        let here = || frames().filter(|(at, frame)| *at >= opened && frame.same_channel(publish));
+        // Tags count the publishes of a channel from its `confirm.select` on.
+        let tag = here()
+            .skip_while(|(_, frame)| frame.method != Method::ConfirmSelect)
+            .filter(|(_, frame)| frame.method == Method::BasicPublish)
+            .position(|(_, frame)| std::ptr::eq(frame, publish))?;
+        let tag = u64::try_from(tag).ok()? + 1;
+        let mut acks = here().filter(|(at, frame)| {
+            *at >= t
+                && frame.from == Side::Server
+                && frame.method == Method::BasicAck
+                && frame.covers(tag)
+        });
+        acks.next().map(|(at, _)| at)
+    });
+    let first = confirms.next()?;
+    Some(confirms.fold(first, f64::min))
+}
+
+fn has(frame: &Frame, mark: &str) -> bool {
+    let message = frame.message.as_ref();
+    message
+        .is_some_and(|message| message.id.as_deref() == Some(mark) || message.body.contains(mark))
+}
+
+/// Ends all services with SIGTERM, which each must follow.
+pub async fn stops(play: &Play) -> Outcome {
+    let services: Vec<(&Part, &Service)> = play
+        .parts()
+        .filter(|(part, _)| part.ready != Ready::Command)
+        .collect();
+    for (_, service) in &services {
+        service.terminate()?;
+    }
+    for (part, service) in services {
+        let expected = format!("{} ends after SIGTERM with exit code 0", part.name);
+        let why = "a service that does not stop is killed in the middle of its work";
+        let ended = play.lab().eventually(&expected, why, async || {
+            Ok(Seen::some(service.exit(), || "it still runs".to_owned()))
+        });
+        let exit = match ended.await {
+            Ok(exit) => exit,
+            Err(Stop::Failed(failure)) => return Err(play.found(Trouble::Stuck, None, *failure)),
+            Err(stop) => return Err(stop),
+        };
+        if exit != Exit::Code(0) {
+            let failure = fail(expected, exit).because(why);
+            return Err(play.found(Trouble::Stuck, None, failure));
+        }
+    }
+    Ok(())
+}

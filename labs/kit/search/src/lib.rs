@@ -1,0 +1,64 @@
+//! Every fault at every message: runs a chapter's scenario once without a fault, then once for each
+//! fault at each frame that crossed, and tells the smallest one that loses something.
+//!
+//! It knows no chapter. Start reading at [`Scenario`], then [`search`].
+
+mod arguments;
+mod campaign;
+mod commits;
+pub mod fault;
+mod frames;
+mod judge;
+mod play;
+mod scenario;
+mod shrink;
+mod story;
+mod strike;
+
+use std::process::ExitCode;
+
+use check::run::{Package, Status};
+use futures_lite::FutureExt;
+use process::parent;
+
+use arguments::Arguments;
+pub use campaign::search;
+pub use play::{Play, Trouble};
+pub use scenario::{Answer, Operation, Part, Scenario};
+
+/// The `main` of a `tests/search.rs`: searches with this [`Scenario`] in the package that it is
+/// compiled for.
+#[macro_export]
+macro_rules! main {
+    ($scenario:expr) => {
+        fn main() -> std::process::ExitCode {
+            $crate::run(
+                check::run::Package {
+                    name: env!("CARGO_PKG_NAME"),
+                    folder: env!("CARGO_MANIFEST_DIR"),
+                    program: env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME"))),
+                    longest: check::LONGEST,
+                },
+                $scenario,
+            )
+        }
+    };
+}
+
+/// Searches, and gives the exit code: 0 nothing found, 1 something found, 2 nothing can be said.
+#[must_use]
+pub fn run(package: Package, scenario: Scenario) -> ExitCode {
+    broker::dispatch();
+    let arguments = Arguments::typed(package.name);
+    let status = actix_web::rt::System::new().block_on(async {
+        let follow = async {
+            parent::parent_gone().await;
+            Ok(Status::Unknown)
+        };
+        search(package, scenario, &arguments).or(follow).await
+    });
+    match status {
+        Ok(status) => ExitCode::from(status.code()),
+        Err(error) => terminal::tell(&error),
+    }
+}

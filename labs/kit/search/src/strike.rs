@@ -1,0 +1,191 @@
+//! Carries one fault out, once its point is reached.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use check::Outcome;
+use check::wiretap::{Act, Edge, Held, Moment};
+use nix::sys::signal::Signal;
+use tokio::time::sleep;
+
+use crate::commits::Commits;
+use crate::fault::{Fault, Kind, Point, Step};
+use crate::play::Play;
+
+/// How long nothing arrives before the link is cut.
+const SILENCE: Duration = Duration::from_millis(700);
+/// How long a commit waits for its database before the service is killed: far longer than an ack
+/// takes that does not wait for it, and shorter than the service's own patience.
+const SLOW_DISK: Duration = Duration::from_millis(300);
+/// How long a service without a heartbeat stands still: longer than a call may take.
+const STILL: Duration = Duration::from_millis(2500);
+/// How long to wait between two looks at a link.
+const LOOK_AGAIN: Duration = Duration::from_millis(15);
+/// With a heartbeat of 1 s the broker gives a connection up after 2 to 3 s.
+const MISSED: Duration = Duration::from_secs(6);
+
+/// A fault that waits for its point.
+#[derive(Debug)]
+pub struct Strike {
+    fault: Fault,
+    waits: Waits,
+}
+
+#[derive(Debug)]
+enum Waits {
+    /// For a frame, an HTTP request or response.
+    Frame(Held),
+    /// For the end of a commit.
+    Commit(Commits),
+    /// For the message whose commit is to wait for the disk.
+    SlowDisk(Held),
+}
+
+impl Strike {
+    /// Sets the trap.
+    pub fn arm(play: &Play, fault: &Fault) -> Outcome<Self> {
+        let point = &fault.point;
+        let waits = match (point.step, point.edge) {
+            (Step::Commit, Edge::After) => {
+                let service = play.service(&point.at)?;
+                let act = service.signaller(Signal::SIGSTOP);
+                Waits::Commit(Commits::after(&service.database(), point.nth, act)?)
+            }
+            (Step::Commit, Edge::Before) => {
+                let message = play.feeds(&point.at);
+                Waits::SlowDisk(hold(
+                    play,
+                    &Point {
+                        nth: point.nth,
+                        ..message
+                    },
+                    Box::new(|| ()),
+                )?)
+            }
+            (Step::Frame(..) | Step::Http(_), _) => {
+                Waits::Frame(hold(play, point, at_once(play, fault)?)?)
+            }
+        };
+        let fault = fault.clone();
+        Ok(Self { fault, waits })
+    }
+
+    /// Waits for the point, and carries the fault out.
+    pub async fn strikes(self, play: &Play) -> Outcome {
+        let Self { fault, waits } = self;
+        match waits {
+            Waits::Commit(mut commits) => {
+                commits.comes().await;
+                play.reached(&fault);
+                kill(play, &fault.target, None).await
+            }
+            Waits::SlowDisk(mut message) => {
+                message.comes().await;
+                play.reached(&fault);
+                let locked = play.service(&fault.target)?.lock_database()?;
+                message.release();
+                sleep(SLOW_DISK).await;
+                play.service(&fault.target)?.kill().await?;
+                drop(locked);
+                kill(play, &fault.target, None).await
+            }
+            Waits::Frame(mut held) => {
+                held.comes().await;
+                play.reached(&fault);
+                at_frame(play, &fault, held).await
+            }
+        }
+    }
+}
+
+async fn at_frame(play: &Play, fault: &Fault, held: Held) -> Outcome {
+    match fault.kind {
+        Kind::Kill if fault.hits_broker() => {
+            play.lab().kill_broker().await?;
+            drop(held);
+            play.lab().broker_is_back().await
+        }
+        Kind::Kill => kill(play, &fault.target, Some(held)).await,
+        Kind::Cut => {
+            held.cut();
+            play.cut(&fault.point.at)
+        }
+        Kind::Swallow => {
+            sleep(SILENCE).await;
+            held.cut();
+            play.cut(&fault.point.at)
+        }
+        Kind::Freeze => {
+            drop(held);
+            stand_still(play, &fault.target).await
+        }
+    }
+}
+
+/// What the relay does the moment the frame is there: from then on its target does nothing more.
+fn at_once(play: &Play, fault: &Fault) -> Outcome<Act> {
+    Ok(match fault.kind {
+        Kind::Kill | Kind::Freeze if !fault.hits_broker() => {
+            let signal = match play.is_command(&fault.target) {
+                true => Signal::SIGKILL,
+                false => Signal::SIGSTOP,
+            };
+            play.service(&fault.target)?.signaller(signal)
+        }
+        _ => Box::new(|| ()),
+    })
+}
+
+fn hold(play: &Play, point: &Point, act: Act) -> Outcome<Held> {
+    let Point { nth, edge, .. } = *point;
+    Ok(match point.step {
+        Step::Frame(from, method) => {
+            let moment = Moment {
+                from,
+                method,
+                nth,
+                edge,
+            };
+            play.service(&point.at)?.tap().hold_at(moment, act)
+        }
+        Step::Http(from) => play.relay(&point.at)?.hold_at(from, nth, edge, act),
+        Step::Commit => return Err(anyhow!("a commit crosses no link").into()),
+    })
+}
+
+/// Kills the service, cuts what is left of its link, and starts it again. A command is started
+/// again by its operation.
+async fn kill(play: &Play, target: &str, held: Option<Held>) -> Outcome {
+    let service = play.service(target)?;
+    let command = play.is_command(target);
+    if !command {
+        service.kill().await?;
+    }
+    // What it has sent and the relay holds never arrives.
+    if let Some(held) = held {
+        held.cut();
+    }
+    if play.has_link(target) {
+        play.cut(target)?;
+    }
+    match command {
+        true => Ok(()),
+        false => play.start(target).await,
+    }
+}
+
+/// Until its connection is given up by the broker, or for longer than a call may take.
+async fn stand_still(play: &Play, target: &str) -> Outcome {
+    let (service, lab) = (play.service(target)?, play.lab());
+    service.freeze()?;
+    match lab.broker() {
+        Some(_) => {
+            let (span, ends) = (lab.span(), play.lost(target));
+            while play.lost(target) == ends && !span.exceeds(MISSED) {
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+        None => sleep(STILL).await,
+    }
+    service.thaw()
+}

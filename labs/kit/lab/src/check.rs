@@ -1,8 +1,9 @@
-//! `lab NN`, `solution NN` and `search NN`: builds the chapter's checks, or its search, and becomes
-//! that program.
+//! `lab NN` and `solution NN`: builds the chapter's checks and becomes them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -12,24 +13,13 @@ use course::paths::Paths;
 use command::Which;
 use command::cargo::{Built, Product, build, does_not_compile};
 use process::stop::{Ended, until_stopped};
+use process::{Front, Launch};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
     /// For the checks: --part a, --all, --only CHECK, --seed N, --json FILE, --list
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<OsString>,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct SearchArgs {
-    #[command(flatten)]
-    which: Which,
-    /// Search the solution instead of your lab
-    #[arg(long)]
-    solution: bool,
-    /// For the search: --for 60s, --fault FAULT, --pairs, --keep-going, --fresh, --list, --json FILE
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<OsString>,
 }
@@ -45,25 +35,8 @@ pub fn run(paths: &Paths, variant: Variant, args: &Args) -> Result<ExitCode> {
     )
 }
 
-pub fn search(paths: &Paths, args: &SearchArgs) -> Result<ExitCode> {
-    let chapter = args.which.resolve(paths)?;
-    // It may stand behind a flag of the search.
-    let (flags, rest): (Vec<_>, Vec<_>) = args
-        .rest
-        .iter()
-        .cloned()
-        .partition(|word| word == "--solution");
-    let variant = Variant::from_flag(args.solution || !flags.is_empty());
-    become_built(
-        paths,
-        (&chapter, variant),
-        (Product::Search, "search"),
-        &rest,
-    )
-}
-
 /// Builds the program, and becomes it; `again` is the command to type after a mistake is corrected.
-fn become_built(
+pub fn become_built(
     paths: &Paths,
     (chapter, variant): (&Chapter, Variant),
     (product, again): (Product, &str),
@@ -81,4 +54,16 @@ fn become_built(
             Err(error).with_context(|| format!("cannot start {}", program.display()))
         }
     }
+}
+
+/// Starts a program of checks, or a search, and goes on.
+pub fn start(program: PathBuf, rest: &[OsString]) -> Result<Front> {
+    let launch = Launch {
+        program,
+        name: "the checks".to_owned(),
+        arguments: rest.to_vec(),
+        environment: BTreeMap::new(),
+        log: None,
+    };
+    Front::start(&launch).context("cannot start the checks")
 }

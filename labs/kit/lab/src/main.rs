@@ -14,6 +14,7 @@ mod overview;
 mod picture;
 mod run;
 mod saves;
+mod search;
 mod setup;
 mod shared_broker;
 mod up;
@@ -44,7 +45,7 @@ enum Command {
     /// Check the solution, with the same checks
     Solution(check::Args),
     /// Try every fault at every message of your lab
-    Search(check::SearchArgs),
+    Search(search::Args),
     /// Print the next hint for a hole
     Hint(hint::Args),
     /// Show your lab beside the solution
@@ -129,7 +130,7 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Here => here::run(&paths),
         Command::Lab(args) => check::run(&paths, Variant::Lab, &args),
         Command::Solution(args) => check::run(&paths, Variant::Solution, &args),
-        Command::Search(args) => check::search(&paths, &args),
+        Command::Search(args) => search::run(&paths, &args),
         Command::Hint(args) => hint::run(&paths, &args),
         Command::Diff(args) => diff::run(&paths, &args),
         Command::Picture(args) => picture::run(&paths, &args),

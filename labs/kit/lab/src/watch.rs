@@ -1,9 +1,7 @@
 //! `watch NN`: runs the checks again at each save.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 
@@ -12,12 +10,13 @@ use anyhow::{Context, Result};
 use course::chapter::{Chapter, Variant};
 use course::paths::Paths;
 
+use crate::check::start;
 use crate::saves::Saves;
 use command::Which;
 use command::cargo::does_not_compile;
 use command::cargo::{Built, Product, build};
+use process::GRACE;
 use process::stop::asked;
-use process::{Front, GRACE, Launch};
 use terminal::DIM;
 
 #[derive(Debug, clap::Args)]
@@ -98,17 +97,6 @@ enum Ended {
     Saved,
     /// The command was asked to end, with this exit code.
     Stop(u8),
-}
-
-fn start(checks: PathBuf, rest: &[OsString]) -> Result<Front> {
-    let launch = Launch {
-        program: checks,
-        name: "the checks".to_owned(),
-        arguments: rest.to_vec(),
-        environment: BTreeMap::new(),
-        log: None,
-    };
-    Front::start(&launch).context("cannot start the checks")
 }
 
 /// Clears the screen of a terminal; what was on it stays in the scroll-back.

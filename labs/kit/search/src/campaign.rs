@@ -27,6 +27,8 @@ const AT_ONCE: usize = 6;
 const OWN_NODES: usize = 2;
 /// How often a run of which nothing can be said is run again.
 const AGAIN: usize = 2;
+/// How long pairs are tried where no time is given: there are thousands.
+const FOR_PAIRS: Duration = Duration::from_secs(60);
 /// What each run promises.
 const SAYS: &str = "each operation answered with success has its effect once";
 
@@ -170,10 +172,44 @@ pub struct Sum {
     pub void: usize,
     /// What was found, by its fault.
     pub found: BTreeMap<String, String>,
+    /// The first of them, made as small as it can be.
+    pub smallest: Option<Small>,
     /// Whether all faults were tried.
     pub whole: bool,
     /// How long it took, in seconds.
     pub seconds: f64,
+}
+
+/// The smallest fault that shows something, for `--json`.
+#[derive(Debug, Serialize)]
+pub struct Small {
+    /// The faults.
+    pub faults: Vec<String>,
+    /// What it shows.
+    pub trouble: String,
+    /// How many operations it takes.
+    pub operations: usize,
+    /// The hole to look at.
+    pub hole: Option<u32>,
+    /// In how many of so many runs it shows.
+    pub of: (usize, usize),
+}
+
+impl From<&Smallest> for Small {
+    fn from(smallest: &Smallest) -> Self {
+        Self {
+            faults: smallest
+                .plan
+                .faults
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            trouble: smallest.found.trouble.word().to_owned(),
+            operations: smallest.plan.operations,
+            hole: smallest.found.failure.hole,
+            of: smallest.of,
+        }
+    }
 }
 
 /// Searches as the arguments say.
@@ -230,34 +266,62 @@ pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments)
     };
     let file = field.sandboxes.dir().join("tried.json");
     let mut tried = earlier(&file, &field, arguments);
-    faults.retain(|fault| !tried.well.contains(&fault.to_string()));
+    if !arguments.pairs {
+        faults.retain(|fault| !tried.well.contains(&fault.to_string()));
+    }
     story::begins(&sum, tried.well.len(), arguments.budget);
     sum.well = tried.well.len();
-    let plans = faults.into_iter().map(|fault| vec![fault]).collect();
-    let mut found = all(&Rc::new(field), plans, arguments, &mut sum, &mut tried).await?;
+    let field = Rc::new(field);
+    let plans = plans(faults, arguments);
+    if arguments.pairs {
+        (sum.faults, sum.well) = (plans.len(), 0);
+    }
+    let budget = arguments.budget.or(arguments.pairs.then_some(FOR_PAIRS));
+    let limits = (budget, arguments.keep_going);
+    let searched = all(&field, plans, limits, &mut sum, &mut tried).await?;
     std::fs::write(&file, serde_json::to_string(&tried)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
-    let field = found.field.clone();
-    let status = match (found.first.take(), found.stopped) {
+    let status = match (&searched.first, searched.stopped) {
         (Some(first), _) => {
-            let smallest = Smallest::of(&field, &first).await;
+            let smallest = Smallest::of(&field, first).await;
             story::tell(&field, &smallest);
+            sum.smallest = Some(Small::from(&smallest));
             Status::Fail
         }
         (None, true) => Status::Unknown,
         (None, false) => Status::Pass,
     };
-    story::sum(&field, &sum, found.stopped);
-    if let Some(json) = &arguments.json {
-        std::fs::write(json, serde_json::to_string_pretty(&sum)? + "\n")
-            .with_context(|| format!("cannot write {}", json.display()))?;
+    story::sum(&field, &sum);
+    let report = field.sandboxes.dir().join("search.json");
+    for path in [Some(&report), arguments.json.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        std::fs::write(path, serde_json::to_string_pretty(&sum)? + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(status)
 }
 
+/// What each run is to have: one of these faults, or each two of them, the most telling first.
+fn plans(faults: Vec<Fault>, arguments: &Arguments) -> Vec<Vec<Fault>> {
+    if !arguments.pairs {
+        return faults.into_iter().map(|fault| vec![fault]).collect();
+    }
+    let mut pairs = Vec::new();
+    for (index, one) in faults.iter().enumerate() {
+        for other in &faults[index + 1..] {
+            if one.point != other.point {
+                pairs.push(vec![one.clone(), other.clone()]);
+            }
+        }
+    }
+    pairs.sort_by_key(|pair| pair.iter().map(|fault| fault.rank().0).sum::<usize>());
+    pairs
+}
+
 /// What became of all runs of a search.
 struct Searched {
-    field: Rc<Field>,
     /// The first that showed something.
     first: Option<Played>,
     /// Whether a person stopped it.
@@ -268,27 +332,24 @@ struct Searched {
 async fn all(
     field: &Rc<Field>,
     plans: Vec<Vec<Fault>>,
-    arguments: &Arguments,
+    (budget, keep_going): (Option<Duration>, bool),
     sum: &mut Sum,
     tried: &mut Tried,
 ) -> Result<Searched> {
     let began = Instant::now();
     let mut searched = Searched {
-        field: field.clone(),
         first: None,
         stopped: false,
     };
     let all = plans.len();
     let mut waiting = plans.into_iter().enumerate();
     let mut under_way = JoinSet::new();
-    let mut progress = story::Progress::new(all, arguments.budget);
+    let mut progress = story::Progress::new(all, budget);
     let asked = stop::asked();
     tokio::pin!(asked);
     loop {
-        let over = arguments
-            .budget
-            .is_some_and(|budget| began.elapsed() > budget)
-            || (searched.first.is_some() && !arguments.keep_going);
+        let over = budget.is_some_and(|budget| began.elapsed() > budget)
+            || (searched.first.is_some() && !keep_going);
         while !over && under_way.len() < AT_ONCE {
             let Some((number, faults)) = waiting.next() else {
                 break;
@@ -316,7 +377,9 @@ async fn all(
         match &played.ending {
             Ending::Well => {
                 sum.well += 1;
-                tried.well.push(name);
+                if let [_] = played.faults.as_slice() {
+                    tried.well.push(name);
+                }
             }
             Ending::Missed => sum.missed += 1,
             Ending::Void(reason) => {

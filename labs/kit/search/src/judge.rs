@@ -84,7 +84,7 @@ fn effects(play: &Play) -> Outcome<Option<Missing>> {
         for promise in play.notes().promised.borrow().iter() {
             let mark = &promise.mark;
             let count = rows.iter().filter(|row| is_of(row, mark)).count();
-            match (count, (part.wants)(mark)) {
+            match (count, promise.is_for(part.name)) {
                 (0, true) => {
                     let there = rows.len();
                     missing = missing.or(Some(Missing {
@@ -135,7 +135,7 @@ fn unwanted(play: &Play, part: &Part, mark: &str) -> Stop {
         format!("{} does not get {mark}", part.name),
         "it has recorded it",
     )
-    .because("its queue is not bound for such a message");
+    .because("it is not asked for such work: its queue is bound to get other messages");
     play.found(Trouble::Unexpected, Some(mark), failure)
 }
 
@@ -226,7 +226,7 @@ pub fn no_lie(play: &Play) -> Outcome {
             .lab()
             .journal()
             .read(|entries| confirmed(entries, &promise.mark));
-        if confirmed.is_none_or(|at| at > promise.at) {
+        if confirmed.is_none_or(|at| at > promise.answered) {
             let how = match confirmed {
                 None => "the broker never confirmed it",
                 Some(_) => "the broker confirmed it only after the answer",

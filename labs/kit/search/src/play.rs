@@ -70,7 +70,17 @@ pub struct Promise {
     /// What names it in a table.
     pub mark: String,
     /// When its answer came, in seconds since the run began.
-    pub at: f64,
+    pub answered: f64,
+    /// The parts at which it must have its effect; all that record, if none is named.
+    pub at: &'static [&'static str],
+}
+
+impl Promise {
+    /// Whether this part must have its effect.
+    #[must_use]
+    pub fn is_for(&self, part: &str) -> bool {
+        self.at.is_empty() || self.at.contains(&part)
+    }
 }
 
 /// What is to be run.
@@ -337,9 +347,9 @@ impl Play {
         let (lab, span) = (self.lab(), self.lab().span());
         loop {
             match (self.0.plan.scenario.operate)(self.clone(), operation.clone()).await? {
-                Answer::Promised(marks) => {
-                    let at = lab.journal().elapsed();
-                    let promises = marks.into_iter().map(|mark| Promise { mark, at });
+                Answer::Promised(marks, at) => {
+                    let answered = lab.journal().elapsed();
+                    let promises = marks.into_iter().map(|mark| Promise { mark, answered, at });
                     self.0.notes.promised.borrow_mut().extend(promises);
                     return Ok(());
                 }

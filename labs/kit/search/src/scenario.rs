@@ -20,7 +20,6 @@ pub struct Part {
     pub(crate) table: Option<&'static str>,
     pub(crate) calls: Option<(&'static str, &'static str)>,
     pub(crate) prepare: Rc<Prepare>,
-    pub(crate) wants: Rc<dyn Fn(&str) -> bool>,
 }
 
 impl fmt::Debug for Part {
@@ -51,7 +50,6 @@ impl Part {
             table: None,
             calls: None,
             prepare: Rc::new(|_, service| service),
-            wants: Rc::new(|_| true),
         }
     }
 
@@ -94,13 +92,6 @@ impl Part {
         self
     }
 
-    /// The same for those operations only whose mark it wants.
-    #[must_use]
-    pub fn wants(mut self, wants: impl Fn(&str) -> bool + 'static) -> Self {
-        self.wants = Rc::new(wants);
-        self
-    }
-
     /// It calls another part over HTTP; `variable` of its environment has that part's address.
     #[must_use]
     pub fn calls(mut self, server: &'static str, variable: &'static str) -> Self {
@@ -129,8 +120,8 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// With success. Each of these marks is now promised: it must be the id, or part of the value,
-    /// of one row at each part that records.
-    Promised(Vec<String>),
+    /// of one row at each of these parts; at all parts that record, if none is named.
+    Promised(Vec<String>, &'static [&'static str]),
     /// Not with success, for this reason: the client tries again.
     Refused(String),
 }
@@ -140,9 +131,18 @@ impl Answer {
     #[must_use]
     pub fn of(answer: &Result<check::Response, String>, mark: &str) -> Self {
         match answer {
-            Ok(response) if response.ok() => Self::Promised(vec![mark.to_owned()]),
+            Ok(response) if response.ok() => Self::Promised(vec![mark.to_owned()], &[]),
             Ok(response) => Self::Refused(response.summary()),
             Err(error) => Self::Refused(error.clone()),
+        }
+    }
+
+    /// The same, promised at these parts and at no other.
+    #[must_use]
+    pub fn at(self, parts: &'static [&'static str]) -> Self {
+        match self {
+            Self::Promised(marks, _) => Self::Promised(marks, parts),
+            refused @ Self::Refused(_) => refused,
         }
     }
 }

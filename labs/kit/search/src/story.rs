@@ -257,7 +257,7 @@ pub fn outcome(field: &Field, all: &[Played]) -> Status {
 }
 
 /// The last lines: what was tried, and what was not.
-pub fn sum(field: &Field, sum: &Sum, stopped: bool) {
+pub fn sum(field: &Field, sum: &Sum) {
     let tried = sum.well + sum.found.len();
     let seconds = sum.seconds.round();
     let mut line = format!("{tried} of {} faults tried in {seconds} s", sum.faults);
@@ -274,12 +274,15 @@ pub fn sum(field: &Field, sum: &Sum, stopped: bool) {
     }
     let style = if sum.found.is_empty() { GOOD } else { BAD };
     anstream::println!("{style}{}{style:#}", labelled("", 0, &line));
-    if !sum.whole || stopped {
-        let (number, flag) = (
-            &field.sandboxes.chapter.number,
-            field.sandboxes.variant.flag(),
-        );
-        anstream::println!("go on with {TYPE}just search {number}{flag}{TYPE:#}");
+    let (number, flag) = (
+        &field.sandboxes.chapter.number,
+        field.sandboxes.variant.flag(),
+    );
+    let again = format!("{TYPE}just search {number}{flag}{TYPE:#}");
+    match (sum.found.is_empty(), sum.whole) {
+        (true, true) => {}
+        (true, false) => anstream::println!("go on with {again}"),
+        (false, _) => anstream::println!("mend it, then {again}"),
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Step {
     Frame(Side, Method),
     /// An HTTP request (of the client) or response (of the server).
     Http(Side),
-    /// A commit of the service's database.
+    /// A commit of the service's database. Faults are tried before it, in the middle of the write.
     Commit,
 }
 
@@ -174,7 +174,9 @@ fn hits(point: &Point, server: Option<&String>) -> Vec<(Kind, String)> {
     let before = point.edge == Edge::Before;
     let mut hits = vec![own(Kind::Kill)];
     match point.step {
-        Step::Commit => return hits,
+        // After a commit is before the frame, or the commit, that follows it.
+        Step::Commit if before => return hits,
+        Step::Commit => return Vec::new(),
         Step::Frame(..) => {
             hits.push((Kind::Kill, BROKER.to_owned()));
             hits.extend((!before).then(|| own(Kind::Freeze)));
@@ -211,10 +213,9 @@ impl Fault {
             (Kind::Freeze, _) => format!("{target} stands still"),
         };
         let (from, to, word) = match *step {
-            Step::Commit if point.edge == Edge::Before => {
-                return format!("{what} while commit {nth} of {at} waits for the disk");
+            Step::Commit => {
+                return format!("{what} while {at} writes to its database, before commit {nth}");
             }
-            Step::Commit => return format!("{what} right after commit {nth} of {at}"),
             Step::Frame(Side::Client, method) => (at.as_str(), "the broker", method.name()),
             Step::Frame(Side::Server, method) => ("the broker", at.as_str(), method.name()),
             Step::Http(Side::Client) => (at.as_str(), "the server", step.word()),
@@ -276,6 +277,9 @@ impl FromStr for Fault {
             let words: Vec<&str> = STEPS.iter().map(|(known, _)| known.word()).collect();
             format!("`{step}` is none of: {}", words.join(", "))
         })?;
+        if step.0 == Step::Commit && edge == Edge::After {
+            return Err("a fault comes before a commit: in the middle of the write".to_owned());
+        }
         let nth = nth.parse().ok().filter(|nth| *nth > 0);
         let nth = nth.ok_or("the last word is a number, from 1")?;
         Ok(Self {
@@ -304,7 +308,7 @@ mod tests {
             "freeze payment after basic.deliver 12",
             "kill broker after basic.publish 1 of shop",
             "kill history before response 2 of video-streaming",
-            "kill history after commit 1",
+            "kill history before commit 1",
         ] {
             let fault: Result<Fault, String> = text.parse();
             assert_eq!(fault.map(|fault| fault.to_string()), Ok(text.to_owned()));
@@ -332,7 +336,7 @@ mod tests {
         ]);
         let all = all(&passed, &BTreeMap::new());
         // Kill, broker and cut at each edge, swallow before it, freeze after it.
-        assert_eq!(all.len(), 3 * 8 + 2);
+        assert_eq!(all.len(), 3 * 8 + 1);
         assert_eq!(all[0].to_string(), "kill finance before basic.ack 2");
         assert_eq!(all[2].to_string(), "kill finance before commit 1");
         let restarts = all.iter().position(Fault::hits_broker);

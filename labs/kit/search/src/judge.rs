@@ -158,8 +158,14 @@ fn lost_by(play: &Play, lost: &Missing) -> Stop {
         Some(_) => play.lab().missing_at(part, &expected, &seen, mark),
         None => play.lab().missing(&expected, &seen, mark),
     };
+    let journal = play.lab().journal();
     if play.lab().broker().is_none() {
         failure = failure.because("a success is a promise: the client does not ask again");
+    } else if journal.deliveries(part, mark) > 1 && journal.acked(part, mark) {
+        failure = failure.because(
+            "it acked the redelivered message without its effect: what it wrote, or kept, before \
+             the fault said that the work was done",
+        );
     }
     play.found(Trouble::Lost, Some(mark), failure)
 }

@@ -5,13 +5,13 @@
 
 mod arguments;
 mod campaign;
-mod commits;
 pub mod fault;
 mod frames;
 mod judge;
 mod play;
 mod scenario;
 mod shrink;
+mod slow_writes;
 mod story;
 mod strike;
 

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use check::wiretap::{Edge, Event, HttpRelay, Method, Side};
+use check::wiretap::{Event, HttpRelay, Method};
 use check::{Exit, Failure, Lab, Outcome, Seen, Service, Stop, fail};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
-use crate::fault::{Fault, Kind, Point, Step, counted};
+use crate::fault::{Fault, Kind, Step, counted};
 use crate::judge;
 use crate::scenario::{Answer, Operation, Part, Ready, Scenario};
 use crate::strike::Strike;
@@ -187,23 +187,6 @@ impl Play {
         Ok(())
     }
 
-    /// What brings a service the work that it commits: a delivery, or a request of its caller.
-    pub(crate) fn feeds(&self, name: &str) -> Point {
-        let mut callers = self.0.parts.iter();
-        let caller =
-            callers.find(|(part, ..)| part.calls.is_some_and(|(server, _)| server == name));
-        let (at, step) = match caller {
-            Some((caller, ..)) => (caller.name, Step::Http(Side::Client)),
-            None => (name, Step::Frame(Side::Server, Method::BasicDeliver)),
-        };
-        Point {
-            at: at.to_owned(),
-            step,
-            nth: 1,
-            edge: Edge::Before,
-        }
-    }
-
     /// How many of its connections have ended.
     pub(crate) fn lost(&self, name: &str) -> usize {
         self.lab().journal().read(|entries| {
@@ -317,8 +300,13 @@ impl Play {
             parts,
             notes,
         }));
+        let mut starting = JoinSet::new();
         for (part, ..) in &play.0.parts {
-            play.start(part.name).await?;
+            let (play, name) = (play.clone(), part.name);
+            starting.spawn_local(async move { play.start(name).await });
+        }
+        while let Some(started) = starting.join_next().await {
+            joined(started)?;
         }
         Ok(play)
     }

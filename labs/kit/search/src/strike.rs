@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use check::Outcome;
-use check::wiretap::{Act, Edge, Held, Moment};
+use check::wiretap::{Act, Held, Moment};
 use nix::sys::signal::Signal;
 use tokio::time::sleep;
 
-use crate::commits::Commits;
 use crate::fault::{Fault, Kind, Point, Step};
 use crate::play::Play;
+use crate::slow_writes::SlowWrites;
 
 /// How long nothing arrives before the link is cut.
 const SILENCE: Duration = Duration::from_millis(700);
-/// How long a commit waits for its database before the service is killed: far longer than an ack
-/// takes that does not wait for it, and shorter than the service's own patience.
-const SLOW_DISK: Duration = Duration::from_millis(300);
 /// How long a service without a heartbeat stands still: longer than a call may take.
 const STILL: Duration = Duration::from_millis(2500);
 /// How long to wait between two looks at a link.
@@ -35,34 +32,21 @@ pub struct Strike {
 enum Waits {
     /// For a frame, an HTTP request or response.
     Frame(Held),
-    /// For the end of a commit.
-    Commit(Commits),
-    /// For the message whose commit is to wait for the disk.
-    SlowDisk(Held),
+    /// For a write to a database.
+    Write(SlowWrites),
 }
 
 impl Strike {
     /// Sets the trap.
     pub fn arm(play: &Play, fault: &Fault) -> Outcome<Self> {
         let point = &fault.point;
-        let waits = match (point.step, point.edge) {
-            (Step::Commit, Edge::After) => {
+        let waits = match point.step {
+            Step::Commit => {
                 let service = play.service(&point.at)?;
                 let act = service.signaller(Signal::SIGSTOP);
-                Waits::Commit(Commits::after(&service.database(), point.nth, act)?)
+                Waits::Write(SlowWrites::at(&service.database(), point.nth, act)?)
             }
-            (Step::Commit, Edge::Before) => {
-                let message = play.feeds(&point.at);
-                Waits::SlowDisk(hold(
-                    play,
-                    &Point {
-                        nth: point.nth,
-                        ..message
-                    },
-                    Box::new(|| ()),
-                )?)
-            }
-            (Step::Frame(..) | Step::Http(_), _) => {
+            Step::Frame(..) | Step::Http(_) => {
                 Waits::Frame(hold(play, point, at_once(play, fault)?)?)
             }
         };
@@ -74,20 +58,12 @@ impl Strike {
     pub async fn strikes(self, play: &Play) -> Outcome {
         let Self { fault, waits } = self;
         match waits {
-            Waits::Commit(mut commits) => {
-                commits.comes().await;
+            Waits::Write(mut writes) => {
+                writes.comes().await;
                 play.reached(&fault);
-                kill(play, &fault.target, None).await
-            }
-            Waits::SlowDisk(mut message) => {
-                message.comes().await;
-                play.reached(&fault);
-                let locked = play.service(&fault.target)?.lock_database()?;
-                message.release();
-                sleep(SLOW_DISK).await;
                 play.service(&fault.target)?.kill().await?;
-                drop(locked);
-                kill(play, &fault.target, None).await
+                writes.end().await?;
+                restart(play, &fault.target, None).await
             }
             Waits::Frame(mut held) => {
                 held.comes().await;
@@ -105,7 +81,7 @@ async fn at_frame(play: &Play, fault: &Fault, held: Held) -> Outcome {
             drop(held);
             play.lab().broker_is_back().await
         }
-        Kind::Kill => kill(play, &fault.target, Some(held)).await,
+        Kind::Kill => kill(play, &fault.target, held).await,
         Kind::Cut => {
             held.cut();
             play.cut(&fault.point.at)
@@ -153,14 +129,17 @@ fn hold(play: &Play, point: &Point, act: Act) -> Outcome<Held> {
     })
 }
 
-/// Kills the service, cuts what is left of its link, and starts it again. A command is started
-/// again by its operation.
-async fn kill(play: &Play, target: &str, held: Option<Held>) -> Outcome {
-    let service = play.service(target)?;
-    let command = play.is_command(target);
-    if !command {
-        service.kill().await?;
+/// Kills the service, and starts it again. A command has been killed already.
+async fn kill(play: &Play, target: &str, held: Held) -> Outcome {
+    if !play.is_command(target) {
+        play.service(target)?.kill().await?;
     }
+    restart(play, target, Some(held)).await
+}
+
+/// Cuts what is left of a killed service's link, and starts it again. A command is started again by
+/// its operation.
+async fn restart(play: &Play, target: &str, held: Option<Held>) -> Outcome {
     // What it has sent and the relay holds never arrives.
     if let Some(held) = held {
         held.cut();
@@ -168,10 +147,7 @@ async fn kill(play: &Play, target: &str, held: Option<Held>) -> Outcome {
     if play.has_link(target) {
         play.cut(target)?;
     }
-    match command {
-        true => Ok(()),
-        false => play.start(target).await,
-    }
+    play.start(target).await
 }
 
 /// Until its connection is given up by the broker, or for longer than a call may take.

@@ -1,0 +1,221 @@
+//! Makes the writes of a service's SQLite database slow, and acts in the middle of one.
+//!
+//! A trigger on each table computes before each row is written, inside the service's own transaction. So
+//! there is time to see that the write is under way, and whatever is done then comes after all that
+//! was committed before, and before this commit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::watch;
+
+/// How long a row takes.
+const SLOW: Duration = Duration::from_millis(250);
+/// A database that is locked for so long has a slow write under way: others take a few milliseconds.
+const SURE: Duration = Duration::from_millis(40);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// How long to wait for a database that another program has locked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for one write. Dropping it makes the writes fast again.
+#[derive(Debug)]
+pub struct SlowWrites {
+    seen: watch::Receiver<bool>,
+    over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for SlowWrites {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl SlowWrites {
+    /// Does `act` in the middle of the `nth` write to `database` from now on.
+    ///
+    /// # Errors
+    /// When the database cannot be changed, or no thread can be started.
+    pub fn at(database: &Path, nth: usize, act: Box<dyn FnOnce() + Send>) -> Result<Self> {
+        let connection = Connection::open(database)?;
+        connection.busy_timeout(PATIENCE)?;
+        let names = slow_down(&connection)
+            .with_context(|| format!("cannot slow {} down", database.display()))?;
+        let (saw, seen) = watch::channel(false);
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = over.clone();
+        let thread = thread::Builder::new()
+            .name("slow writes".to_owned())
+            .spawn(move || {
+                if wait_for(&connection, nth, &ended) {
+                    act();
+                    saw.send_replace(true);
+                }
+                while !ended.load(Ordering::Relaxed) {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                let _ = connection.busy_timeout(PATIENCE);
+                for name in names {
+                    // The run's folder, with the database in it, may be gone.
+                    let _ = connection.execute_batch(&format!("DROP TRIGGER IF EXISTS {name}"));
+                }
+            })
+            .context("no thread can be started to watch a database")?;
+        let thread = Some(thread);
+        Ok(Self { seen, over, thread })
+    }
+
+    /// Waits until it has happened; for ever if it never does.
+    pub async fn comes(&mut self) {
+        if self.seen.wait_for(|seen| *seen).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Makes the writes fast again, once the service that was in the middle of one is gone.
+    ///
+    /// # Errors
+    /// When the thread that does it has panicked.
+    pub async fn end(mut self) -> Result<()> {
+        self.over.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let joined = tokio::task::spawn_blocking(|| thread.join()).await?;
+        joined.map_err(|_| anyhow::anyhow!("the thread that slows writes down has panicked"))
+    }
+}
+
+/// Creates the triggers, and gives their names.
+fn slow_down(connection: &Connection) -> Result<Vec<String>> {
+    let rows = rows_in(SLOW)?;
+    let mut tables = connection.prepare(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    )?;
+    let tables: Vec<String> = tables
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut names = Vec::new();
+    for table in tables {
+        for event in ["INSERT", "UPDATE", "DELETE"] {
+            let name = format!("slow_{table}_{event}");
+            let busy = computing(rows);
+            connection.execute_batch(&format!(
+                "CREATE TRIGGER {name} BEFORE {event} ON {table} BEGIN {busy}; END"
+            ))?;
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// A query that computes over so many rows.
+fn computing(rows: u64) -> String {
+    format!(
+        "SELECT count(*) FROM (WITH RECURSIVE some(n) AS \
+         (SELECT 1 UNION ALL SELECT n + 1 FROM some WHERE n < {rows}) SELECT n FROM some)"
+    )
+}
+
+/// How many rows take so long on this machine.
+fn rows_in(time: Duration) -> Result<u64> {
+    const SOME: u64 = 20_000;
+    let connection = Connection::open_in_memory()?;
+    let began = Instant::now();
+    connection.query_row(&computing(SOME), [], |_| Ok(()))?;
+    let each = began.elapsed().max(Duration::from_micros(1)) / u32::try_from(SOME)?;
+    Ok(u64::try_from(time.as_nanos() / each.as_nanos().max(1))?)
+}
+
+/// Whether the `nth` slow write was seen under way before the watch was over.
+fn wait_for(connection: &Connection, nth: usize, over: &AtomicBool) -> bool {
+    let (mut begun, mut since) = (0, None);
+    let mut version = commits(connection);
+    let _ = connection.busy_timeout(Duration::ZERO);
+    while !over.load(Ordering::Relaxed) {
+        let now = commits(connection);
+        // The next write may begin at once.
+        if now != version || !is_written(connection) {
+            (version, since) = (now, None);
+        } else if since.is_none() {
+            since = Some((Instant::now(), false));
+        }
+        if let Some((at, counted @ false)) = &mut since
+            && at.elapsed() > SURE
+        {
+            *counted = true;
+            begun += 1;
+            if begun == nth {
+                return true;
+            }
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    false
+}
+
+/// A number that changes with each commit of another program; `None` when SQLite does not say.
+fn commits(connection: &Connection) -> Option<i64> {
+    let pragma = "PRAGMA data_version";
+    connection.query_row(pragma, [], |row| row.get(0)).ok()
+}
+
+/// Whether another program is writing.
+fn is_written(connection: &Connection) -> bool {
+    match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+        Ok(()) => false,
+        Err(error) => error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// How long the other thread may take to act.
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn write(connection: &Connection, id: u32) -> Duration {
+        let began = Instant::now();
+        let sql = "INSERT INTO rows (id) VALUES (?1)";
+        connection.execute(sql, [id]).unwrap();
+        began.elapsed()
+    }
+
+    #[test]
+    fn the_act_comes_in_the_middle_of_the_second_write() {
+        let file = std::env::temp_dir().join(format!("slow-{}.sqlite", std::process::id()));
+        let service = Connection::open(&file).unwrap();
+        let tables = "PRAGMA journal_mode = WAL; CREATE TABLE rows (id INTEGER PRIMARY KEY)";
+        service.execute_batch(tables).unwrap();
+        let reader = Connection::open(&file).unwrap();
+        let (tell, told) = mpsc::channel();
+        let act = Box::new(move || {
+            let count = "SELECT count(*) FROM rows";
+            let count: u32 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+            tell.send(count).unwrap();
+        });
+        let writes = SlowWrites::at(&file, 2, act).unwrap();
+        for id in 1..=3 {
+            assert!(write(&service, id) > SURE);
+        }
+        let committed = told.recv_timeout(SOON);
+        assert_eq!(
+            committed,
+            Ok(1),
+            "the first is committed, the second is not"
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(writes.end()).unwrap();
+        assert!(write(&service, 4) < SURE);
+        std::fs::remove_file(&file).unwrap();
+    }
+}

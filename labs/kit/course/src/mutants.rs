@@ -12,6 +12,15 @@
 //! +++ b/src/consumer.rs
 //! ```
 //!
+//! Those that only a search finds, for their mistake shows at one moment, are
+//! `labs/NN-name/timing/*.patch`, each with the word of what the search finds:
+//!
+//! ```text
+//! timing: marks a sale as seen, then books it, in two transactions
+//! finds: lost
+//! hole: none
+//! ```
+//!
 //! The right ones are `labs/NN-name/variants/*.patch`, in another style; the head is one line,
 //! `variant: acks in groups, with a timer`.
 
@@ -50,6 +59,49 @@ impl RightAnswer {
         };
         all(chapter, "variants", read)
     }
+}
+
+/// `timing/<file>.patch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimingMutant {
+    /// The file's name without `.patch`.
+    pub file: String,
+    /// The path of the patch.
+    pub path: PathBuf,
+    /// What is wrong, in a sentence.
+    pub wrong: String,
+    /// The word of what a search finds.
+    pub finds: String,
+    /// The hole in which the mistake is; `None` where it is in none.
+    pub hole: Option<u32>,
+}
+
+impl TimingMutant {
+    /// A chapter's timing mutants, by name.
+    ///
+    /// # Errors
+    /// When a patch cannot be read, or lacks one of the three lines before it.
+    pub fn all(chapter: &Chapter) -> Result<Vec<Self>> {
+        let read = |path: PathBuf| {
+            let patch = Patch::read(&path)?;
+            Ok(Self {
+                wrong: patch.value("timing")?,
+                finds: patch.value("finds")?,
+                hole: hole(&patch)?,
+                file: patch.file,
+                path,
+            })
+        };
+        all(chapter, "timing", read)
+    }
+}
+
+/// The value of `hole:`; `None` for `none`.
+fn hole(patch: &Patch) -> Result<Option<u32>> {
+    Ok(match &*patch.value("hole")? {
+        "none" => None,
+        number => Some(number.parse().context("`hole:` is a number or `none`")?),
+    })
 }
 
 /// `mutants/<file>.patch`.
@@ -96,14 +148,10 @@ impl Mutant {
 
     fn read(path: PathBuf) -> Result<Self> {
         let patch = Patch::read(&path)?;
-        let hole = match &*patch.value("hole")? {
-            "none" => None,
-            number => Some(number.parse().context("`hole:` is a number or `none`")?),
-        };
         Ok(Self {
             wrong: patch.value("mutant")?,
             check: patch.value("check")?,
-            hole,
+            hole: hole(&patch)?,
             text: patch.value("text")?,
             file: patch.file,
             path,

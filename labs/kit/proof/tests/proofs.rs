@@ -2,7 +2,7 @@
 //! with its first holes filled) passes the checks of these holes, fails those of the next, and leads
 //! there. Each right answer in another style passes every check. Each mutant fails the check that it names,
 //! on the words that it names, and leads to its hole; with `LAB_TABLE` set, all checks look at each
-//! mutant, and a table of their catches is printed. Each prediction's run shows its answer. One chapter: `cargo test -p proof --test proofs -- 02`.
+//! mutant, and a table of their catches is printed. A search finds each timing mutant. Each prediction's run shows its answer. One chapter: `cargo test -p proof --test proofs -- 02`.
 //!
 //! `plan` lists the proofs and what to build for them; `run` builds and proves.
 
@@ -22,6 +22,8 @@ mod run;
 mod rungs;
 #[path = "proofs/screen.rs"]
 mod screen;
+#[path = "proofs/search.rs"]
+mod search;
 #[path = "proofs/table.rs"]
 mod table;
 

@@ -20,6 +20,21 @@ use super::table::{Row, Table};
 /// The lines of a terminal.
 const SCREEN: usize = 24;
 
+/// Builds this test program of a package, and gives its path.
+pub fn built(paths: &Paths, package: &str, test: &str) -> Result<PathBuf> {
+    let build = ["test", "--no-run", "--message-format=json"];
+    let what = ["--test", test, "-p", package];
+    let said = cargo(paths, &[&build[..], &what].concat())?;
+    let path = said.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let ours = message["target"]["name"] == test;
+        Some(PathBuf::from(
+            message["executable"].as_str().filter(|_| ours)?,
+        ))
+    });
+    path.with_context(|| format!("cargo built no {test} of {package}"))
+}
+
 /// The checks of one chapter.
 pub struct Checks {
     paths: Paths,
@@ -41,18 +56,7 @@ impl Checks {
 
     /// Builds them, and the solution.
     pub fn build(&self) -> Result<()> {
-        let package = &self.package;
-        let build = ["test", "--no-run", "--message-format=json"];
-        let what = ["--test", "checks", "-p", package];
-        let said = cargo(&self.paths, &[&build[..], &what].concat())?;
-        let path = said.lines().find_map(|line| {
-            let message: Value = serde_json::from_str(line).ok()?;
-            let ours = message["target"]["name"] == "checks";
-            Some(PathBuf::from(
-                message["executable"].as_str().filter(|_| ours)?,
-            ))
-        });
-        let path = path.with_context(|| format!("cargo built no checks of {package}"))?;
+        let path = built(&self.paths, &self.package, "checks")?;
         // The checks are built once, so this is not set yet.
         let _ = self.program.set(path);
         Ok(())

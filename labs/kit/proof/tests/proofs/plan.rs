@@ -6,13 +6,14 @@ use anyhow::Result;
 use command::crates::Crates;
 use course::chapter::Chapter;
 use course::manifest::{Prediction, ServiceManifest};
-use course::mutants::{Mutant, RightAnswer};
+use course::mutants::{Mutant, RightAnswer, TimingMutant};
 use course::paths::Paths;
 
 use super::checks::Checks;
 use super::crates::{self, Answer};
 use super::run::Verdict;
 use super::rungs::{self, Rung};
+use super::search::Search;
 use super::table::Table;
 
 /// The proofs of a run, and what to build for them.
@@ -87,8 +88,10 @@ impl Plan {
 
         let mutants = Mutant::all(chapter)?;
         let right = RightAnswer::all(chapter)?;
+        let timing = TimingMutant::all(chapter)?;
         self.count(number, "six mutants", mutants.len() >= 6, wanted);
         self.count(number, "four variants", right.len() >= 4, wanted);
+        self.count(number, "three timing mutants", timing.len() >= 3, wanted);
 
         let questions = ServiceManifest::of(&paths.root, chapter)?.predict;
         let mut asked: Vec<(String, Prediction)> = Vec::new();
@@ -125,10 +128,20 @@ impl Plan {
                 });
             }
         }
+        let mut searched = Vec::new();
+        for mutant in &timing {
+            if self.is_wanted(&format!("{number} timing {}", mutant.file), wanted) {
+                searched.push(mutant.clone());
+                answers.push(Answer {
+                    name: as_timing(&mutant.file),
+                    patch: mutant.path.clone(),
+                });
+            }
+        }
         let built = match answers.is_empty() {
             true => None,
             false => {
-                let all = answers.len() == mutants.len() + right.len();
+                let all = answers.len() == mutants.len() + right.len() + timing.len();
                 let package = crates::answers(crates, chapter, &answers, all)?;
                 let what = format!("{number}'s mutants and variants");
                 Some((self.packages(what, crates, package.clone()), package))
@@ -142,6 +155,18 @@ impl Plan {
             None => anyhow::bail!("no other answer is built"),
         };
 
+        if !searched.is_empty() {
+            let search = Arc::new(Search::new(paths, chapter));
+            let own = search.clone();
+            let search_built = self.product(format!("{number}'s search"), move || own.build());
+            for mutant in searched {
+                let (built, program) = program(&as_timing(&mutant.file))?;
+                let (search, name) = (search.clone(), format!("{number} timing {}", mutant.file));
+                self.proof(name, &[search_built, built], move || {
+                    search.finds(&mutant, &program)
+                });
+            }
+        }
         for right in accepted {
             let name = as_right(&right.file);
             let (built, program) = program(&name)?;
@@ -263,6 +288,11 @@ impl Plan {
             attempt: Box::new(attempt),
         });
     }
+}
+
+/// The name of a timing mutant's program.
+fn as_timing(file: &str) -> String {
+    format!("timing-{file}")
 }
 
 /// The name of a right answer's program: a mutant may have the same file name.

@@ -44,6 +44,7 @@ impl Service {
         .await?;
         self.0.lab.0.watch.add(process.id());
         self.0.may_end.set(false);
+        self.0.signals.go_to(&process);
         self.0.process.replace(Some(process));
         Ok(())
     }
@@ -194,13 +195,11 @@ impl Service {
         Ok(process.as_ref().map_or(0, |process| process.threads(name)))
     }
 
-    /// Sends it a signal from any thread: for a wiretap that stops it at a frame. Nothing, when it is
-    /// not started.
+    /// Sends a signal from any thread: for a wiretap that stops it at a frame. The process that was
+    /// started last by then gets it; nothing happens when none was.
     pub fn signaller(&self, signal: Signal) -> Box<dyn FnOnce() + Send> {
-        match self.0.process.borrow().as_ref() {
-            Some(process) => Box::new(process.signaller(signal)),
-            None => Box::new(|| ()),
-        }
+        let signals = self.0.signals.clone();
+        Box::new(move || signals.send(signal))
     }
 
     /// Continues it after [`Service::freeze`].

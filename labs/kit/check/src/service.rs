@@ -1,10 +1,12 @@
 //! A service under check: its name, port, data, environment and output.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Lab, Locked, Login, Outcome, Port, Row, database};
+use nix::sys::signal::Signal;
 use process::{Launch, Process, read_log};
 use wiretap::Wiretap;
 
@@ -20,6 +22,7 @@ pub(super) struct Inner {
     tap: Option<Wiretap>,
     pub(super) launch: RefCell<Launch>,
     pub(super) process: RefCell<Option<Process>>,
+    pub(super) signals: Signals,
     /// Whether it may end: the check ends it, or the program has only one thing to do.
     pub(super) may_end: Cell<bool>,
 }
@@ -32,6 +35,7 @@ impl Service {
             tap,
             launch: RefCell::new(launch),
             process: RefCell::default(),
+            signals: Signals::default(),
             may_end: Cell::default(),
         }))
     }
@@ -178,5 +182,33 @@ impl Service {
         let lines: Vec<&str> = output.lines().filter(|l| !l.trim().is_empty()).collect();
         let from = lines.len().saturating_sub(count);
         lines[from..].iter().map(|&line| line.to_owned()).collect()
+    }
+}
+
+/// Sends signals from any thread to the process that was started last.
+#[derive(Clone, Default)]
+pub(super) struct Signals(Arc<Mutex<Option<Sender>>>);
+
+type Sender = Box<dyn Fn(Signal) + Send>;
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signals")
+    }
+}
+
+impl Signals {
+    pub(super) fn go_to(&self, process: &Process) {
+        *self.sender() = Some(Box::new(process.signaller()));
+    }
+
+    pub(super) fn send(&self, signal: Signal) {
+        if let Some(sender) = &*self.sender() {
+            sender(signal);
+        }
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Option<Sender>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

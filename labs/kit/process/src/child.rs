@@ -169,9 +169,9 @@ impl Process {
 
     /// Sends it a signal from any thread, at once and as often as it is called; nothing once it has
     /// ended.
-    pub fn signaller(&self, signal: Signal) -> impl Fn() + Send + 'static {
+    pub fn signaller(&self) -> impl Fn(Signal) + Send + 'static {
         let (pid, ended) = (self.pid, self.ended.clone());
-        move || {
+        move |signal| {
             if ended.borrow().is_none() {
                 // It may be dead, and its guard about to say so.
                 let _ = killpg(pid, signal);

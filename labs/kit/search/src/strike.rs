@@ -102,7 +102,8 @@ async fn at_frame(play: &Play, fault: &Fault, held: Held) -> Outcome {
 fn at_once(play: &Play, fault: &Fault) -> Outcome<Act> {
     Ok(match fault.kind {
         Kind::Kill | Kind::Freeze if !fault.hits_broker() => {
-            let signal = match play.is_command(&fault.target) {
+            // Its operation waits for the end of a command, and starts it again.
+            let signal = match fault.kind == Kind::Kill && play.is_command(&fault.target) {
                 true => Signal::SIGKILL,
                 false => Signal::SIGSTOP,
             };
@@ -153,6 +154,10 @@ async fn restart(play: &Play, target: &str, held: Option<Held>) -> Outcome {
 /// Until its connection is given up by the broker, or for longer than a call may take.
 async fn stand_still(play: &Play, target: &str) -> Outcome {
     let (service, lab) = (play.service(target)?, play.lab());
+    let over = || play.is_command(target) && service.exit().is_some();
+    if over() {
+        return Ok(());
+    }
     service.freeze()?;
     match lab.broker() {
         Some(_) => {
@@ -162,6 +167,9 @@ async fn stand_still(play: &Play, target: &str) -> Outcome {
             }
         }
         None => sleep(STILL).await,
+    }
+    if over() {
+        return Ok(());
     }
     service.thaw()
 }

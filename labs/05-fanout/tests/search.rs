@@ -5,12 +5,32 @@ use check::{Outcome, Topic};
 use search::{Answer, Operation, Part, Play, Scenario};
 use serde_json::json;
 
+/// What finance and payment record, and what history and recommendations do.
+const SALE: &str = "sale";
+const VIEW: &str = "view";
+
 search::main!(
     Scenario::new(4, operate)
-        .part(Part::consumer("finance").records("bookings"))
-        .part(Part::consumer("payment").records("payments"))
-        .part(Part::consumer("history").records("views"))
-        .part(Part::consumer("recommendations").records("seen"))
+        .part(
+            Part::consumer("finance")
+                .records("bookings")
+                .wants(|kind| kind == SALE)
+        )
+        .part(
+            Part::consumer("payment")
+                .records("payments")
+                .wants(|kind| kind == SALE)
+        )
+        .part(
+            Part::consumer("history")
+                .records("views")
+                .wants(|kind| kind == VIEW)
+        )
+        .part(
+            Part::consumer("recommendations")
+                .records("seen")
+                .wants(|kind| kind == VIEW)
+        )
         .part(Part::server("shop"))
         .part(Part::server("video-streaming"))
         .holes(|topic| match topic {
@@ -37,7 +57,7 @@ async fn order(play: &Play, id: &str) -> Outcome<Answer> {
         "customer": format!("Ada {id}"),
     });
     let answer = play.service("shop")?.try_post("/sales", &order).await;
-    Ok(Answer::of(&answer, id).at(&["finance", "payment"]))
+    Ok(Answer::of(&answer, id).of_kind(SALE))
 }
 
 /// A viewer asks again until the film comes; its view has the id in the answer's header.
@@ -48,5 +68,5 @@ async fn watch(play: &Play) -> Outcome<Answer> {
         .ok()
         .and_then(|answer| answer.header("view-id"));
     let id = id.unwrap_or_default().to_owned();
-    Ok(Answer::of(&answer, &id).at(&["history", "recommendations"]))
+    Ok(Answer::of(&answer, &id).of_kind(VIEW))
 }

@@ -84,7 +84,7 @@ fn effects(play: &Play) -> Outcome<Option<Missing>> {
         for promise in play.notes().promised.borrow().iter() {
             let mark = &promise.mark;
             let count = rows.iter().filter(|row| is_of(row, mark)).count();
-            match (count, promise.is_for(part.name)) {
+            match (count, (part.wants)(&promise.kind)) {
                 (0, true) => {
                     let there = rows.len();
                     missing = missing.or(Some(Missing {
@@ -112,7 +112,7 @@ fn unexpected(play: &Play, part: &Part, rows: &[Row]) -> Outcome {
     let promised = play.notes().promised.borrow();
     let asked = |row: &&Row| {
         let given = play.ids().any(|id| is_of(row, id));
-        given || promised.iter().any(|promise| is_of(row, &promise.mark))
+        given || promised.iter().any(|promise| is_of(row, &promise.mark)) || play.tried(&row.id)
     };
     let others: Vec<&Row> = rows.iter().filter(|row| !asked(row)).collect();
     let Some(first) = others.first() else {

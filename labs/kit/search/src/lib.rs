@@ -24,7 +24,7 @@ use process::parent;
 use arguments::Arguments;
 pub use campaign::search;
 pub use play::{Play, Trouble};
-pub use scenario::{Answer, Operation, Part, Scenario};
+pub use scenario::{Answer, Operation, Part, Promised, Scenario};
 
 /// The `main` of a `tests/search.rs`: searches with this [`Scenario`] in the package that it is
 /// compiled for.

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use check::wiretap::{Event, HttpRelay, Method};
+use check::wiretap::{Event, Frame, HttpRelay, Method};
 use check::{Exit, Failure, Lab, Outcome, Seen, Service, Stop, fail};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::fault::{Fault, Kind, Step, counted};
 use crate::judge;
-use crate::scenario::{Answer, Operation, Part, Ready, Scenario};
+use crate::scenario::{Answer, Operation, Part, Promised, Ready, Scenario};
 use crate::strike::Strike;
 
 /// How long a client waits before it tries again.
@@ -71,16 +72,8 @@ pub struct Promise {
     pub mark: String,
     /// When its answer came, in seconds since the run began.
     pub answered: f64,
-    /// The parts at which it must have its effect; all that record, if none is named.
-    pub at: &'static [&'static str],
-}
-
-impl Promise {
-    /// Whether this part must have its effect.
-    #[must_use]
-    pub fn is_for(&self, part: &str) -> bool {
-        self.at.is_empty() || self.at.contains(&part)
-    }
+    /// Its kind: not every part wants it.
+    pub kind: String,
 }
 
 /// What is to be run.
@@ -126,6 +119,8 @@ pub struct Notes {
     pub promised: RefCell<Vec<Promise>>,
     /// The tries that were answered with anything but success.
     pub refused: Cell<usize>,
+    /// The connections of commands that promised nothing, and published perhaps.
+    pub unpromised: RefCell<Vec<(String, RangeInclusive<u32>)>>,
     /// For a clean run.
     pub baseline: RefCell<Baseline>,
 }
@@ -154,6 +149,71 @@ impl Play {
         Ok(match exit {
             Exit::Code(_) => Some(exit),
             _ => None,
+        })
+    }
+
+    /// Runs a command that publishes, to its end. With exit code 0 it promises each message, under
+    /// the first id that it was published with.
+    ///
+    /// # Errors
+    /// As [`Play::command`].
+    pub async fn publishes(&self, name: &str) -> Outcome<Answer> {
+        let before = self.connections(name);
+        let exit = match self.command(name).await {
+            Err(Stop::Failed(failure)) if self.service(name)?.exit().is_none() => {
+                return Err(self.found(Trouble::Stuck, None, *failure));
+            }
+            exit => exit?,
+        };
+        let connections = before + 1..=self.connections(name);
+        if exit != Some(Exit::Code(0)) {
+            let refused = (name.to_owned(), connections);
+            self.0.notes.unpromised.borrow_mut().push(refused);
+            let ended = exit.map_or("it was killed".to_owned(), |exit| exit.to_string());
+            return Ok(Answer::Refused(ended));
+        }
+        let mut first = BTreeMap::new();
+        for frame in self.published(name, &connections) {
+            let kind = frame.args["routing_key"].as_str().unwrap_or_default();
+            let body = frame.message.as_ref().map(|message| message.body.clone());
+            let mark = frame.message_id().unwrap_or("?").to_owned();
+            first.entry((kind.to_owned(), body)).or_insert(mark);
+        }
+        let promised = first
+            .into_iter()
+            .map(|((kind, _), mark)| Promised { mark, kind });
+        Ok(Answer::Promised(promised.collect()))
+    }
+
+    /// What it has published on these of its connections.
+    fn published(&self, name: &str, connections: &RangeInclusive<u32>) -> Vec<Frame> {
+        let mut frames = self.lab().journal().methods(name, Method::BasicPublish);
+        frames.retain(|frame| connections.contains(&frame.connection));
+        frames
+    }
+
+    /// The number of its last connection.
+    fn connections(&self, name: &str) -> u32 {
+        self.lab().journal().read(|entries| {
+            let numbers = entries.iter().filter_map(|entry| match &entry.event {
+                Event::Connection {
+                    service,
+                    connection,
+                    ..
+                } if service == name => Some(*connection),
+                _ => None,
+            });
+            numbers.max().unwrap_or(0)
+        })
+    }
+
+    /// Whether a try that promised nothing has published a message with this id: it may have its
+    /// effect, or not.
+    pub(crate) fn tried(&self, id: &str) -> bool {
+        let unpromised = self.0.notes.unpromised.borrow();
+        unpromised.iter().any(|(name, connections)| {
+            let published = self.published(name, connections);
+            published.iter().any(|frame| frame.message_id() == Some(id))
         })
     }
 
@@ -264,11 +324,17 @@ impl Play {
 
     /// Opens the parts, and starts them.
     async fn open(lab: Lab, plan: Plan, notes: Rc<Notes>) -> Outcome<Self> {
+        if let Some(file) = plan.scenario.topology {
+            lab.topology(file).await?;
+        }
         let mut parts: Vec<(Part, Service, Option<HttpRelay>)> = Vec::new();
         let used = plan.scenario.parts.iter();
         for part in used.filter(|part| !plan.without.contains(&part.name)) {
-            let service = lab.instance(part.name, &part.arguments).await?;
-            let mut service = (part.prepare)(&lab, service);
+            let mut service = lab.instance(part.name, &part.arguments).await?;
+            if let Some(rights) = part.rights {
+                service = service.logs_in(&lab.user(rights).await?, lab.vhost());
+            }
+            service = (part.prepare)(&lab, service);
             // The broker gives up a connection without a heartbeat after 2 to 3 s.
             let freezes = plan.faults.iter().any(|fault| fault.kind == Kind::Freeze);
             if let Some(url) = service.variable("AMQP_URL").filter(|_| freezes) {
@@ -335,9 +401,13 @@ impl Play {
         let (lab, span) = (self.lab(), self.lab().span());
         loop {
             match (self.0.plan.scenario.operate)(self.clone(), operation.clone()).await? {
-                Answer::Promised(marks, at) => {
+                Answer::Promised(all) => {
                     let answered = lab.journal().elapsed();
-                    let promises = marks.into_iter().map(|mark| Promise { mark, answered, at });
+                    let promises = all.into_iter().map(|Promised { mark, kind }| Promise {
+                        mark,
+                        answered,
+                        kind,
+                    });
                     self.0.notes.promised.borrow_mut().extend(promises);
                     return Ok(());
                 }

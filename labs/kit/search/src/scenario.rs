@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use check::{Lab, Outcome, Service, Topic};
+use check::{Lab, Outcome, Rights, Service, Topic};
 
 use crate::play::Play;
 
@@ -19,7 +19,9 @@ pub struct Part {
     pub(crate) ready: Ready,
     pub(crate) table: Option<&'static str>,
     pub(crate) calls: Option<(&'static str, &'static str)>,
+    pub(crate) rights: Option<Rights<'static>>,
     pub(crate) prepare: Rc<Prepare>,
+    pub(crate) wants: Rc<dyn Fn(&str) -> bool>,
 }
 
 impl fmt::Debug for Part {
@@ -49,7 +51,9 @@ impl Part {
             ready,
             table: None,
             calls: None,
+            rights: None,
             prepare: Rc::new(|_, service| service),
+            wants: Rc::new(|_| true),
         }
     }
 
@@ -92,10 +96,25 @@ impl Part {
         self
     }
 
+    /// The same for those promises only whose kind it wants.
+    #[must_use]
+    pub fn wants(mut self, wants: impl Fn(&str) -> bool + 'static) -> Self {
+        self.wants = Rc::new(wants);
+        self
+    }
+
     /// It calls another part over HTTP; `variable` of its environment has that part's address.
     #[must_use]
     pub fn calls(mut self, server: &'static str, variable: &'static str) -> Self {
         self.calls = Some((server, variable));
+        self
+    }
+
+    /// It logs in as a user of its own with these rights: `BROKER_HOST` and its like are in its
+    /// environment, instead of `AMQP_URL`.
+    #[must_use]
+    pub fn logs_in(mut self, rights: Rights<'static>) -> Self {
+        self.rights = Some(rights);
         self
     }
 
@@ -116,12 +135,20 @@ pub struct Operation {
     pub id: String,
 }
 
+/// What a success promises: one row at each part that records, and wants this kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promised {
+    /// The row's id, or part of its value; best the id of the message.
+    pub mark: String,
+    /// A word of the scenario's own, or the message's routing key.
+    pub kind: String,
+}
+
 /// How a service answered an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// With success. Each of these marks is now promised: it must be the id, or part of the value,
-    /// of one row at each of these parts; at all parts that record, if none is named.
-    Promised(Vec<String>, &'static [&'static str]),
+    /// With success. These are promised from now on.
+    Promised(Vec<Promised>),
     /// Not with success, for this reason: the client tries again.
     Refused(String),
 }
@@ -131,17 +158,30 @@ impl Answer {
     #[must_use]
     pub fn of(answer: &Result<check::Response, String>, mark: &str) -> Self {
         match answer {
-            Ok(response) if response.ok() => Self::Promised(vec![mark.to_owned()], &[]),
+            Ok(response) if response.ok() => Self::promised(mark),
             Ok(response) => Self::Refused(response.summary()),
             Err(error) => Self::Refused(error.clone()),
         }
     }
 
-    /// The same, promised at these parts and at no other.
+    /// A success that promises this one mark.
     #[must_use]
-    pub fn at(self, parts: &'static [&'static str]) -> Self {
+    pub fn promised(mark: &str) -> Self {
+        Self::Promised(vec![Promised {
+            mark: mark.to_owned(),
+            kind: String::new(),
+        }])
+    }
+
+    /// The same, of this kind.
+    #[must_use]
+    pub fn of_kind(self, kind: &str) -> Self {
         match self {
-            Self::Promised(marks, _) => Self::Promised(marks, parts),
+            Self::Promised(mut all) => {
+                all.iter_mut()
+                    .for_each(|one| kind.clone_into(&mut one.kind));
+                Self::Promised(all)
+            }
             refused @ Self::Refused(_) => refused,
         }
     }
@@ -159,6 +199,7 @@ pub struct Scenario {
     pub(crate) operate: Operate,
     pub(crate) confirmed: bool,
     pub(crate) broker: bool,
+    pub(crate) topology: Option<&'static str>,
     pub(crate) hole_for: fn(Topic) -> u32,
 }
 
@@ -187,6 +228,7 @@ impl Scenario {
             }),
             confirmed: true,
             broker: true,
+            topology: None,
             hole_for: |_| 1,
         }
     }
@@ -217,6 +259,13 @@ impl Scenario {
     pub fn without_broker(mut self) -> Self {
         self.broker = false;
         self.unconfirmed()
+    }
+
+    /// An administrator has declared the exchanges and queues of this file of the workspace.
+    #[must_use]
+    pub fn topology(mut self, file: &'static str) -> Self {
+        self.topology = Some(file);
+        self
     }
 
     /// The hole to look at for a topic, as in the chapter's checks.

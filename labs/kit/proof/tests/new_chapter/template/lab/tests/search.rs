@@ -16,7 +16,7 @@ async fn greet(play: &Play, operation: &Operation) -> Outcome<Answer> {
     let properties = BasicProperties::default().with_message_id(id.as_str().into());
     let greeting = (format!("greeting {}", operation.number), properties);
     match play.lab().publish("greetings", [greeting]).await {
-        Ok(()) => Ok(Answer::Promised(vec![id.clone()], &[])),
+        Ok(()) => Ok(Answer::promised(id)),
         Err(Stop::Unknown(why)) => Ok(Answer::Refused(why)),
         Err(failed) => Err(failed),
     }

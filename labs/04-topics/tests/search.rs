@@ -1,0 +1,52 @@
+//! What `just search 04` runs: a producer sends a log line and a letter, and another that no queue
+//! of `logs` takes; three consumers record what their queues get.
+
+use check::{Lab, Service, Topic};
+use search::{Answer, Operation, Part, Play, Scenario};
+
+/// The alternate exchange, its queue, and the consumer that empties it.
+const UNROUTED: &str = "unrouted";
+
+search::main!(
+    Scenario::new(2, send)
+        .part(
+            consumer("ops", &["consumer", "ops", "log.critical"])
+                .wants(|key| key == "log.critical")
+        )
+        .part(
+            consumer("archive", &["consumer", "archive", "log.#", "*.critical"])
+                .wants(|key| key.starts_with("log."))
+        )
+        .part(
+            consumer(UNROUTED, &["consumer", UNROUTED, "--unbind", "#"])
+                .wants(|key| key.starts_with("pr."))
+        )
+        .part(
+            Part::command("producer")
+                .named(
+                    "producer",
+                    &["producer", "log.info", "log.critical", "pr.1.2he"]
+                )
+                .with(alternate)
+        )
+        .holes(|topic| match topic {
+            Topic::Publish | Topic::Confirm => 3,
+            Topic::Routing | Topic::Durability | Topic::Consume | Topic::NoAck | Topic::Settle => 1,
+        })
+);
+
+fn consumer(name: &'static str, arguments: &[&'static str]) -> Part {
+    Part::worker("consumer")
+        .named(name, arguments)
+        .records("messages")
+        .with(alternate)
+}
+
+fn alternate(_: &Lab, service: Service) -> Service {
+    service.with("ALTERNATE_EXCHANGE", UNROUTED)
+}
+
+/// A producer sends its messages, and is started again until it ends with exit code 0.
+async fn send(play: &Play, _: &Operation) -> check::Outcome<Answer> {
+    play.publishes("producer").await
+}

@@ -35,7 +35,15 @@ impl Service {
     /// # Errors
     /// Why there is no answer, as text.
     pub async fn try_get(&self, path: &str) -> Result<Response, String> {
-        self.request(Method::GET, path, None).await
+        self.request(Method::GET, path, None, None).await
+    }
+
+    /// `GET path` with this header, where no answer is not a failure.
+    ///
+    /// # Errors
+    /// Why there is no answer, as text.
+    pub async fn try_get_with(&self, path: &str, header: (&str, &str)) -> Result<Response, String> {
+        self.request(Method::GET, path, Some(header), None).await
     }
 
     /// `POST path` with a JSON body.
@@ -53,7 +61,7 @@ impl Service {
     /// Why there is no answer, as text.
     pub async fn try_post(&self, path: &str, body: &Value) -> Result<Response, String> {
         let body = Some(("application/json", body.to_string().into_bytes()));
-        self.request(Method::POST, path, body).await
+        self.request(Method::POST, path, None, body).await
     }
 
     /// Any request.
@@ -70,7 +78,7 @@ impl Service {
         let span = self.0.lab.span();
         let name = method.to_string();
         let body = Some((content_type, body.into()));
-        let answer = self.request(method, path, body).await;
+        let answer = self.request(method, path, None, body).await;
         self.answered(&span, &name, path, answer).await
     }
 
@@ -78,10 +86,12 @@ impl Service {
         &self,
         method: Method,
         path: &str,
+        header: Option<(&str, &str)>,
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<Response, String> {
         let what = format!("{method} {path} of {}", self.name());
-        let answer = response::call(&self.0.lab.span(), method, &self.url(path), body).await;
+        let url = self.url(path);
+        let answer = response::call(&self.0.lab.span(), method, &url, header, body).await;
         let end = match &answer {
             Ok(answer) => answer.summary(),
             Err(error) => format!("{error:#}"),

@@ -65,15 +65,26 @@ pub(super) async fn call(
     span: &Span,
     method: Method,
     url: &str,
+    header: Option<(&str, &str)>,
     body: Option<(&str, Vec<u8>)>,
 ) -> Result<Response> {
-    let answer = span.limit(PATIENCE, exchange(method, url, body)).await;
+    let answer = span
+        .limit(PATIENCE, exchange(method, url, header, body))
+        .await;
     answer.with_context(|| format!("nothing within {} s", PATIENCE.as_secs()))?
 }
 
-async fn exchange(method: Method, url: &str, body: Option<(&str, Vec<u8>)>) -> Result<Response> {
+async fn exchange(
+    method: Method,
+    url: &str,
+    header: Option<(&str, &str)>,
+    body: Option<(&str, Vec<u8>)>,
+) -> Result<Response> {
     let client = Client::builder().disable_timeout().finish();
-    let request = client.request(method, url).force_close();
+    let mut request = client.request(method, url).force_close();
+    if let Some(header) = header {
+        request = request.insert_header(header);
+    }
     let sent = match body {
         Some((kind, bytes)) => request.content_type(kind).send_body(bytes),
         None => request.send(),

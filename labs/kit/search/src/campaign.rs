@@ -423,6 +423,17 @@ async fn again(field: &Field, arguments: &Arguments) -> Result<Status> {
         let part = part.with_context(|| format!("the scenario has no service `{left_out}`"))?;
         plan.without.push(part.name);
     }
+    if !plan.without.is_empty() {
+        // What a run without them ends with is not what one with them ends with.
+        let mut clean = plan.clone();
+        (clean.faults, clean.baseline) = (Vec::new(), None);
+        let clean = field.surely("clean", clean).await;
+        if let Ending::Found(found) = clean.ending {
+            story::not_clean(&field.sandboxes, &found);
+            return Ok(Status::Fail);
+        }
+        plan.baseline = Some(Rc::new(clean.baseline));
+    }
     let mut all = Vec::new();
     for number in 1..=arguments.times {
         let played = field.once(&format!("again-{number}"), plan.clone()).await;

@@ -1,5 +1,7 @@
 //! Makes a fault that shows something small: fewest faults, operations and services.
 
+use std::rc::Rc;
+
 use check::wiretap::Edge;
 
 use crate::campaign::{Ending, Field, Found, Played};
@@ -110,8 +112,11 @@ impl Smallest {
             // Without a fault it must go well, or the part is needed.
             let mut clean = plan.clone();
             clean.faults.clear();
+            // Its queues and consumers may be missed.
+            clean.baseline = None;
             let clean = field.once("smaller", clean).await;
             if matches!(clean.ending, Ending::Well) {
+                plan.baseline = Some(Rc::new(clean.baseline));
                 self.take(field, plan).await;
             }
         }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use check::wiretap::{Entry, Event, Frame, Method, Side};
-use check::{Exit, Outcome, Row, Seen, Service, Span, Stop, fail};
+use check::{Exit, Outcome, Row, Seen, Service, Span, Stop, Topic, fail, short};
 use tokio::time::sleep;
 
-use crate::play::{Baseline, Play, Trouble};
+use crate::play::{Baseline, Play, Promise, Trouble};
 use crate::scenario::{Part, Ready};
 
 /// How long a run may take to come to rest after its last answer: a service waits up to a second
@@ -14,6 +14,8 @@ use crate::scenario::{Part, Ready};
 const REST: Duration = Duration::from_secs(12);
 /// How long all must be at rest before a missing effect counts as lost.
 const NOTHING_LEFT: Duration = Duration::from_millis(1200);
+/// The same on a machine that is too busy to tell a missing effect from a slow one.
+const SURELY_NOTHING_LEFT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// What a look has seen.
@@ -21,8 +23,8 @@ enum Look {
     Rest(Baseline),
     /// All is at rest, and an effect is missing.
     Missing(Missing),
-    /// Something still goes on.
-    Busy(String),
+    /// Something still goes on, which is about this.
+    Busy(Topic, String),
 }
 
 struct Missing {
@@ -53,12 +55,17 @@ pub async fn at_rest(play: &Play) -> Outcome<Baseline> {
         play.lab().all_well()?;
         match look {
             Look::Rest(baseline) => return Ok(baseline),
-            Look::Missing(lost) if late || hopeless => {
-                return span.judge(Err(lost_by(play, &lost)));
+            Look::Missing(lost) => {
+                let rest = missing.get_or_insert_with(|| play.lab().span());
+                let surely = late || rest.elapsed() > SURELY_NOTHING_LEFT;
+                let judged = rest.judge::<Baseline>(Err(lost_by(play, &lost, surely)));
+                let known = matches!(judged, Err(Stop::Failed(_)));
+                if surely || (hopeless && known) {
+                    return judged;
+                }
             }
-            Look::Missing(_) => missing = Some(missing.unwrap_or_else(|| play.lab().span())),
-            Look::Busy(what) if late => return span.judge(Err(stuck(play, what))),
-            Look::Busy(_) => missing = None,
+            Look::Busy(topic, what) if late => return span.judge(Err(stuck(play, topic, &what))),
+            Look::Busy(..) => missing = None,
         }
         sleep(LOOK_AGAIN).await;
     }
@@ -68,7 +75,7 @@ async fn look(play: &Play) -> Outcome<Look> {
     let missing = effects(play)?;
     let (baseline, busy) = queues(play).await?;
     Ok(match (busy, missing) {
-        (Some(what), _) => Look::Busy(what),
+        (Some((topic, what)), _) => Look::Busy(topic, what),
         (None, Some(missing)) => Look::Missing(missing),
         (None, None) => Look::Rest(baseline),
     })
@@ -150,7 +157,7 @@ fn twice(play: &Play, part: &Part, mark: &str, count: usize) -> Stop {
     play.found(Trouble::Duplicated, Some(mark), failure)
 }
 
-fn lost_by(play: &Play, lost: &Missing) -> Stop {
+fn lost_by(play: &Play, lost: &Missing, surely: bool) -> Stop {
     let Missing { part, mark, there } = lost;
     let expected = format!("{part} records {mark}, which was answered with success");
     let seen = format!("it has {there} row(s), and none of it");
@@ -167,20 +174,90 @@ fn lost_by(play: &Play, lost: &Missing) -> Stop {
              the fault said that the work was done",
         );
     }
+    if surely {
+        failure = failure.proven();
+    }
     play.found(Trouble::Lost, Some(mark), failure)
 }
 
-fn stuck(play: &Play, what: String) -> Stop {
+fn stuck(play: &Play, topic: Topic, what: &str) -> Stop {
+    let held = unsettled(play);
+    let told = held.as_ref().map_or(String::new(), |held| {
+        let (service, mark) = (&held.service, short(&held.mark));
+        let again = if held.redelivered {
+            ", redelivered"
+        } else {
+            ""
+        };
+        let row = if held.recorded(play) {
+            ", although its row is there"
+        } else {
+            ""
+        };
+        let at = held.at;
+        format!("; {service} got {mark} at {at:.3} s{again}, and has not settled it{row}")
+    });
     let failure = fail(
         "after the fault all work is done, and each service waits for more",
-        format!("{what}, {} s after the last answer", REST.as_secs()),
+        format!("{what}, {} s after the last answer{told}", REST.as_secs()),
     )
-    .because("what does not come to rest by itself needs an operator at night");
-    play.found(Trouble::Stuck, None, failure)
+    .because("what does not come to rest by itself needs an operator at night")
+    .hole((play.plan().scenario.hole_for)(topic));
+    let mark = held.as_ref().map(|held| held.mark.as_str());
+    play.found(Trouble::Stuck, mark, failure)
+}
+
+/// A delivery that is not settled, on a channel that is open.
+struct Held {
+    service: String,
+    mark: String,
+    at: f64,
+    redelivered: bool,
+}
+
+impl Held {
+    fn recorded(&self, play: &Play) -> bool {
+        let mut rows = play.parts().filter_map(|(part, service)| {
+            let table = part.table.filter(|_| part.name == self.service)?;
+            service.rows(table).ok()
+        });
+        rows.any(|rows| rows.iter().any(|row| is_of(row, &self.mark)))
+    }
+}
+
+/// The last delivery of a promised message, where it is not settled.
+fn unsettled(play: &Play) -> Option<Held> {
+    let promised = play.notes().promised.borrow();
+    play.lab().journal().read(|entries| {
+        let frames: Vec<(f64, &Frame)> = frames(entries).collect();
+        let mut held = promised.iter().filter_map(|Promise { mark, .. }| {
+            let last = frames.iter().rposition(|(_, frame)| {
+                frame.method == Method::BasicDeliver && frame.message_id() == Some(mark)
+            })?;
+            let (at, delivery) = frames[last];
+            let mut later = frames[last + 1..].iter();
+            let over = later.any(|(_, frame)| frame.settles(delivery) || frame.reopens(delivery));
+            (!over).then(|| Held {
+                service: delivery.service.clone(),
+                mark: mark.clone(),
+                at,
+                redelivered: delivery.flag("redelivered"),
+            })
+        });
+        held.next()
+    })
+}
+
+/// The AMQP frames of a journal, each with its time.
+fn frames(entries: &[Entry]) -> impl Iterator<Item = (f64, &Frame)> {
+    entries.iter().filter_map(|entry| match &entry.event {
+        Event::Amqp(frame) => Some((entry.t, frame)),
+        _ => None,
+    })
 }
 
 /// The consumers of each queue, and what is still under way.
-async fn queues(play: &Play) -> Outcome<(Baseline, Option<String>)> {
+async fn queues(play: &Play) -> Outcome<(Baseline, Option<(Topic, String)>)> {
     let mut baseline = Baseline::default();
     if play.lab().broker().is_none() {
         return Ok((baseline, None));
@@ -202,12 +279,17 @@ async fn queues(play: &Play) -> Outcome<(Baseline, Option<String>)> {
         let delays = !queue.arguments["x-message-ttl"].is_null();
         if left > 0 && (!parked || delays || queue.unacked > 0) {
             let (ready, unacked) = (queue.ready, queue.unacked);
-            busy = Some(format!(
-                "queue `{name}` has {ready} ready and {unacked} unacked"
-            ));
+            let topic = if unacked > 0 {
+                Topic::Settle
+            } else {
+                Topic::Consume
+            };
+            let what = format!("queue `{name}` has {ready} ready and {unacked} unacked");
+            busy = Some((topic, what));
         }
         if wanted.is_some_and(|wanted| consumers < wanted) {
-            busy = Some(format!("queue `{name}` has {consumers} consumer(s)"));
+            let what = format!("queue `{name}` has {consumers} consumer(s)");
+            busy = Some((Topic::Consume, what));
         }
         if !queue.exclusive {
             baseline.consumers.insert(name, consumers);
@@ -217,7 +299,7 @@ async fn queues(play: &Play) -> Outcome<(Baseline, Option<String>)> {
     let mut gone =
         gone.filter(|(name, count)| **count > 0 && !baseline.consumers.contains_key(*name));
     if let Some((name, _)) = gone.next() {
-        busy = Some(format!("there is no queue `{name}`"));
+        busy = Some((Topic::Consume, format!("there is no queue `{name}`")));
     }
     Ok((baseline, busy))
 }
@@ -246,7 +328,8 @@ pub fn no_lie(play: &Play) -> Outcome {
             )
             .because(
                 "only a confirm says that the broker has the message; until then it can be lost",
-            );
+            )
+            .hole((play.plan().scenario.hole_for)(Topic::Confirm));
             return Err(play.found(Trouble::Lied, Some(&promise.mark), failure));
         }
     }
@@ -255,12 +338,7 @@ pub fn no_lie(play: &Play) -> Outcome {
 
 /// When the broker first confirmed a message with this mark, in seconds since the run began.
 fn confirmed(entries: &[Entry], mark: &str) -> Option<f64> {
-    let frames = || {
-        entries.iter().filter_map(|entry| match &entry.event {
-            Event::Amqp(frame) => Some((entry.t, frame)),
-            _ => None,
-        })
-    };
+    let frames = || frames(entries);
     let publishes = frames().filter(|(_, frame)| {
         frame.from == Side::Client && frame.method == Method::BasicPublish && has(frame, mark)
     });

@@ -4,13 +4,21 @@ use check::Topic;
 use search::{Answer, Operation, Part, Play, Scenario};
 use serde_json::json;
 
+/// What history records, and what session-management does.
+const VIEW: &str = "view";
+const USER: &str = "user";
+
 search::main!(
     Scenario::new(4, watch_or_save)
-        .part(Part::consumer("history").records("views").only(is_view))
+        .part(
+            Part::consumer("history")
+                .records("views")
+                .wants(|kind| kind == VIEW)
+        )
         .part(
             Part::consumer("session-management")
                 .records("users")
-                .only(|number| !is_view(number))
+                .wants(|kind| kind == USER)
         )
         .part(Part::server("video-streaming"))
         .part(Part::server("user-management"))
@@ -24,21 +32,21 @@ search::main!(
         })
 );
 
-fn is_view(number: usize) -> bool {
-    number % 2 == 1
-}
-
 /// A client watches the film, or saves a user, under an id of its own, and tries again under the
 /// same id until it is told a success.
 async fn watch_or_save(play: &Play, operation: &Operation) -> check::Outcome<Answer> {
     let id = &operation.id;
-    let answer = if is_view(operation.number) {
-        let streaming = play.service("video-streaming")?;
-        streaming.try_get_with("/video", ("view-id", id)).await
-    } else {
-        let user = json!({ "userId": id, "name": "Ada" });
-        let users = play.service("user-management")?;
-        users.try_post("/users/save", &user).await
-    };
-    Ok(Answer::of(&answer, id))
+    Ok(match operation.number % 2 {
+        1 => {
+            let streaming = play.service("video-streaming")?;
+            let answer = streaming.try_get_with("/video", ("view-id", id)).await;
+            Answer::of(&answer, id).of_kind(VIEW)
+        }
+        _ => {
+            let user = json!({ "userId": id, "name": "Ada" });
+            let users = play.service("user-management")?;
+            let answer = users.try_post("/users/save", &user).await;
+            Answer::of(&answer, id).of_kind(USER)
+        }
+    })
 }

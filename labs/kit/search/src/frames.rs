@@ -78,7 +78,10 @@ pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
 /// What a frame tells of the message; of any message where there is no mark.
 fn about(frame: &Frame, mark: Option<&str>, deliveries: &mut Vec<Frame>) -> Option<String> {
     let own = frame.message.as_ref().is_some_and(|message| {
-        mark.is_none_or(|mark| message.id.as_deref() == Some(mark) || message.body.contains(mark))
+        mark.is_none_or(|mark| {
+            let ids = [&message.id, &message.correlation_id];
+            ids.iter().any(|id| id.as_deref() == Some(mark)) || message.body.contains(mark)
+        })
     });
     if own && frame.method == Method::BasicDeliver {
         deliveries.push(frame.clone());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use check::wiretap::{Event, Frame, HttpRelay, Method};
 use check::{Exit, Failure, Lab, Outcome, Seen, Service, Stop, fail};
+use process::Change;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::{JoinError, JoinSet};
@@ -258,6 +259,18 @@ impl Play {
         })
     }
 
+    /// How often a part was killed: what it had in memory only was lost then.
+    #[must_use]
+    pub fn kills(&self, name: &str) -> usize {
+        self.lab().journal().read(|entries| {
+            let kills = entries.iter().filter(|entry| match &entry.event {
+                Event::Service { service, what } => service == name && *what == Change::Killed,
+                _ => false,
+            });
+            kills.count()
+        })
+    }
+
     pub(crate) fn reached(&self, fault: &Fault) {
         let t = self.lab().journal().elapsed();
         self.lab().journal().note(format!("fault: {fault}"));
@@ -290,8 +303,10 @@ impl Play {
         self.0.operations.iter().map(|one| one.id.as_str())
     }
 
-    /// What was found wrong, of this mark.
-    pub(crate) fn found(&self, trouble: Trouble, mark: Option<&str>, failure: Failure) -> Stop {
+    /// What was found wrong, of this mark: an operation returns it for an answer that no later try
+    /// can make good.
+    #[must_use]
+    pub fn found(&self, trouble: Trouble, mark: Option<&str>, failure: Failure) -> Stop {
         let notes = &self.0.notes;
         notes.trouble.set(Some(trouble));
         notes.mark.replace(mark.map(ToOwned::to_owned));

@@ -14,9 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::fate;
-
-/// The queue that requests go through.
-pub const RPC_QUEUE: &str = "rpc_queue";
+pub use super::fate::RPC_QUEUE;
 
 /// The users that exist.
 pub const USERS: [(u32, &str); 3] = [

@@ -3,7 +3,8 @@
 use check::wiretap::{Entry, Event, Frame, Method, Side};
 use check::{Lab, Service, short};
 
-use super::calls::RPC_QUEUE;
+/// The queue that requests go through.
+pub const RPC_QUEUE: &str = "rpc_queue";
 
 /// Where a call's answer got lost.
 pub struct Fate {

@@ -1,0 +1,58 @@
+//! What `just search 01` runs: four films, two at once, each told to the history once.
+
+use check::wiretap::{Event, HttpLine};
+use check::{Lab, Seen, Stop};
+use search::{Answer, Operation, Part, Play, Scenario, Trouble};
+
+const VIDEO: &str = "video-streaming";
+
+search::main!(
+    Scenario::new(4, watch)
+        .at_once(2)
+        .part(Part::server("history").records("views"))
+        .part(
+            Part::server(VIDEO)
+                .calls("history", "HISTORY_URL")
+                .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 150))
+        )
+        .without_broker()
+);
+
+/// A viewer watches the film, and the view is told: the history's 200 is the promise. The viewer
+/// watches again when the view was lost in the open: with a line of level error, or when
+/// video-streaming, which has it in memory only, was killed.
+async fn watch(play: &Play, _: &Operation) -> check::Outcome<Answer> {
+    let (video, lab) = (play.service(VIDEO)?, play.lab());
+    let kills = play.kills(VIDEO);
+    let film = video.try_get("/video").await;
+    let Some(view) = film.as_ref().ok().and_then(|film| film.header("view-id")) else {
+        return Ok(Answer::of(&film, "no view-id"));
+    };
+    let expected = format!("the history answers 200 for view {view}, or one error is logged");
+    let why = "a view that is lost without a line is missed by nobody, for months";
+    let told = lab.eventually(&expected, why, async || {
+        let lost = |line: &str| line.contains(view) && line.contains(" ERROR ");
+        Ok(if confirmed(lab, view) {
+            Seen::Yes(Answer::Promised(vec![view.to_owned()]))
+        } else if video.output().lines().any(lost) || kills < play.kills(VIDEO) {
+            Seen::Yes(Answer::Refused(format!("view {view} is lost")))
+        } else {
+            Seen::NotYet("neither of them".to_owned())
+        })
+    });
+    told.await.map_err(|stop| match stop {
+        Stop::Failed(failure) => play.found(Trouble::Lost, Some(view), *failure),
+        unknown @ Stop::Unknown(_) => unknown,
+    })
+}
+
+/// Whether the history has answered a call for this view with success.
+fn confirmed(lab: &Lab, view: &str) -> bool {
+    let success = |line: &HttpLine, body: &str| line.is_success() && body.contains(view);
+    lab.journal().read(|entries| {
+        entries.iter().any(|entry| match &entry.event {
+            Event::Http { line, body, .. } => success(line, body),
+            _ => false,
+        })
+    })
+}

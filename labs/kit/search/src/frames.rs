@@ -75,6 +75,13 @@ pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
     lines
 }
 
+/// Whether anything in a run's journal has this mark.
+#[must_use]
+pub fn have(played: &Played, mark: &str) -> bool {
+    let text = std::fs::read_to_string(&played.trace);
+    text.is_ok_and(|text| text.contains(mark))
+}
+
 /// What a frame tells of the message; of any message where there is no mark.
 fn about(frame: &Frame, mark: Option<&str>, deliveries: &mut Vec<Frame>) -> Option<String> {
     let own = frame.message.as_ref().is_some_and(|message| {

@@ -167,7 +167,10 @@ fn lost_by(play: &Play, lost: &Missing, surely: bool) -> Stop {
     };
     let journal = play.lab().journal();
     if play.lab().broker().is_none() {
-        failure = failure.because("a success is a promise: the client does not ask again");
+        let hole = (play.plan().scenario.hole_for)(Topic::Durability);
+        failure = failure
+            .because("a success is a promise: the client does not ask again")
+            .hole(hole);
     } else if journal.deliveries(part, mark) > 1 && journal.acked(part, mark) {
         failure = failure.because(
             "it acked the redelivered message without its effect: what it wrote, or kept, before \

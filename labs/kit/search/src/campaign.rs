@@ -22,7 +22,7 @@ use crate::shrink::Smallest;
 use crate::story;
 
 /// How many runs go on beside each other. Each waits far more than it works.
-const AT_ONCE: usize = 6;
+pub const AT_ONCE: usize = 6;
 /// How many of them may have a node of their own: each takes 160 MB.
 const OWN_NODES: usize = 2;
 /// How often a run of which nothing can be said is run again.
@@ -282,8 +282,8 @@ pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments)
     std::fs::write(&file, serde_json::to_string(&tried)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
     let status = match (&searched.first, searched.stopped) {
-        (Some(first), _) => {
-            let smallest = Smallest::of(&field, first).await;
+        (Some((first, found)), _) => {
+            let smallest = Smallest::of(&field, first, found).await;
             story::tell(&field, &smallest);
             sum.smallest = Some(Small::from(&smallest));
             Status::Fail
@@ -323,7 +323,7 @@ fn plans(faults: Vec<Fault>, arguments: &Arguments) -> Vec<Vec<Fault>> {
 /// What became of all runs of a search.
 struct Searched {
     /// The first that showed something.
-    first: Option<Played>,
+    first: Option<(Played, Found)>,
     /// Whether a person stopped it.
     stopped: bool,
 }
@@ -390,9 +390,8 @@ async fn all(
                 sum.found
                     .insert(name.clone(), found.trouble.word().to_owned());
                 progress.aside(&format!("{name}: {}", found.trouble.word()));
-                if searched.first.is_none() {
-                    searched.first = Some(played);
-                }
+                let found = found.clone();
+                searched.first.get_or_insert((played, found));
             }
         }
         progress.step(sum);

@@ -3,8 +3,10 @@
 use std::rc::Rc;
 
 use check::wiretap::Edge;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-use crate::campaign::{Ending, Field, Found, Played};
+use crate::campaign::{AT_ONCE, Ending, Field, Found, Played};
 use crate::fault::Fault;
 use crate::play::Plan;
 
@@ -33,121 +35,156 @@ pub struct Smallest {
 
 impl Smallest {
     /// Shrinks the plan of a run that showed something.
-    pub async fn of(field: &Field, shown: &Played) -> Self {
-        let Ending::Found(found) = shown.ending.clone() else {
-            unreachable!("only what showed something is made smaller");
-        };
+    pub async fn of(field: &Rc<Field>, shown: &Played, found: &Found) -> Self {
         let mut smallest = Self {
             plan: field.plan(shown.faults.clone()),
             shown: shown.clone(),
-            found,
+            found: found.clone(),
             of: (1, 1),
             well: None,
         };
-        smallest.fewer_faults(field).await;
-        smallest.fewer_operations(field).await;
+        let fewer = smallest.fewer_faults();
+        smallest.take_first(field, fewer).await;
+        let fewer = smallest.fewer_operations();
+        smallest.take_first(field, fewer).await;
         smallest.fewer_services(field).await;
         smallest.count(field).await;
         smallest.find_well(field).await;
         smallest
     }
 
-    /// Takes this plan instead, if it shows the same.
-    async fn take(&mut self, field: &Field, plan: Plan) -> bool {
+    /// Whether this run shows the same.
+    fn is_shown_by(&self, played: &Played) -> bool {
+        matches!(&played.ending, Ending::Found(found) if found.trouble == self.found.trouble)
+    }
+
+    /// Takes the first of these plans, if there is one, that shows the same.
+    async fn take_first(&mut self, field: &Rc<Field>, plans: Vec<Plan>) -> bool {
         for _ in 0..TRIES {
-            let played = field.once("smaller", plan.clone()).await;
-            match &played.ending {
-                Ending::Found(found) if found.trouble == self.found.trouble => {
+            for (plan, played) in all(field, &plans).await {
+                if let Ending::Found(found) = &played.ending
+                    && self.is_shown_by(&played)
+                {
                     self.found = found.clone();
                     self.shown = keep(played);
                     self.plan = plan;
                     return true;
                 }
-                _ => {}
             }
         }
         false
     }
 
-    async fn fewer_faults(&mut self, field: &Field) {
-        if self.plan.faults.len() < 2 {
-            return;
-        }
-        for fault in self.plan.faults.clone() {
-            let mut plan = self.plan.clone();
-            plan.faults = vec![fault];
-            if self.take(field, plan).await {
-                return;
-            }
-        }
+    /// Each fault alone.
+    fn fewer_faults(&self) -> Vec<Plan> {
+        let faults = self
+            .plan
+            .faults
+            .iter()
+            .filter(|_| self.plan.faults.len() > 1);
+        let alone = faults.map(|fault| Plan {
+            faults: vec![fault.clone()],
+            ..self.plan.clone()
+        });
+        alone.collect()
     }
 
     /// With fewer operations the fault is at an earlier frame of its kind.
-    async fn fewer_operations(&mut self, field: &Field) {
+    fn fewer_operations(&self) -> Vec<Plan> {
         let [fault] = self.plan.faults.as_slice() else {
-            return;
+            return Vec::new();
         };
-        let fault = fault.clone();
+        let mut plans = Vec::new();
         for operations in 1..self.plan.operations {
             for nth in 1..=fault.point.nth.min(operations) {
-                let mut earlier: Fault = fault.clone();
+                let mut earlier = fault.clone();
                 earlier.point.nth = nth;
-                let mut plan = self.plan.clone();
-                (plan.operations, plan.faults) = (operations, vec![earlier]);
-                if self.take(field, plan).await {
-                    return;
-                }
+                plans.push(Plan {
+                    operations,
+                    faults: vec![earlier],
+                    ..self.plan.clone()
+                });
             }
         }
+        plans
     }
 
-    async fn fewer_services(&mut self, field: &Field) {
-        for part in field.scenario.parts.iter().map(|part| part.name) {
-            let hit = |fault: &Fault| fault.target == part || fault.point.at == part;
-            if self.plan.faults.iter().any(hit) {
-                continue;
-            }
-            let mut plan = self.plan.clone();
-            plan.without.push(part);
-            // Without a fault it must go well, or the part is needed.
-            let mut clean = plan.clone();
-            clean.faults.clear();
-            // Its queues and consumers may be missed.
-            clean.baseline = None;
-            let clean = field.once("smaller", clean).await;
-            if matches!(clean.ending, Ending::Well) {
-                plan.baseline = Some(Rc::new(clean.baseline));
-                self.take(field, plan).await;
-            }
+    /// Without all the services that a clean run goes well without, or without one of them.
+    async fn fewer_services(&mut self, field: &Rc<Field>) {
+        let hit = |part: &&'static str| {
+            let mut faults = self.plan.faults.iter();
+            faults.any(|fault| fault.target == **part || fault.point.at == **part)
+        };
+        let parts = field.scenario.parts.iter().map(|part| part.name);
+        let others: Vec<_> = parts.filter(|part| !hit(part)).collect();
+        let clean = |without: Vec<&'static str>| Plan {
+            without,
+            faults: Vec::new(),
+            // The queues and consumers of these services are not missed.
+            baseline: None,
+            ..self.plan.clone()
+        };
+        let each: Vec<Plan> = others.iter().map(|part| clean(vec![*part])).collect();
+        let without = |(plan, played): (Plan, Played)| {
+            let well = matches!(played.ending, Ending::Well);
+            well.then_some((plan.without, Rc::new(played.baseline)))
+        };
+        let alone = all(field, &each).await.into_iter().filter_map(without);
+        let mut fewer: Vec<_> = alone.collect();
+        if fewer.len() > 1 {
+            let together = clean(fewer.iter().flat_map(|(part, _)| part.clone()).collect());
+            let together = all(field, &[together])
+                .await
+                .into_iter()
+                .filter_map(without);
+            fewer.splice(0..0, together.collect::<Vec<_>>());
         }
+        let plans = fewer.into_iter().map(|(without, baseline)| Plan {
+            without,
+            baseline: Some(baseline),
+            ..self.plan.clone()
+        });
+        let plans = plans.collect();
+        self.take_first(field, plans).await;
+    }
+
+    async fn count(&mut self, field: &Rc<Field>) {
+        let played = all(field, &vec![self.plan.clone(); TIMES]).await;
+        let shown = played.iter().filter(|(_, played)| self.is_shown_by(played));
+        self.of = (shown.count(), TIMES);
     }
 
     /// The same fault on the other side of the frame, or at a frame before or after it.
-    async fn find_well(&mut self, field: &Field) {
+    async fn find_well(&mut self, field: &Rc<Field>) {
         let [fault] = self.plan.faults.as_slice() else {
             return;
         };
-        for near in neighbours(fault, field) {
-            let mut plan = self.plan.clone();
-            plan.faults = vec![near];
-            let played = field.once("nearest", plan).await;
-            if matches!(played.ending, Ending::Well) {
-                self.well = Some(played);
-                return;
-            }
-        }
+        let near = neighbours(fault, field).into_iter().map(|near| Plan {
+            faults: vec![near],
+            ..self.plan.clone()
+        });
+        let played = all(field, &near.collect::<Vec<_>>()).await;
+        let mut well = played.into_iter().map(|(_, played)| played);
+        self.well = well.find(|played| matches!(played.ending, Ending::Well));
     }
+}
 
-    async fn count(&mut self, field: &Field) {
-        let mut shown = 0;
-        for _ in 0..TIMES {
-            let played = field.once("smaller", self.plan.clone()).await;
-            if let Ending::Found(found) = &played.ending {
-                shown += usize::from(found.trouble == self.found.trouble);
-            }
-        }
-        self.of = (shown, TIMES);
+/// Runs these plans beside each other, and gives each with its run, in their order.
+async fn all(field: &Rc<Field>, plans: &[Plan]) -> Vec<(Plan, Played)> {
+    let mut under_way = JoinSet::new();
+    let places = Rc::new(Semaphore::new(AT_ONCE));
+    for (number, plan) in plans.iter().cloned().enumerate() {
+        let (field, places) = (field.clone(), places.clone());
+        under_way.spawn_local(async move {
+            let _place = places.acquire().await;
+            let played = field.once(&format!("smaller-{number}"), plan.clone()).await;
+            (number, plan, played)
+        });
     }
+    let mut played = under_way.join_all().await;
+    played.sort_by_key(|(number, ..)| *number);
+    let played = played.into_iter();
+    played.map(|(_, plan, played)| (plan, played)).collect()
 }
 
 /// The faults next to this one, the nearest first.

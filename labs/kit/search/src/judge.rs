@@ -111,7 +111,7 @@ fn effects(play: &Play) -> Outcome<Option<Missing>> {
 }
 
 fn is_of(row: &Row, mark: &str) -> bool {
-    row.id == mark || row.value.contains(mark)
+    row.id.contains(mark) || row.value.contains(mark)
 }
 
 /// Rows of no promise and of no try that was refused.

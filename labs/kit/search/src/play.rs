@@ -1,7 +1,7 @@
 //! One run of a scenario: its parts started, its operations done, and a fault or none.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
@@ -173,17 +173,17 @@ impl Play {
             let ended = exit.map_or("it was killed".to_owned(), |exit| exit.to_string());
             return Ok(Answer::Refused(ended));
         }
-        let mut first = BTreeMap::new();
+        let (mut known, mut promised) = (BTreeSet::new(), Vec::new());
         for frame in self.published(name, &connections) {
             let kind = frame.args["routing_key"].as_str().unwrap_or_default();
             let body = frame.message.as_ref().map(|message| message.body.clone());
-            let mark = frame.message_id().unwrap_or("?").to_owned();
-            first.entry((kind.to_owned(), body)).or_insert(mark);
+            if known.insert((kind.to_owned(), body)) {
+                let mark = frame.message_id().unwrap_or("?").to_owned();
+                let kind = kind.to_owned();
+                promised.push(Promised { mark, kind });
+            }
         }
-        let promised = first
-            .into_iter()
-            .map(|((kind, _), mark)| Promised { mark, kind });
-        Ok(Answer::Promised(promised.collect()))
+        Ok(Answer::Promised(promised))
     }
 
     /// What it has published on these of its connections.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use check::wiretap::{CheckEvent, Entry, Event, Frame, HttpLine, Method, Side, journal};
 
+use check::Change;
+
 use crate::campaign::Played;
 
 /// The most lines that a story has, and how many of them stand before the fault.
@@ -45,6 +47,11 @@ pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
             } => mark
                 .is_none_or(|mark| body.contains(mark))
                 .then(|| http(&service, &line)),
+            // The run is over.
+            Event::Service {
+                what: Change::Terminated,
+                ..
+            } => break,
             Event::Service { service, what } => since_start.then(|| format!("{service}: {what}")),
             Event::Link { service, what } => Some(format!("link of {service}: {what}")),
             Event::Check {

@@ -7,7 +7,7 @@ use check::{Exit, Outcome, Row, Seen, Service, Span, Stop, Topic, fail, short};
 use tokio::time::sleep;
 
 use crate::play::{Baseline, Play, Promise, Trouble};
-use crate::scenario::{Part, Ready};
+use crate::scenario::{Parks, Part, Ready};
 
 /// How long a run may take to come to rest after its last answer: a service waits up to a second
 /// between two connections, and a dead one is started again.
@@ -28,7 +28,11 @@ enum Look {
 }
 
 struct Missing {
-    part: &'static str,
+    /// `None` where one of several parts must have it.
+    part: Option<&'static str>,
+    /// The hole, where the scenario knows it better than the journal.
+    hole: Option<u32>,
+    expected: String,
     mark: String,
     there: usize,
 }
@@ -73,7 +77,8 @@ pub async fn at_rest(play: &Play) -> Outcome<Baseline> {
 
 async fn look(play: &Play) -> Outcome<Look> {
     let missing = effects(play)?;
-    let (baseline, busy) = queues(play).await?;
+    let (baseline, busy, parked) = queues(play).await?;
+    let missing = missing.or_else(|| not_parked(play, parked));
     Ok(match (busy, missing) {
         (Some((topic, what)), _) => Look::Busy(topic, what),
         (None, Some(missing)) => Look::Missing(missing),
@@ -85,8 +90,13 @@ async fn look(play: &Play) -> Outcome<Look> {
 /// that nobody asked for.
 fn effects(play: &Play) -> Outcome<Option<Missing>> {
     let mut missing = None;
+    let mut shared = Vec::new();
     for (part, service) in play.parts() {
         let Some(table) = part.table else { continue };
+        if part.shares && shared.contains(&service.database()) {
+            continue;
+        }
+        shared.push(service.database());
         let rows = service.rows(table)?;
         for promise in play.notes().promised.borrow().iter() {
             let mark = &promise.mark;
@@ -95,7 +105,15 @@ fn effects(play: &Play) -> Outcome<Option<Missing>> {
                 (0, true) => {
                     let there = rows.len();
                     missing = missing.or(Some(Missing {
-                        part: part.name,
+                        part: (!part.shares).then_some(part.name),
+                        hole: None,
+                        expected: match part.shares {
+                            true => format!("{mark}, which was answered with success, has its row"),
+                            false => format!(
+                                "{} records {mark}, which was answered with success",
+                                part.name
+                            ),
+                        },
                         mark: mark.clone(),
                         there,
                     }));
@@ -108,6 +126,47 @@ fn effects(play: &Play) -> Outcome<Option<Missing>> {
         unexpected(play, part, &rows)?;
     }
     Ok(missing)
+}
+
+/// The promised message that must be parked, and is not: there are so many.
+fn not_parked(play: &Play, parked: u64) -> Option<Missing> {
+    let parks = play.plan().scenario.parks?;
+    let promised = play.notes().promised.borrow();
+    let mut wanted = promised.iter().filter(|promise| promise.kind == parks.kind);
+    let there = usize::try_from(parked).unwrap_or(usize::MAX);
+    wanted
+        .nth(there)
+        .map(|promise| absent(&parks, promise, there))
+}
+
+fn absent(parks: &Parks, Promise { mark, .. }: &Promise, there: usize) -> Missing {
+    let queue = parks.queue;
+    Missing {
+        part: None,
+        hole: Some(parks.hole),
+        expected: format!("{mark}, which was answered with success, is in `{queue}`"),
+        mark: mark.clone(),
+        there,
+    }
+}
+
+/// Takes what is parked. Fails for a promised message that is not among it: another may be there twice.
+pub async fn parked(play: &Play) -> Outcome {
+    let Some(parks) = play.plan().scenario.parks else {
+        return Ok(());
+    };
+    let taken = play.lab().take(parks.queue).await?;
+    let ids = taken
+        .iter()
+        .filter_map(|message| message.properties.message_id().as_ref());
+    let ids: Vec<&str> = ids.map(|id| id.as_str()).collect();
+    for promise in play.notes().promised.borrow().iter() {
+        let wanted = promise.kind == parks.kind;
+        if wanted && !ids.contains(&promise.mark.as_str()) {
+            return Err(lost_by(play, &absent(&parks, promise, taken.len()), true));
+        }
+    }
+    Ok(())
 }
 
 fn is_of(row: &Row, mark: &str) -> bool {
@@ -158,20 +217,33 @@ fn twice(play: &Play, part: &Part, mark: &str, count: usize) -> Stop {
 }
 
 fn lost_by(play: &Play, lost: &Missing, surely: bool) -> Stop {
-    let Missing { part, mark, there } = lost;
-    let expected = format!("{part} records {mark}, which was answered with success");
-    let seen = format!("it has {there} row(s), and none of it");
-    let mut failure = match play.lab().broker() {
-        Some(_) => play.lab().missing_at(part, &expected, &seen, mark),
-        None => play.lab().missing(&expected, &seen, mark),
+    let Missing {
+        part,
+        hole,
+        expected,
+        mark,
+        there,
+    } = lost;
+    let seen = match hole {
+        None => format!("there are {there} row(s), and none of it"),
+        Some(_) => format!("there are {there} message(s)"),
     };
     let journal = play.lab().journal();
+    let mut failure = match part.filter(|_| play.lab().broker().is_some()) {
+        Some(part) => play.lab().missing_at(part, expected, &seen, mark),
+        None => play.lab().missing(expected, &seen, mark),
+    };
+    if let Some(hole) = hole {
+        failure = failure.hole(*hole);
+    }
     if play.lab().broker().is_none() {
         let hole = (play.plan().scenario.hole_for)(Topic::Durability);
         failure = failure
             .because("a success is a promise: the client does not ask again")
             .hole(hole);
-    } else if journal.deliveries(part, mark) > 1 && journal.acked(part, mark) {
+    } else if part
+        .is_some_and(|part| journal.deliveries(part, mark) > 1 && journal.acked(part, mark))
+    {
         failure = failure.because(
             "it acked the redelivered message without its effect: what it wrote, or kept, before \
              the fault said that the work was done",
@@ -259,17 +331,21 @@ fn frames(entries: &[Entry]) -> impl Iterator<Item = (f64, &Frame)> {
     })
 }
 
-/// The consumers of each queue, and what is still under way.
-async fn queues(play: &Play) -> Outcome<(Baseline, Option<(Topic, String)>)> {
+/// The consumers of each queue, what is still under way, and how many messages are parked.
+async fn queues(play: &Play) -> Outcome<(Baseline, Option<(Topic, String)>, u64)> {
     let mut baseline = Baseline::default();
     if play.lab().broker().is_none() {
-        return Ok((baseline, None));
+        return Ok((baseline, None, 0));
     }
     let expected = play.plan().baseline.clone();
-    let mut busy = None;
+    let (mut busy, mut in_park) = (None, 0);
+    let parks = play.plan().scenario.parks;
     for (name, queue) in play.lab().queues().await? {
         let consumers = queue.consumers.unwrap_or(0);
         let left = queue.ready + queue.unacked;
+        if parks.is_some_and(|parks| parks.queue == name) {
+            in_park = left;
+        }
         // What is parked stays; what waits for its time does not.
         let wanted = expected
             .as_ref()
@@ -304,7 +380,7 @@ async fn queues(play: &Play) -> Outcome<(Baseline, Option<(Topic, String)>)> {
     if let Some((name, _)) = gone.next() {
         busy = Some((Topic::Consume, format!("there is no queue `{name}`")));
     }
-    Ok((baseline, busy))
+    Ok((baseline, busy, in_park))
 }
 
 /// Fails for a success that was answered before the broker had confirmed the message.

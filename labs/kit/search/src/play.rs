@@ -234,6 +234,11 @@ impl Play {
         part.is_ok_and(|(part, ..)| part.ready == Ready::Command)
     }
 
+    /// Whether others write its database, too.
+    pub(crate) fn shares(&self, name: &str) -> bool {
+        self.part(name).is_ok_and(|(part, ..)| part.shares)
+    }
+
     /// Whether it has a link of its own, to the broker or to another service.
     pub(crate) fn has_link(&self, name: &str) -> bool {
         self.lab().broker().is_some() || self.relay(name).is_ok()
@@ -462,6 +467,7 @@ pub async fn play(lab: Lab, plan: Plan, notes: Rc<Notes>) -> Outcome {
     }
     let mut baseline = play.work(&mut strikes).await?;
     judge::no_lie(&play)?;
+    judge::parked(&play).await?;
     judge::stops(&play).await?;
     baseline.passed = passed(&play, since);
     play.notes().baseline.replace(baseline);
@@ -523,7 +529,10 @@ fn passed(play: &Play, since: usize) -> BTreeMap<(String, &'static str), (Step, 
     });
     for (part, service) in play.parts() {
         if let Some(rows) = part.table.and_then(|table| service.rows(table).ok()) {
-            count(part.name, Step::Commit, rows.len());
+            let own = rows
+                .iter()
+                .filter(|row| !part.shares || row.value == part.name);
+            count(part.name, Step::Commit, own.count());
         }
     }
     passed.retain(|_, (_, times)| *times > 0);

@@ -22,6 +22,7 @@ pub struct Part {
     pub(crate) rights: Option<Rights<'static>>,
     pub(crate) prepare: Rc<Prepare>,
     pub(crate) wants: Rc<dyn Fn(&str) -> bool>,
+    pub(crate) shares: bool,
 }
 
 impl fmt::Debug for Part {
@@ -54,6 +55,7 @@ impl Part {
             rights: None,
             prepare: Rc::new(|_, service| service),
             wants: Rc::new(|_| true),
+            shares: false,
         }
     }
 
@@ -101,6 +103,13 @@ impl Part {
     pub fn wants(mut self, wants: impl Fn(&str) -> bool + 'static) -> Self {
         self.wants = Rc::new(wants);
         self
+    }
+
+    /// As [`Part::records`], in a database that other parts write, too: each row's value names its part.
+    #[must_use]
+    pub fn shares(mut self, table: &'static str) -> Self {
+        self.shares = true;
+        self.records(table)
     }
 
     /// It calls another part over HTTP; `variable` of its environment has that part's address.
@@ -190,6 +199,14 @@ impl Answer {
 pub(crate) type Operate =
     Rc<dyn Fn(Play, Operation) -> Pin<Box<dyn Future<Output = Outcome<Answer>>>>>;
 
+/// The queue in which some operations end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parks {
+    pub(crate) queue: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) hole: u32,
+}
+
 /// A chapter's scenario.
 #[derive(Clone)]
 pub struct Scenario {
@@ -201,6 +218,7 @@ pub struct Scenario {
     pub(crate) broker: bool,
     pub(crate) topology: Option<&'static str>,
     pub(crate) hole_for: fn(Topic) -> u32,
+    pub(crate) parks: Option<Parks>,
 }
 
 impl fmt::Debug for Scenario {
@@ -230,6 +248,7 @@ impl Scenario {
             broker: true,
             topology: None,
             hole_for: |_| 1,
+            parks: None,
         }
     }
 
@@ -265,6 +284,14 @@ impl Scenario {
     #[must_use]
     pub fn topology(mut self, file: &'static str) -> Self {
         self.topology = Some(file);
+        self
+    }
+
+    /// Each promised message of this kind ends in this queue, for a person to look at: once, or more
+    /// often after a fault. `hole` is the one that puts it there.
+    #[must_use]
+    pub fn parks(mut self, queue: &'static str, hole: u32, kind: &'static str) -> Self {
+        self.parks = Some(Parks { queue, kind, hole });
         self
     }
 

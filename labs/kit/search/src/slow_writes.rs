@@ -11,13 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use check::wiretap::Act;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::watch;
 
-/// How long a row takes.
-const SLOW: Duration = Duration::from_millis(250);
-/// A database that is locked for so long has a slow write under way: others take a few milliseconds.
-const SURE: Duration = Duration::from_millis(40);
+/// How long a row takes: not longer than another program waits for the database.
+const SLOW: Duration = Duration::from_millis(900);
+/// How long a write is under way before the act: a program that waits for it half a second, and goes
+/// on without it, must be seen to do so.
+const SURE: Duration = Duration::from_millis(600);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long to wait for a database that another program has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,14 +39,15 @@ impl Drop for SlowWrites {
 }
 
 impl SlowWrites {
-    /// Does `act` in the middle of the `nth` write to `database` from now on.
+    /// Does `act` in the middle of the `nth` write to `database` from now on; where others write it, too,
+    /// in the middle of the `nth` row with the value `own`.
     ///
     /// # Errors
     /// When the database cannot be changed, or no thread can be started.
-    pub fn at(database: &Path, nth: usize, act: Box<dyn FnOnce() + Send>) -> Result<Self> {
+    pub fn at(database: &Path, own: Option<&str>, nth: usize, act: Act) -> Result<Self> {
         let connection = Connection::open(database)?;
         connection.busy_timeout(PATIENCE)?;
-        let names = slow_down(&connection)
+        let names = slow_down(&connection, own)
             .with_context(|| format!("cannot slow {} down", database.display()))?;
         let (saw, seen) = watch::channel(false);
         let over = Arc::new(AtomicBool::new(false));
@@ -92,7 +95,7 @@ impl SlowWrites {
 }
 
 /// Creates the triggers, and gives their names.
-fn slow_down(connection: &Connection) -> Result<Vec<String>> {
+fn slow_down(connection: &Connection, own: Option<&str>) -> Result<Vec<String>> {
     let rows = rows_in(SLOW)?;
     let mut tables = connection.prepare(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
@@ -102,11 +105,16 @@ fn slow_down(connection: &Connection) -> Result<Vec<String>> {
         .collect::<rusqlite::Result<_>>()?;
     let mut names = Vec::new();
     for table in tables {
-        for event in ["INSERT", "UPDATE", "DELETE"] {
+        let events: &[&str] = match own {
+            Some(_) => &["INSERT"],
+            None => &["INSERT", "UPDATE", "DELETE"],
+        };
+        let only = own.map_or(String::new(), |own| format!("WHEN NEW.value = '{own}'"));
+        for event in events {
             let name = format!("slow_{table}_{event}");
             let busy = computing(rows);
             connection.execute_batch(&format!(
-                "CREATE TRIGGER {name} BEFORE {event} ON {table} BEGIN {busy}; END"
+                "CREATE TRIGGER {name} BEFORE {event} ON {table} {only} BEGIN {busy}; END"
             ))?;
             names.push(name);
         }
@@ -203,7 +211,7 @@ mod tests {
             let count: u32 = reader.query_row(count, [], |row| row.get(0)).unwrap();
             tell.send(count).unwrap();
         });
-        let writes = SlowWrites::at(&file, 2, act).unwrap();
+        let writes = SlowWrites::at(&file, None, 2, act).unwrap();
         for id in 1..=3 {
             assert!(write(&service, id) > SURE);
         }

@@ -44,7 +44,8 @@ impl Strike {
             Step::Commit => {
                 let service = play.service(&point.at)?;
                 let act = service.signaller(Signal::SIGSTOP);
-                Waits::Write(SlowWrites::at(&service.database(), point.nth, act)?)
+                let own = play.shares(&point.at).then_some(&*point.at);
+                Waits::Write(SlowWrites::at(&service.database(), own, point.nth, act)?)
             }
             Step::Frame(..) | Step::Http(_) => {
                 Waits::Frame(hold(play, point, at_once(play, fault)?)?)

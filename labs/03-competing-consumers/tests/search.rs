@@ -4,6 +4,10 @@
 use check::{Lab, Service, Topic};
 use search::{Answer, Operation, Part, Play, Scenario};
 
+/// A job that a worker can do, and one that it cannot.
+const GOOD: &str = "good";
+const FAILING: &str = "failing";
+
 search::main!(
     Scenario::new(3, send)
         .part(worker("ada", &["worker", "ada", "--unit-ms", "20"]))
@@ -16,7 +20,7 @@ search::main!(
             "failing",
             &["producer", "--burst", "--count", "1", "--text", "!"],
         ))
-        .parks("messages.dead", 5, |number| !is_good(number))
+        .parks("messages.dead", 5, FAILING)
         .holes(|topic| match topic {
             Topic::Consume | Topic::NoAck => 1,
             Topic::Settle => 3,
@@ -30,19 +34,14 @@ fn worker(name: &'static str, arguments: &[&'static str]) -> Part {
         service.with("DATABASE", lab.dir().join("jobs.sqlite").display())
     };
     let part = Part::worker("worker").named(name, arguments).with(shared);
-    part.shares("jobs").only(is_good)
-}
-
-fn is_good(number: usize) -> bool {
-    number < 3
+    part.shares("jobs").wants(|kind| kind == GOOD)
 }
 
 /// A producer sends two jobs, and with exit code 0 promises that they will be done; the last one
 /// sends a job that fails.
 async fn send(play: &Play, operation: &Operation) -> check::Outcome<Answer> {
-    let name = match is_good(operation.number) {
-        true => "producer",
-        false => "failing",
-    };
-    play.publishes(name).await
+    Ok(match operation.number {
+        ..3 => play.publishes("producer").await?.of_kind(GOOD),
+        _ => play.publishes("failing").await?.of_kind(FAILING),
+    })
 }

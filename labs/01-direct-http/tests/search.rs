@@ -33,7 +33,7 @@ async fn watch(play: &Play, _: &Operation) -> check::Outcome<Answer> {
     let told = lab.eventually(&expected, why, async || {
         let lost = |line: &str| line.contains(view) && line.contains(" ERROR ");
         Ok(if confirmed(lab, view) {
-            Seen::Yes(Answer::Promised(vec![view.to_owned()]))
+            Seen::Yes(Answer::promised(view))
         } else if video.output().lines().any(lost) || kills < play.kills(VIDEO) {
             Seen::Yes(Answer::Refused(format!("view {view} is lost")))
         } else {

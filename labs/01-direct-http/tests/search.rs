@@ -13,7 +13,7 @@ search::main!(
         .part(
             Part::server(VIDEO)
                 .calls("history", "HISTORY_URL")
-                .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 150))
+                .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 100))
         )
         .without_broker()
 );

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use crate::fault::{Fault, Kind, Step, counted};
 use crate::judge;
 use crate::scenario::{Answer, Operation, Part, Promised, Ready, Scenario};
-use crate::strike::Strike;
+use crate::strike::{Strike, Trigger};
 
 /// How long a client waits before it tries again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
@@ -460,12 +460,14 @@ pub async fn play(lab: Lab, plan: Plan, notes: Rc<Notes>) -> Outcome {
     }
     let play = Play::open(lab, plan, notes).await?;
     let since = play.lab().journal().read(<[_]>::len);
-    let mut strikes = JoinSet::new();
+    let (mut strikes, mut triggers) = (JoinSet::new(), Vec::new());
     for fault in &play.plan().faults {
         let (strike, play) = (Strike::arm(&play, fault)?, play.clone());
+        triggers.push(strike.trigger());
         strikes.spawn_local(async move { strike.strikes(&play).await });
     }
-    let mut baseline = play.work(&mut strikes).await?;
+    let mut baseline = play.work(&mut strikes, &triggers).await?;
+    strikes.shutdown().await;
     judge::no_lie(&play)?;
     judge::parked(&play).await?;
     judge::stops(&play).await?;
@@ -476,7 +478,12 @@ pub async fn play(lab: Lab, plan: Plan, notes: Rc<Notes>) -> Outcome {
 
 impl Play {
     /// Does the operations, waits until all is at rest, and until each fault that has begun is over.
-    async fn work(&self, strikes: &mut JoinSet<Outcome>) -> Outcome<Baseline> {
+    /// After that none begins: the services are asked to stop, and one that is killed then starts again.
+    async fn work(
+        &self,
+        strikes: &mut JoinSet<Outcome>,
+        triggers: &[Trigger],
+    ) -> Outcome<Baseline> {
         let over = |done: Result<Outcome, JoinError>| {
             self.notes().over.set(self.notes().over.get() + 1);
             joined(done)
@@ -494,6 +501,14 @@ impl Play {
         };
         // A fault whose point is not reached waits for ever.
         while self.under_way() {
+            if let Some(done) = strikes.join_next().await {
+                over(done)?;
+            }
+            baseline = judge::at_rest(self).await?;
+        }
+        // The relay, or the watch of a database, may have begun one that its task does not know of yet.
+        let begun = triggers.iter().filter(|trigger| trigger.disarm()).count();
+        while self.notes().over.get() < begun {
             if let Some(done) = strikes.join_next().await {
                 over(done)?;
             }

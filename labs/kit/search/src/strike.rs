@@ -1,5 +1,7 @@
 //! Carries one fault out, once its point is reached.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -26,6 +28,29 @@ const MISSED: Duration = Duration::from_secs(6);
 pub struct Strike {
     fault: Fault,
     waits: Waits,
+    trigger: Trigger,
+}
+
+/// Decides once, between the thread that sees the point and the run that ends, whether a fault
+/// happens. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Trigger(Arc<AtomicBool>);
+
+impl Trigger {
+    /// From now on the fault does not begin. Returns whether it has begun.
+    pub fn disarm(&self) -> bool {
+        !self.0.swap(false, Ordering::SeqCst)
+    }
+
+    /// The same act, unless the fault was disarmed.
+    fn guard(&self, act: Act) -> Act {
+        let armed = self.0.clone();
+        Box::new(move || {
+            if armed.swap(false, Ordering::SeqCst) {
+                act();
+            }
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -39,25 +64,34 @@ enum Waits {
 impl Strike {
     /// Sets the trap.
     pub fn arm(play: &Play, fault: &Fault) -> Outcome<Self> {
-        let point = &fault.point;
+        let (point, trigger) = (&fault.point, Trigger(Arc::new(AtomicBool::new(true))));
         let waits = match point.step {
             Step::Commit => {
                 let service = play.service(&point.at)?;
-                let act = service.signaller(Signal::SIGSTOP);
+                let act = trigger.guard(service.signaller(Signal::SIGSTOP));
                 let own = play.shares(&point.at).then_some(&*point.at);
                 Waits::Write(SlowWrites::at(&service.database(), own, point.nth, act)?)
             }
             Step::Frame(..) | Step::Http(_) => {
-                Waits::Frame(hold(play, point, at_once(play, fault)?)?)
+                Waits::Frame(hold(play, point, trigger.guard(at_once(play, fault)?))?)
             }
         };
         let fault = fault.clone();
-        Ok(Self { fault, waits })
+        Ok(Self {
+            fault,
+            waits,
+            trigger,
+        })
+    }
+
+    /// What keeps it from beginning.
+    pub fn trigger(&self) -> Trigger {
+        self.trigger.clone()
     }
 
     /// Waits for the point, and carries the fault out.
     pub async fn strikes(self, play: &Play) -> Outcome {
-        let Self { fault, waits } = self;
+        let Self { fault, waits, .. } = self;
         match waits {
             Waits::Write(mut writes) => {
                 writes.comes().await;

@@ -67,6 +67,20 @@ pub struct Played {
     pub trace: PathBuf,
     /// What it passed.
     pub baseline: Baseline,
+    /// The marks of what was promised, in order.
+    pub promised: Vec<String>,
+}
+
+impl Played {
+    /// The mark that was promised here when `other` promised `mark`: a command gives new ids in each
+    /// run.
+    #[must_use]
+    pub fn mark_of(&self, other: &Self, mark: Option<&str>) -> Option<String> {
+        let mark = mark?;
+        let at = other.promised.iter().position(|own| own == mark);
+        let here = at.and_then(|at| self.promised.get(at));
+        Some(here.map_or(mark, String::as_str).to_owned())
+    }
 }
 
 /// What plays need.
@@ -111,6 +125,10 @@ impl Field {
             ending,
             trace: verdict.trace,
             baseline: notes.baseline.take(),
+            promised: {
+                let promised = notes.promised.borrow();
+                promised.iter().map(|one| one.mark.clone()).collect()
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! What crossed for one message, from a run's journal, in lines that two runs can be compared by.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use check::wiretap::{CheckEvent, Entry, Event, Frame, HttpLine, Method, Side, journal};
@@ -33,12 +34,12 @@ pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
     let Ok(recorded) = journal::read(&played.trace) else {
         return Vec::new();
     };
-    let mut deliveries: Vec<Frame> = Vec::new();
+    let mut seen = Seen::default();
     let mut lines = Vec::new();
     let mut since_start = false;
     for Entry { t, event } in recorded.entries {
         let text = match event {
-            Event::Amqp(frame) => about(&frame, mark, &mut deliveries),
+            Event::Amqp(frame) => seen.about(&frame, mark),
             Event::Http {
                 service,
                 line,
@@ -57,15 +58,15 @@ pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
             Event::Check {
                 what: CheckEvent::Note(note),
             } => {
-                let own = note
-                    .strip_prefix("fault: ")
-                    .map(|fault| format!("FAULT {fault}"));
-                lines.extend(own.map(|text| Line {
-                    t,
-                    text,
-                    fault: true,
-                }));
-                continue;
+                if let Some(fault) = note.strip_prefix("fault: ") {
+                    lines.push(Line {
+                        t,
+                        text: format!("FAULT {fault}"),
+                        fault: true,
+                    });
+                }
+                let asked = ["GET ", "POST "].iter().any(|verb| note.starts_with(verb));
+                (since_start && asked).then(|| format!("client: {note}"))
             }
             Event::Check {
                 what: what @ (CheckEvent::BrokerKilled | CheckEvent::BrokerBack),
@@ -89,31 +90,67 @@ pub fn have(played: &Played, mark: &str) -> bool {
     text.is_ok_and(|text| text.contains(mark))
 }
 
-/// What a frame tells of the message; of any message where there is no mark.
-fn about(frame: &Frame, mark: Option<&str>, deliveries: &mut Vec<Frame>) -> Option<String> {
-    let own = frame.message.as_ref().is_some_and(|message| {
-        mark.is_none_or(|mark| {
-            let ids = [&message.id, &message.correlation_id];
-            ids.iter().any(|id| id.as_deref() == Some(mark)) || message.body.contains(mark)
-        })
-    });
-    if own && frame.method == Method::BasicDeliver {
-        deliveries.push(frame.clone());
+/// What of the message has crossed so far.
+#[derive(Default)]
+struct Seen {
+    deliveries: Vec<Frame>,
+    /// How many messages each channel has published since it is in confirm mode.
+    published: BTreeMap<(String, u32, u16), u64>,
+    /// Its publishes that are not confirmed, each with its tag.
+    unconfirmed: Vec<(Frame, u64)>,
+}
+
+impl Seen {
+    /// What a frame tells of the message; of any message where there is no mark.
+    fn about(&mut self, frame: &Frame, mark: Option<&str>) -> Option<String> {
+        let own = frame.message.as_ref().is_some_and(|message| {
+            mark.is_none_or(|mark| {
+                let ids = [&message.id, &message.correlation_id];
+                ids.iter().any(|id| id.as_deref() == Some(mark)) || message.body.contains(mark)
+            })
+        });
+        let channel = (frame.service.clone(), frame.connection, frame.channel);
+        let count = self.published.entry(channel).or_default();
+        match (frame.from, frame.method) {
+            (_, Method::ChannelOpen | Method::ConfirmSelect) => *count = 0,
+            (Side::Client, Method::BasicPublish) => {
+                *count += 1;
+                if own {
+                    self.unconfirmed.push((frame.clone(), *count));
+                }
+            }
+            (_, Method::BasicDeliver) if own => self.deliveries.push(frame.clone()),
+            _ => {}
+        }
+        let confirms = self.confirms(frame);
+        let settles = self
+            .deliveries
+            .iter()
+            .any(|delivery| frame.settles(delivery));
+        if !own && !settles && !confirms {
+            return None;
+        }
+        let (from, to) = match frame.from {
+            Side::Client => (frame.service.as_str(), "broker"),
+            Side::Server => ("broker", frame.service.as_str()),
+        };
+        let more = match frame.flag("redelivered") {
+            true => ", redelivered",
+            false if confirms => ", the confirm",
+            false => "",
+        };
+        Some(format!("{from} → {to}: {}{more}", frame.method))
     }
-    let settles = deliveries.iter().any(|delivery| frame.settles(delivery));
-    if !own && !settles {
-        return None;
+
+    /// Whether this is the broker's ack of one of its publishes.
+    fn confirms(&mut self, frame: &Frame) -> bool {
+        let before = self.unconfirmed.len();
+        if (frame.from, frame.method) == (Side::Server, Method::BasicAck) {
+            self.unconfirmed
+                .retain(|(publish, tag)| !frame.same_channel(publish) || !frame.covers(*tag));
+        }
+        self.unconfirmed.len() < before
     }
-    let (from, to) = match frame.from {
-        Side::Client => (frame.service.as_str(), "broker"),
-        Side::Server => ("broker", frame.service.as_str()),
-    };
-    let again = if frame.flag("redelivered") {
-        ", redelivered"
-    } else {
-        ""
-    };
-    Some(format!("{from} → {to}: {}{again}", frame.method))
 }
 
 fn http(service: &str, line: &HttpLine) -> String {

@@ -147,11 +147,13 @@ pub fn tell(field: &Field, smallest: &Smallest) {
     let all = frames::of(&smallest.shown, smallest.found.mark.as_deref());
     tell_frames("frames", &frames::decisive(&all));
     if let Some(well) = &smallest.well {
-        // A service that makes up its ids makes up others in each run: then all messages are compared.
-        let mark = smallest.found.mark.as_deref();
-        let mark = mark.filter(|mark| frames::have(well, mark));
-        let of = |played| frames::of(played, mark);
-        let (mine, theirs) = frames::parting(&of(&smallest.shown), &of(well));
+        let own = smallest.found.mark.as_deref();
+        let there = well.mark_of(&smallest.shown, own);
+        // Of a message that the other run does not have nothing can be compared: then all are.
+        let there = there.filter(|mark| frames::have(well, mark));
+        let mine = frames::of(&smallest.shown, own.filter(|_| there.is_some()));
+        let theirs = frames::of(well, there.as_deref());
+        let (mine, theirs) = frames::parting(&mine, &theirs);
         part(
             "nearest",
             format!("{} goes well. Where the two part", named(&well.faults)),

@@ -174,7 +174,10 @@ impl Report {
             Some(next) => format!("next: HOLE {}, {}:{}", next.hole, next.file, next.line),
             None if status == Status::Pass && self.variant == Variant::Lab => match scores {
                 [_] => format!("the whole chapter: just lab {}", self.chapter.number),
-                _ => format!("compare with ours: just diff {}", self.chapter.number),
+                _ => format!(
+                    "break it at every message: just search {0}; ours: just diff {0}",
+                    self.chapter.number
+                ),
             },
             None => return vec![sum],
         };

@@ -13,7 +13,7 @@ search::main!(
         .part(
             Part::server(VIDEO)
                 .calls("history", "HISTORY_URL")
-                .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 100))
+                .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 1000))
         )
         .without_broker()
 );

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
@@ -13,6 +14,9 @@ use crate::settings;
 
 /// How long a write waits while another program has the file locked.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long to wait between two tries to open a file.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// One recorded row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +162,22 @@ fn insert(connection: &Connection, sql: &str, rows: Vec<Row>) -> rusqlite::Resul
     Ok(new)
 }
 
+/// Switches to the write-ahead log. SQLite does not wait for another program that switches the same new
+/// file at that moment (3.51, 2026-11-26), so we do.
+fn write_ahead(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if is_busy(&error) && began.elapsed() < patience => sleep(LOOK_AGAIN),
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
 fn create(path: &Path, table: &str, patience: Duration) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(patience)?;
@@ -165,7 +185,7 @@ fn create(path: &Path, table: &str, patience: Duration) -> rusqlite::Result<Conn
     // the disk, so a committed row survives a power cut as well as a `kill -9`. NORMAL would be
     // faster and survive the kill, but could lose the last commits in a power cut: too little
     // for a service that answers "recorded". (Whether the disk keeps its word, we cannot see.)
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    write_ahead(&connection, patience)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS {table} (

@@ -145,3 +145,19 @@ async fn values_are_counted_by_id_the_most_frequent_first() {
         [counted("c", 1)]
     );
 }
+
+#[actix_web::test]
+async fn a_new_file_can_be_opened_by_many_at_once() {
+    let folder = Folder::new("many");
+    for round in 0..20 {
+        let file = folder.0.join(format!("{round}.sqlite"));
+        let mut opening = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let file = file.clone();
+            opening.spawn(async move { Store::open(&file, "views").await });
+        }
+        while let Some(opened) = opening.join_next().await {
+            opened.expect("no panic").expect("opens");
+        }
+    }
+}

@@ -74,9 +74,29 @@ impl OwnNode {
     /// # Errors
     /// When it is not up, or still answers after 30 s.
     pub async fn kill(&self) -> Result<()> {
+        self.settle().await?;
+        self.kill_settled().await
+    }
+
+    /// What stops the node at once, from any thread (SIGSTOP): for a kill at one moment. Settle it
+    /// before. Nothing, for a node in a container.
+    pub fn stopper(&self) -> Box<dyn FnOnce() + Send> {
+        let pid = self.state().ok().and_then(|state| state.vm_pid);
+        Box::new(move || {
+            if let Some(pid) = pid {
+                // It may have ended; then there is nothing to stop.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+            }
+        })
+    }
+
+    /// As [`OwnNode::kill`], for a node that is settled, or stopped.
+    ///
+    /// # Errors
+    /// As [`OwnNode::kill`].
+    pub async fn kill_settled(&self) -> Result<()> {
         let state = self.state()?;
         self.killed.set(state.boots);
-        self.settle().await?;
         match state.vm_pid {
             Some(pid) => {
                 kill(Pid::from_raw(pid), Signal::SIGKILL).context("cannot kill the node")?
@@ -132,7 +152,7 @@ impl OwnNode {
     /// Makes the node write its metadata to disk, by declaring something later. Otherwise a durable
     /// queue that was declared milliseconds before the kill is lost, with its confirmed messages:
     /// seen on 4.0.5, in one kill of eight.
-    async fn settle(&self) -> Result<()> {
+    pub async fn settle(&self) -> Result<()> {
         self.broker.api.create_vhost(SETTLE).await?;
         self.broker.api.delete_vhost(SETTLE).await
     }

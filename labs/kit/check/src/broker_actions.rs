@@ -79,13 +79,34 @@ impl Lab {
     /// # Errors
     /// Unknown when it cannot be killed, or the check has no broker of its own.
     pub async fn kill_broker(&self) -> Outcome {
-        let own = self
-            .0
-            .own
-            .get()
-            .context("the check has no broker of its own")?;
+        let own = self.need_own()?;
         self.record(CheckEvent::BrokerKilled);
         Ok(own.kill().await?)
+    }
+
+    /// Makes the check's own broker ready for a kill at one moment, and gives what stops it then, from any
+    /// thread. [`Lab::kill_stopped_broker`] does the rest.
+    ///
+    /// # Errors
+    /// Unknown when the broker does not answer, or the check has none of its own.
+    pub async fn broker_stopper(&self) -> Outcome<wiretap::Act> {
+        let own = self.need_own()?;
+        own.settle().await?;
+        Ok(own.stopper())
+    }
+
+    /// Kills the check's own broker, which has been stopped.
+    ///
+    /// # Errors
+    /// As [`Lab::kill_broker`].
+    pub async fn kill_stopped_broker(&self) -> Outcome {
+        self.record(CheckEvent::BrokerKilled);
+        Ok(self.need_own()?.kill_settled().await?)
+    }
+
+    fn need_own(&self) -> Result<&OwnNode> {
+        let own = self.0.own.get();
+        own.context("the check has no broker of its own")
     }
 
     pub(super) fn record(&self, what: CheckEvent) {
@@ -97,11 +118,7 @@ impl Lab {
     /// # Errors
     /// Unknown when it does not.
     pub async fn broker_is_back(&self) -> Outcome {
-        let own = self
-            .0
-            .own
-            .get()
-            .context("the check has no broker of its own")?;
+        let own = self.need_own()?;
         own.up().await?;
         self.watch_broker(own.broker());
         self.record(CheckEvent::BrokerBack);

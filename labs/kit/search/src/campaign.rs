@@ -302,9 +302,21 @@ pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments)
     let status = match (&searched.first, searched.stopped) {
         (Some((first, found)), _) => {
             let smallest = Smallest::of(&field, first, found).await;
-            story::tell(&field, &smallest);
-            sum.smallest = Some(Small::from(&smallest));
-            Status::Fail
+            if smallest.of.0 > 0 {
+                story::tell(&field, &smallest);
+                sum.smallest = Some(Small::from(&smallest));
+                Status::Fail
+            } else {
+                // Perhaps it was the machine.
+                story::not_again(&smallest);
+                sum.found.remove(&named(&first.faults));
+                sum.void += 1;
+                if sum.found.is_empty() {
+                    Status::Pass
+                } else {
+                    Status::Fail
+                }
+            }
         }
         (None, true) => Status::Unknown,
         (None, false) => Status::Pass,
@@ -486,16 +498,4 @@ fn programs(program: &Path) -> u64 {
         std::fs::read(path).unwrap_or_default().hash(&mut hasher);
     }
     hasher.finish()
-}
-
-/// How long a search of so many faults takes still.
-#[must_use]
-pub fn left(done: usize, all: usize, took: Duration) -> Duration {
-    match u32::try_from(done) {
-        Ok(done) if done > 0 => {
-            let left = u32::try_from(all.saturating_sub(done as usize)).unwrap_or(u32::MAX);
-            (took / done).saturating_mul(left)
-        }
-        _ => Duration::ZERO,
-    }
 }

@@ -225,7 +225,9 @@ impl Fault {
             Edge::Before => {
                 format!("{what} when {from} has sent {word} {nth}, and {to} does not have it")
             }
-            Edge::After => format!("{what} right after {word} {nth} of {from} has reached {to}"),
+            Edge::After => {
+                format!("{what} right after {word} {nth} of {from} has been passed on to {to}")
+            }
         }
     }
 }

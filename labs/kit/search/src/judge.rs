@@ -192,7 +192,8 @@ fn unexpected(play: &Play, part: &Part, rows: &[Row]) -> Outcome {
         format!("{} records only what was asked for", part.name),
         format!("it has a row `{}`: {}", first.id, first.value),
     )
-    .because("an effect that nobody asked for is as wrong as one that is missing");
+    .because("an effect that nobody asked for is as wrong as one that is missing")
+    .proven();
     Err(play.found(Trouble::Unexpected, Some(&first.id), failure))
 }
 
@@ -201,7 +202,8 @@ fn unwanted(play: &Play, part: &Part, mark: &str) -> Stop {
         format!("{} does not get {mark}", part.name),
         "it has recorded it",
     )
-    .because("it is not asked for such work: its queue is bound to get other messages");
+    .because("it is not asked for such work: its queue is bound to get other messages")
+    .proven();
     play.found(Trouble::Unexpected, Some(mark), failure)
 }
 
@@ -212,7 +214,8 @@ fn twice(play: &Play, part: &Part, mark: &str, count: usize) -> Stop {
     )
     .because(
         "the broker may deliver a message again, and a client may ask again: same id, same work",
-    );
+    )
+    .proven();
     play.found(Trouble::Duplicated, Some(mark), failure)
 }
 

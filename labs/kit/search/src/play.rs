@@ -161,7 +161,10 @@ impl Play {
     pub async fn publishes(&self, name: &str) -> Outcome<Answer> {
         let before = self.connections(name);
         let exit = match self.command(name).await {
-            Err(Stop::Failed(failure)) if self.service(name)?.exit().is_none() => {
+            // Another service may have died while the command ran.
+            Err(Stop::Failed(failure))
+                if self.lab().all_well().is_ok() && self.service(name)?.exit().is_none() =>
+            {
                 return Err(self.found(Trouble::Stuck, None, *failure));
             }
             exit => exit?,
@@ -462,7 +465,7 @@ pub async fn play(lab: Lab, plan: Plan, notes: Rc<Notes>) -> Outcome {
     let since = play.lab().journal().read(<[_]>::len);
     let (mut strikes, mut triggers) = (JoinSet::new(), Vec::new());
     for fault in &play.plan().faults {
-        let (strike, play) = (Strike::arm(&play, fault)?, play.clone());
+        let (strike, play) = (Strike::arm(&play, fault).await?, play.clone());
         triggers.push(strike.trigger());
         strikes.spawn_local(async move { strike.strikes(&play).await });
     }

@@ -10,9 +10,9 @@ use course::holes;
 use terminal::{BAD, BOLD, DIM, GOOD, NOTE, TYPE, labelled};
 use verdict::PICTURE;
 
-use crate::campaign::{Ending, Field, Found, Played, Sum, left, named};
+use crate::campaign::{Ending, Field, Found, Played, Sum, named};
 use crate::fault::Fault;
-use crate::frames::{self, Line};
+use crate::frames;
 use crate::shrink::Smallest;
 
 /// How often a search that nobody watches tells where it is.
@@ -100,7 +100,7 @@ impl Progress {
         }
         self.told = Instant::now();
         let took = self.began.elapsed();
-        let mut rest = left(self.done, self.all, took);
+        let mut rest = took.mul_f64(self.all as f64 / self.done as f64) - took;
         if let Some(budget) = self.budget {
             rest = rest.min(budget.saturating_sub(took));
         }
@@ -144,8 +144,7 @@ pub fn tell(field: &Field, smallest: &Smallest) {
     let told: Vec<String> = smallest.plan.faults.iter().map(Fault::told).collect();
     part("fault", told.join("; and "));
     tell_failure(&smallest.found);
-    let all = frames::of(&smallest.shown, smallest.found.mark.as_deref());
-    tell_frames("frames", &frames::decisive(&all));
+    tell_frames(&smallest.shown, &smallest.found);
     if let Some(well) = &smallest.well {
         let own = smallest.found.mark.as_deref();
         let there = well.mark_of(&smallest.shown, own);
@@ -174,6 +173,13 @@ pub fn tell(field: &Field, smallest: &Smallest) {
     let picture = smallest.shown.trace.with_file_name(PICTURE);
     part("picture", field.sandboxes.paths().short(&picture));
     part("again", again(field, smallest));
+}
+
+/// What was seen once, and in none of the runs after it.
+pub fn not_again(smallest: &Smallest) {
+    let (faults, (_, times)) = (named(&smallest.plan.faults), smallest.of);
+    let word = smallest.found.trouble.word();
+    anstream::println!("{NOTE}?{NOTE:#} {faults}: {word} once, and in none of {times} more runs");
 }
 
 /// The command that plays the fault again.
@@ -206,9 +212,13 @@ fn tell_hole(field: &Field, found: &Found) {
     part("hint", format!("just hint {} {hole}", chapter.number));
 }
 
-fn tell_frames(label: &str, lines: &[Line]) {
+/// The frames of the message that is wrong, around the fault; of all where it has none.
+fn tell_frames(played: &Played, found: &Found) {
+    let mark = found.mark.as_deref();
+    let mark = mark.filter(|mark| frames::have(played, mark));
+    let lines = frames::decisive(&frames::of(played, mark));
     let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    part(label, text.join("\n"));
+    part("frames", text.join("\n"));
 }
 
 /// Tells one run of a fault that was typed.
@@ -242,8 +252,7 @@ pub fn outcome(field: &Field, all: &[Played]) -> Status {
     if let Some(last) = all.iter().rfind(found)
         && let Ending::Found(found) = &last.ending
     {
-        let lines = frames::of(last, found.mark.as_deref());
-        tell_frames("frames", &frames::decisive(&lines));
+        tell_frames(last, found);
         tell_hole(field, found);
         let picture = last.trace.with_file_name(PICTURE);
         part("picture", field.sandboxes.paths().short(&picture));

@@ -63,7 +63,7 @@ enum Waits {
 
 impl Strike {
     /// Sets the trap.
-    pub fn arm(play: &Play, fault: &Fault) -> Outcome<Self> {
+    pub async fn arm(play: &Play, fault: &Fault) -> Outcome<Self> {
         let (point, trigger) = (&fault.point, Trigger(Arc::new(AtomicBool::new(true))));
         let waits = match point.step {
             Step::Commit => {
@@ -72,9 +72,11 @@ impl Strike {
                 let own = play.shares(&point.at).then_some(&*point.at);
                 Waits::Write(SlowWrites::at(&service.database(), own, point.nth, act)?)
             }
-            Step::Frame(..) | Step::Http(_) => {
-                Waits::Frame(hold(play, point, trigger.guard(at_once(play, fault)?))?)
-            }
+            Step::Frame(..) | Step::Http(_) => Waits::Frame(hold(
+                play,
+                point,
+                trigger.guard(at_once(play, fault).await?),
+            )?),
         };
         let fault = fault.clone();
         Ok(Self {
@@ -112,7 +114,7 @@ impl Strike {
 async fn at_frame(play: &Play, fault: &Fault, held: Held) -> Outcome {
     match fault.kind {
         Kind::Kill if fault.hits_broker() => {
-            play.lab().kill_broker().await?;
+            play.lab().kill_stopped_broker().await?;
             drop(held);
             play.lab().broker_is_back().await
         }
@@ -134,17 +136,19 @@ async fn at_frame(play: &Play, fault: &Fault, held: Held) -> Outcome {
 }
 
 /// What the relay does the moment the frame is there: from then on its target does nothing more.
-fn at_once(play: &Play, fault: &Fault) -> Outcome<Act> {
+async fn at_once(play: &Play, fault: &Fault) -> Outcome<Act> {
+    let (kills, target) = (fault.kind == Kind::Kill, &fault.target);
     Ok(match fault.kind {
-        Kind::Kill | Kind::Freeze if !fault.hits_broker() => {
-            // Its operation waits for the end of a command, and starts it again.
-            let signal = match fault.kind == Kind::Kill && play.is_command(&fault.target) {
+        Kind::Kill if fault.hits_broker() => play.lab().broker_stopper().await?,
+        // Its operation waits for the end of a command, and starts it again.
+        Kind::Kill | Kind::Freeze => {
+            let signal = match kills && play.is_command(target) {
                 true => Signal::SIGKILL,
                 false => Signal::SIGSTOP,
             };
-            play.service(&fault.target)?.signaller(signal)
+            play.service(target)?.signaller(signal)
         }
-        _ => Box::new(|| ()),
+        Kind::Cut | Kind::Swallow => Box::new(|| ()),
     })
 }
 

@@ -194,14 +194,12 @@ fn hits(point: &Point, server: Option<&String>) -> Vec<(Kind, String)> {
 }
 
 /// The key under which a clean run's points are counted.
-#[must_use]
 pub fn counted(at: &str, step: Step) -> (String, &'static str) {
     (at.to_owned(), step.word())
 }
 
 impl Fault {
     /// The same in a sentence.
-    #[must_use]
     pub fn told(&self) -> String {
         let Self { target, point, .. } = self;
         let Point { at, step, nth, .. } = point;

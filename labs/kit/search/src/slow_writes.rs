@@ -16,10 +16,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::watch;
 
 /// How long a row takes: not longer than another program waits for the database.
-const SLOW: Duration = Duration::from_millis(900);
-/// How long a write is under way before the act: a program that waits for it half a second, and goes
-/// on without it, must be seen to do so.
-const SURE: Duration = Duration::from_millis(600);
+const SLOW: Duration = Duration::from_millis(950);
+/// How long a write is under way before the act: a program that waits for it for half a second,
+/// and goes on without it, must be seen to do so.
+const SURE: Duration = Duration::from_millis(750);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long to wait for a database that another program has locked.
 const PATIENCE: Duration = Duration::from_secs(5);

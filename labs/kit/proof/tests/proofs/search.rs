@@ -13,8 +13,9 @@ use serde::Deserialize;
 use super::checks::built;
 use super::run::Verdict;
 
-/// The time in which a search finds each timing mutant.
-const WITHIN: &str = "60s";
+/// The time in which a search finds each timing mutant, beside two other proofs and the compiler: alone it
+/// takes a third of it.
+const WITHIN: &str = "180s";
 /// The most faults that it takes.
 const FEW: usize = 2;
 

@@ -175,7 +175,7 @@ impl Report {
             None if status == Status::Pass && self.variant == Variant::Lab => match scores {
                 [_] => format!("the whole chapter: just lab {}", self.chapter.number),
                 _ => format!(
-                    "break it at every message: just search {0}; ours: just diff {0}",
+                    "break it: just search {0}; ours: just diff {0}",
                     self.chapter.number
                 ),
             },

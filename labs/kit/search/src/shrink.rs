@@ -13,9 +13,6 @@ use crate::play::Plan;
 /// How often the smallest fault is played, to say how surely it shows.
 const TIMES: usize = 5;
 
-/// How often a smaller plan is played before it counts as one that shows nothing.
-const TRIES: usize = 2;
-
 /// How many faults next to it are tried for one that goes well.
 const NEIGHBOURS: usize = 5;
 
@@ -58,21 +55,23 @@ impl Smallest {
         matches!(&played.ending, Ending::Found(found) if found.trouble == self.found.trouble)
     }
 
-    /// Takes the first of these plans, if there is one, that shows the same.
-    async fn take_first(&mut self, field: &Rc<Field>, plans: Vec<Plan>) -> bool {
-        for _ in 0..TRIES {
-            for (plan, played) in all(field, &plans).await {
+    /// Takes the first of these plans, if there is one, that shows the same twice.
+    async fn take_first(&mut self, field: &Rc<Field>, plans: Vec<Plan>) {
+        for (plan, once) in all(field, &plans).await {
+            if !self.is_shown_by(&once) {
+                continue;
+            }
+            for (_, played) in all(field, std::slice::from_ref(&plan)).await {
                 if let Ending::Found(found) = &played.ending
                     && self.is_shown_by(&played)
                 {
                     self.found = found.clone();
                     self.shown = keep(played);
                     self.plan = plan;
-                    return true;
+                    return;
                 }
             }
         }
-        false
     }
 
     /// Each fault alone.

@@ -2,16 +2,16 @@
 
 use check::wiretap::{Event, HttpLine};
 use check::{Lab, Seen, Stop};
-use search::{Answer, Operation, Part, Play, Scenario, Trouble};
+use search::{Answer, Operation, Role, Run, Scenario, Trouble};
 
 const VIDEO: &str = "video-streaming";
 
 search::main!(
     Scenario::new(4, watch)
         .at_once(2)
-        .part(Part::server("history").records("views"))
-        .part(
-            Part::server(VIDEO)
+        .role(Role::server("history").records("views"))
+        .role(
+            Role::server(VIDEO)
                 .calls("history", "HISTORY_URL")
                 .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 1000))
         )
@@ -21,9 +21,9 @@ search::main!(
 /// A viewer watches the film, and the view is told: the history's 200 is the promise. The viewer
 /// watches again when the view was lost in the open: with a line of level error, or when
 /// video-streaming, which has it in memory only, was killed.
-async fn watch(play: &Play, _: &Operation) -> check::Outcome<Answer> {
-    let (video, lab) = (play.service(VIDEO)?, play.lab());
-    let kills = play.kills(VIDEO);
+async fn watch(run: &Run, _: &Operation) -> check::Outcome<Answer> {
+    let (video, lab) = (run.service(VIDEO)?, run.lab());
+    let kills = run.kills(VIDEO);
     let film = video.try_get("/video").await;
     let Some(view) = film.as_ref().ok().and_then(|film| film.header("view-id")) else {
         return Ok(Answer::of(&film, "no view-id"));
@@ -34,14 +34,14 @@ async fn watch(play: &Play, _: &Operation) -> check::Outcome<Answer> {
         let lost = |line: &str| line.contains(view) && line.contains(" ERROR ");
         Ok(if confirmed(lab, view) {
             Seen::Yes(Answer::promised(view))
-        } else if video.output().lines().any(lost) || kills < play.kills(VIDEO) {
+        } else if video.output().lines().any(lost) || kills < run.kills(VIDEO) {
             Seen::Yes(Answer::Refused(format!("view {view} is lost")))
         } else {
             Seen::NotYet("neither of them".to_owned())
         })
     });
     told.await.map_err(|stop| match stop {
-        Stop::Failed(failure) => play.found(Trouble::Lost, Some(view), *failure),
+        Stop::Failed(failure) => run.found(Trouble::Lost, Some(view), *failure),
         unknown @ Stop::Unknown(_) => unknown,
     })
 }

@@ -3,13 +3,15 @@
 mod broker;
 mod consumer;
 mod flixtube;
+mod holes;
 mod producer;
 
 use anyhow::Context;
 use check::check;
 use check::run::NO_HOLE;
 use check::wiretap::{ConnectionEvent, Method};
-use check::{Checks, Lab, Outcome, Seen, Service, Stop, Topic, expect};
+use check::{Checks, Lab, Outcome, Seen, Service, Stop, expect};
+use holes::hole_for;
 use lapin::BasicProperties;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -27,14 +29,7 @@ use producer::{bad_request, link_cut, published, queue_gone, refused, returned};
 
 check::main!(Checks {
     broker: true,
-    hole_for: |topic| match topic {
-        Topic::Routing => 1,
-        Topic::Durability => 2,
-        Topic::NoAck => 3,
-        Topic::Settle => 4,
-        Topic::Publish | Topic::Confirm => 5,
-        Topic::Consume => 7,
-    },
+    hole_for,
     all: vec![
         check!(published, HOLE 1, "the message of a watched video waits in queue `viewed`"),
         check!(bad_request, HOLE 1, "a bad request publishes nothing"),

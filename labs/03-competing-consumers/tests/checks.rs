@@ -1,16 +1,18 @@
 //! The checks of chapter 03: each job is done, once, whichever worker fails.
 
 mod faults;
+mod holes;
 mod jobs;
 mod parking;
 mod producer;
 mod sharing;
 mod stopping;
 
+use check::Checks;
 use check::check;
-use check::{Checks, Topic};
 
 use faults::{effect_before_ack, killed_worker, link_cut};
+use holes::hole_for;
 use parking::{given_up, killed_in_batch, parked_in_time};
 use producer::{burst, producer_cut, returned, sent};
 use sharing::{
@@ -20,11 +22,7 @@ use stopping::{queue_deleted, sigterm};
 
 check::main!(Checks {
     broker: true,
-    hole_for: |topic| match topic {
-        Topic::Consume | Topic::NoAck => 1,
-        Topic::Settle => 3,
-        Topic::Publish | Topic::Confirm | Topic::Routing | Topic::Durability => 7,
-    },
+    hole_for,
     all: vec![
         check!(arrives, HOLE 1, "jobs of one queue arrive at two workers, each job at one"),
         check!(sent, HOLE 1, "a producer sends each job under its own id, then exits"),

@@ -3,27 +3,27 @@
 
 use check::run::NO_HOLE;
 use check::{Lab, Service, Topic};
-use search::{Answer, Operation, Part, Play, Scenario};
+use search::{Answer, Operation, Role, Run, Scenario};
 
 /// The alternate exchange, its queue, and the consumer that empties it.
 const UNROUTED: &str = "unrouted";
 
 search::main!(
     Scenario::new(2, send)
-        .part(
+        .role(
             consumer("ops", &["consumer", "ops", "log.critical"])
                 .wants(|key| key == "log.critical")
         )
-        .part(
+        .role(
             consumer("archive", &["consumer", "archive", "log.#", "*.critical"])
                 .wants(|key| key.starts_with("log."))
         )
-        .part(
+        .role(
             consumer(UNROUTED, &["consumer", UNROUTED, "--unbind", "#"])
                 .wants(|key| key.starts_with("pr."))
         )
-        .part(
-            Part::command("producer")
+        .role(
+            Role::command("producer")
                 .named(
                     "producer",
                     &["producer", "log.info", "log.critical", "pr.1.2he"]
@@ -38,8 +38,8 @@ search::main!(
         })
 );
 
-fn consumer(name: &'static str, arguments: &[&'static str]) -> Part {
-    Part::worker("consumer")
+fn consumer(name: &'static str, arguments: &[&'static str]) -> Role {
+    Role::worker("consumer")
         .named(name, arguments)
         .records("messages")
         .with(alternate)
@@ -50,6 +50,6 @@ fn alternate(_: &Lab, service: Service) -> Service {
 }
 
 /// A producer sends its messages, and is started again until it ends with exit code 0.
-async fn send(play: &Play, _: &Operation) -> check::Outcome<Answer> {
-    play.publishes("producer").await
+async fn send(run: &Run, _: &Operation) -> check::Outcome<Answer> {
+    run.publishes("producer").await
 }

@@ -3,26 +3,23 @@
 mod copies;
 mod effects;
 mod events;
+mod holes;
 mod producers;
 mod sales;
 mod wire;
 
+use check::Checks;
 use check::check;
-use check::{Checks, Topic};
 
 use copies::{broadcast, catch_up, newcomer, other_clients, ready, replicas, views, wrong_type};
 use effects::{broker_restart, counts, killed, once, poison, poison_for_one, waits};
+use holes::hole_for;
 use producers::{nobody_bound, view_cut};
 use sales::{bad_order, promise, shop_cut, shop_sigterm, sold_once, unconfirmed};
 
 check::main!(Checks {
     broker: true,
-    hole_for: |topic| match topic {
-        Topic::Publish | Topic::Confirm => 7,
-        Topic::Durability | Topic::Routing => 1,
-        Topic::Consume => 3,
-        Topic::NoAck | Topic::Settle => 5,
-    },
+    hole_for,
     all: vec![
         check!(views, HOLE 1, "a view reaches the history through the exchange"),
         check!(ready, HOLE 1, "a service says `consuming` once bound, also after its queue is deleted"),

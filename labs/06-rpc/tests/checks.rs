@@ -5,18 +5,20 @@ mod client;
 mod deadline;
 mod fate;
 mod faults;
+mod holes;
 mod peer;
 mod relay;
 mod server;
 
+use check::Checks;
 use check::check;
-use check::{Checks, Topic};
 
 use client::{
     direct, garbled, known, one_queue, quick_answers, request, shuffled, stray_answers, unknown,
 };
 use deadline::{deadline, expired, late_answer, lost_reply_queue, no_leak};
 use faults::{broker_restart, client_stops, late_broker, link_cut, server_stops};
+use holes::hole_for;
 use server::{
     bad_requests, deleted_queue, killed_server, lost_answer, nobody_waits, other_clients,
     refused_answer, shared,
@@ -24,10 +26,7 @@ use server::{
 
 check::main!(Checks {
     broker: true,
-    hole_for: |topic| match topic {
-        Topic::Publish | Topic::Routing => 1,
-        Topic::Durability | Topic::Confirm | Topic::Consume | Topic::NoAck | Topic::Settle => 3,
-    },
+    hole_for,
     all: vec![
         check!(request, HOLE 1, "a request says where its answer goes, and which call it is for"),
         check!(one_queue, HOLE 2, "each client has one reply queue, each call one correlation id"),

@@ -1,23 +1,22 @@
 //! What `just search 06` runs: four calls, two at once, each with its own answer.
 
+mod holes;
+
 #[allow(dead_code, reason = "the checks use the rest")]
 mod fate;
 
+use check::fail;
 use check::wiretap::Method;
-use check::{Topic, fail};
-use search::{Answer, Operation, Part, Play, Scenario, Trouble};
+use search::{Answer, Operation, Role, Run, Scenario, Trouble};
 use serde_json::json;
 
 search::main!(
     Scenario::new(CALLS.len(), ask)
         .at_once(2)
-        .part(Part::worker("user-service"))
-        .part(Part::consumer("user-client").with(|_, client| client.with("RPC_TIMEOUT_MS", 5000)))
+        .role(Role::worker("user-service"))
+        .role(Role::consumer("user-client").with(|_, client| client.with("RPC_TIMEOUT_MS", 5000)))
         .unconfirmed()
-        .holes(|topic| match topic {
-            Topic::Publish | Topic::Routing => 1,
-            Topic::Durability | Topic::Confirm | Topic::Consume | Topic::NoAck | Topic::Settle => 3,
-        })
+        .holes(holes::hole_for)
 );
 
 /// Whom each call asks for. There is no user 7.
@@ -29,9 +28,9 @@ const CALLS: [(u32, Option<&str>); 4] = [
 ];
 
 /// A client asks for a user, and asks again while the service cannot be reached (503).
-async fn ask(play: &Play, operation: &Operation) -> check::Outcome<Answer> {
+async fn ask(run: &Run, operation: &Operation) -> check::Outcome<Answer> {
     let (id, name) = CALLS[(operation.number - 1) % CALLS.len()];
-    let (client, span) = (play.service("user-client")?, play.lab().span());
+    let (client, span) = (run.service("user-client")?, run.lab().span());
     let answer = client.try_get(&format!("/users/{id}")).await;
     let (trouble, expected, why) = match (&answer, name) {
         (Ok(answer), Some(name)) if answer.json() == json!({ "id": id, "name": name }) => {
@@ -50,18 +49,18 @@ async fn ask(play: &Play, operation: &Operation) -> check::Outcome<Answer> {
     };
     let observed = answer.map_or_else(|none| none, |answer| answer.summary());
     let expected = format!("GET /users/{id} gets {expected}");
-    let failure = match fate::of_last_call(play.lab(), &client, id) {
+    let failure = match fate::of_last_call(run.lab(), &client, id) {
         Some(fate) => fail(expected, format!("{observed}; {}", fate.observed))
             .because(fate.why)
             .hole(fate.hole),
         None => fail(expected, observed).because(why),
     };
-    let requests = play
+    let requests = run
         .lab()
         .journal()
         .methods("user-client", Method::BasicPublish);
     let mut requests = requests.into_iter().rev().filter_map(|frame| frame.message);
     let request = requests.find(|request| request.body == id.to_string());
     let mark = request.and_then(|request| request.correlation_id);
-    span.judge(Err(play.found(trouble, mark.as_deref(), failure)))
+    span.judge(Err(run.found(trouble, mark.as_deref(), failure)))
 }

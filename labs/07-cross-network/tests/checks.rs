@@ -3,20 +3,22 @@
 mod backoff;
 mod cable;
 mod faults;
+mod holes;
 mod login;
 mod net;
 mod queue;
 mod returned;
 mod rights;
 
+use check::Checks;
 use check::check;
-use check::{Checks, Topic};
 
 use backoff::{late_broker, late_queue, new_trouble};
 use cable::{cable_pulled, one_way, producers_cable};
 use faults::{
     broker_restart, closed_by_operator, full_vhost, given_up, silent_broker, unknown_name,
 };
+use holes::hole_for;
 use login::{as_told, heartbeat, missing, refused};
 use queue::{commit_first, consumer_away, duplicate, effect_first, far_away, no_id, sigterm};
 use returned::returned;
@@ -24,11 +26,7 @@ use rights::least_privilege;
 
 check::main!(Checks {
     broker: true,
-    hole_for: |topic| match topic {
-        Topic::Publish | Topic::Routing | Topic::Durability => 1,
-        Topic::NoAck | Topic::Settle => 4,
-        Topic::Confirm | Topic::Consume => 8,
-    },
+    hole_for,
     all: vec![
         check!(consumer_away, HOLE 1, "messages sent while the consumer is down are not lost"),
         check!(as_told, HOLE 1, "any user and any password work, and no log shows the password"),

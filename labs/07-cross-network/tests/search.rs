@@ -1,8 +1,10 @@
 //! What `just search 07` runs: a producer sends messages over the network, two in one window; each
 //! is recorded once.
 
-use check::{Lab, Rights, Service, Topic};
-use search::{Answer, Operation, Part, Play, Scenario};
+mod holes;
+
+use check::{Lab, Rights, Service};
+use search::{Answer, Operation, Role, Run, Scenario};
 
 const PRODUCER: Rights<'static> = Rights {
     configure: "^$",
@@ -19,23 +21,19 @@ const CONSUMER: Rights<'static> = Rights {
 search::main!(
     Scenario::new(2, send)
         .topology("compose/07-topology.json")
-        .part(
-            Part::worker("consumer")
+        .role(
+            Role::worker("consumer")
                 .records("messages")
                 .logs_in(CONSUMER)
                 .with(across)
         )
-        .part(
-            Part::command("producer")
+        .role(
+            Role::command("producer")
                 .named("producer", &["producer", "--count", "3", "--rate", "1000"])
                 .logs_in(PRODUCER)
                 .with(across)
         )
-        .holes(|topic| match topic {
-            Topic::Publish | Topic::Routing | Topic::Durability => 1,
-            Topic::NoAck | Topic::Settle => 4,
-            Topic::Confirm | Topic::Consume => 8,
-        })
+        .holes(holes::hole_for)
 );
 
 /// A heartbeat of 1 s, as in the checks, so that a service that stands still is noticed.
@@ -46,6 +44,6 @@ fn across(_: &Lab, service: Service) -> Service {
 }
 
 /// A producer sends its messages, and is started again until it ends with exit code 0.
-async fn send(play: &Play, _: &Operation) -> check::Outcome<Answer> {
-    play.publishes("producer").await
+async fn send(run: &Run, _: &Operation) -> check::Outcome<Answer> {
+    run.publishes("producer").await
 }

@@ -75,7 +75,7 @@ use course::report::Waiting;
 pub use broker::access::{Grant, Grants, Login};
 pub use broker_actions::Rights;
 pub use database::{Locked, Row, rows};
-pub use explain::{Finding, Topic, fate, fate_at, http_fate, loses_messages, short};
+pub use explain::{Finding, Topic, confirms, fate, fate_at, http_fate, loses_messages, short};
 pub(crate) use lab::LabConfig;
 pub use lab::{DEADLINE, Lab, PATIENCE};
 pub use limits::LONGEST;

@@ -7,6 +7,7 @@
 
 mod broker_loss;
 mod cause;
+mod confirmed;
 mod declared;
 mod delivered;
 mod frames;
@@ -24,6 +25,7 @@ use topology::Topology;
 use unpublished::unpublished;
 use wiretap::{Entry, Journal};
 
+pub use confirmed::confirms;
 pub use declared::loses_messages;
 pub use http_calls::http_fate;
 pub use routes::{Part, Routes, Turn};

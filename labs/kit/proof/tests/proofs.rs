@@ -16,6 +16,8 @@ mod history;
 mod merged;
 #[path = "proofs/plan.rs"]
 mod plan;
+#[path = "proofs/program.rs"]
+mod program;
 #[path = "proofs/run.rs"]
 mod run;
 #[path = "proofs/rungs.rs"]

@@ -14,10 +14,10 @@ pub struct Arguments {
     /// Stop after this time, as in 60s or 5m; a later search goes on from there.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub budget: Option<Duration>,
-    /// Play this fault only, as in 'kill finance before basic.ack 2' (given twice: both in one run).
+    /// Run this fault only, as in 'kill finance before basic.ack 2' (given twice: both in one run).
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,
-    /// Play the fault so many times.
+    /// Run the fault so many times.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "fault")]
     pub times: usize,
     /// Do only the first so many operations.

@@ -1,13 +1,11 @@
 //! What crossed for one message, from a run's journal, in lines that two runs can be compared by.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use check::wiretap::{CheckEvent, Entry, Event, Frame, HttpLine, Method, Side, journal};
+use check::{Change, confirms};
 
-use check::Change;
-
-use crate::campaign::Played;
+use crate::runner::Finished;
 
 /// The most lines that a story has, and how many of them stand before the fault.
 const MOST: usize = 12;
@@ -30,16 +28,29 @@ impl fmt::Display for Line {
 /// All that a run's journal has of a message, and what was done to services and links; of all
 /// messages where there is no mark.
 #[must_use]
-pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
-    let Ok(recorded) = journal::read(&played.trace) else {
+pub fn of(finished: &Finished, mark: Option<&str>) -> Vec<Line> {
+    let Ok(recorded) = journal::read(&finished.trace) else {
         return Vec::new();
     };
-    let mut seen = Seen::default();
+    let own = |frame: &Frame| match mark {
+        Some(mark) => is_about(frame, mark),
+        None => frame.message.is_some(),
+    };
+    let confirms = confirms(&recorded.entries, own);
+    let mut deliveries: Vec<&Frame> = Vec::new();
     let mut lines = Vec::new();
     let mut since_start = false;
-    for Entry { t, event } in recorded.entries {
+    for (place, Entry { t, event }) in recorded.entries.iter().enumerate() {
+        let t = *t;
         let text = match event {
-            Event::Amqp(frame) => seen.about(&frame, mark),
+            Event::Amqp(frame) => {
+                let (own, confirm) = (own(frame), confirms.contains(&place));
+                if own && frame.method == Method::BasicDeliver {
+                    deliveries.push(frame);
+                }
+                let settles = deliveries.iter().any(|delivery| frame.settles(delivery));
+                (own || confirm || settles).then(|| told(frame, confirm))
+            }
             Event::Http {
                 service,
                 line,
@@ -47,7 +58,7 @@ pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
                 ..
             } => mark
                 .is_none_or(|mark| body.contains(mark))
-                .then(|| http(&service, &line)),
+                .then(|| http(service, line)),
             // The run is over.
             Event::Service {
                 what: Change::Terminated,
@@ -85,72 +96,32 @@ pub fn of(played: &Played, mark: Option<&str>) -> Vec<Line> {
 
 /// Whether anything in a run's journal has this mark.
 #[must_use]
-pub fn have(played: &Played, mark: &str) -> bool {
-    let text = std::fs::read_to_string(&played.trace);
+pub fn have(finished: &Finished, mark: &str) -> bool {
+    let text = std::fs::read_to_string(&finished.trace);
     text.is_ok_and(|text| text.contains(mark))
 }
 
-/// What of the message has crossed so far.
-#[derive(Default)]
-struct Seen {
-    deliveries: Vec<Frame>,
-    /// How many messages each channel has published since it is in confirm mode.
-    published: BTreeMap<(String, u32, u16), u64>,
-    /// Its publishes that are not confirmed, each with its tag.
-    unconfirmed: Vec<(Frame, u64)>,
+/// Whether a frame carries the message with this mark.
+#[must_use]
+pub fn is_about(frame: &Frame, mark: &str) -> bool {
+    frame.message.as_ref().is_some_and(|message| {
+        let ids = [&message.id, &message.correlation_id];
+        ids.iter().any(|id| id.as_deref() == Some(mark)) || message.body.contains(mark)
+    })
 }
 
-impl Seen {
-    /// What a frame tells of the message; of any message where there is no mark.
-    fn about(&mut self, frame: &Frame, mark: Option<&str>) -> Option<String> {
-        let own = frame.message.as_ref().is_some_and(|message| {
-            mark.is_none_or(|mark| {
-                let ids = [&message.id, &message.correlation_id];
-                ids.iter().any(|id| id.as_deref() == Some(mark)) || message.body.contains(mark)
-            })
-        });
-        let channel = (frame.service.clone(), frame.connection, frame.channel);
-        let count = self.published.entry(channel).or_default();
-        match (frame.from, frame.method) {
-            (_, Method::ChannelOpen | Method::ConfirmSelect) => *count = 0,
-            (Side::Client, Method::BasicPublish) => {
-                *count += 1;
-                if own {
-                    self.unconfirmed.push((frame.clone(), *count));
-                }
-            }
-            (_, Method::BasicDeliver) if own => self.deliveries.push(frame.clone()),
-            _ => {}
-        }
-        let confirms = self.confirms(frame);
-        let settles = self
-            .deliveries
-            .iter()
-            .any(|delivery| frame.settles(delivery));
-        if !own && !settles && !confirms {
-            return None;
-        }
-        let (from, to) = match frame.from {
-            Side::Client => (frame.service.as_str(), "broker"),
-            Side::Server => ("broker", frame.service.as_str()),
-        };
-        let more = match frame.flag("redelivered") {
-            true => ", redelivered",
-            false if confirms => ", the confirm",
-            false => "",
-        };
-        Some(format!("{from} → {to}: {}{more}", frame.method))
-    }
-
-    /// Whether this is the broker's ack of one of its publishes.
-    fn confirms(&mut self, frame: &Frame) -> bool {
-        let before = self.unconfirmed.len();
-        if (frame.from, frame.method) == (Side::Server, Method::BasicAck) {
-            self.unconfirmed
-                .retain(|(publish, tag)| !frame.same_channel(publish) || !frame.covers(*tag));
-        }
-        self.unconfirmed.len() < before
-    }
+/// A frame as a line; `confirm` says whether it confirms the message.
+fn told(frame: &Frame, confirm: bool) -> String {
+    let (from, to) = match frame.from {
+        Side::Client => (frame.service.as_str(), "broker"),
+        Side::Server => ("broker", frame.service.as_str()),
+    };
+    let more = match frame.flag("redelivered") {
+        true => ", redelivered",
+        false if confirm => ", the confirm",
+        false => "",
+    };
+    format!("{from} → {to}: {}{more}", frame.method)
 }
 
 fn http(service: &str, line: &HttpLine) -> String {

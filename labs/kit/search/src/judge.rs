@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use check::wiretap::{Entry, Event, Frame, Method, Side};
-use check::{Exit, Outcome, Row, Seen, Service, Span, Stop, Topic, fail, short};
+use check::wiretap::{Entry, Event, Frame, Method};
+use check::{Exit, Outcome, Row, Seen, Service, Span, Stop, Topic, confirms, fail, short};
 use tokio::time::sleep;
 
-use crate::play::{Baseline, Play, Promise, Trouble};
-use crate::scenario::{Parks, Part, Ready};
+use crate::frames::is_about;
+use crate::plan::{Baseline, Promise, Trouble};
+use crate::run::Run;
+use crate::scenario::{Parks, Ready, Role};
 
 /// How long a run may take to come to rest after its last answer: a service waits up to a second
 /// between two connections, and a dead one is started again.
@@ -28,8 +30,8 @@ enum Look {
 }
 
 struct Missing {
-    /// `None` where one of several parts must have it.
-    part: Option<&'static str>,
+    /// `None` where one of several roles must have it.
+    role: Option<&'static str>,
     /// The hole, where the scenario knows it better than the journal.
     hole: Option<u32>,
     expected: String,
@@ -38,47 +40,47 @@ struct Missing {
 }
 
 /// Waits until each promised operation has its effect once, and nothing is on its way.
-pub async fn at_rest(play: &Play) -> Outcome<Baseline> {
-    let mut span = play.lab().span();
+pub async fn at_rest(run: &Run) -> Outcome<Baseline> {
+    let mut span = run.lab().span();
     let mut missing: Option<Span> = None;
     loop {
         // Of a broker that is down nothing can be seen.
-        while play.under_way() {
+        while run.under_way() {
             sleep(LOOK_AGAIN).await;
-            (span, missing) = (play.lab().span(), None);
+            (span, missing) = (run.lab().span(), None);
         }
-        let late = span.exceeds(REST);
+        let late = span.exceeds(REST + run.plan().slowness());
         let hopeless = missing
             .as_ref()
             .is_some_and(|span| span.exceeds(NOTHING_LEFT));
-        let look = match look(play).await {
+        let look = match look(run).await {
             // The fault began after the look.
-            Err(Stop::Unknown(_)) if play.under_way() => continue,
+            Err(Stop::Unknown(_)) if run.under_way() => continue,
             look => look?,
         };
-        play.lab().all_well()?;
+        run.lab().all_well()?;
         match look {
             Look::Rest(baseline) => return Ok(baseline),
             Look::Missing(lost) => {
-                let rest = missing.get_or_insert_with(|| play.lab().span());
+                let rest = missing.get_or_insert_with(|| run.lab().span());
                 let surely = late || rest.elapsed() > SURELY_NOTHING_LEFT;
-                let judged = rest.judge::<Baseline>(Err(lost_by(play, &lost, surely)));
+                let judged = rest.judge::<Baseline>(Err(lost_by(run, &lost, surely)));
                 let known = matches!(judged, Err(Stop::Failed(_)));
                 if surely || (hopeless && known) {
                     return judged;
                 }
             }
-            Look::Busy(topic, what) if late => return span.judge(Err(stuck(play, topic, &what))),
+            Look::Busy(topic, what) if late => return span.judge(Err(stuck(run, topic, &what))),
             Look::Busy(..) => missing = None,
         }
         sleep(LOOK_AGAIN).await;
     }
 }
 
-async fn look(play: &Play) -> Outcome<Look> {
-    let missing = effects(play)?;
-    let (baseline, busy, parked) = queues(play).await?;
-    let missing = missing.or_else(|| not_parked(play, parked));
+async fn look(run: &Run) -> Outcome<Look> {
+    let missing = effects(run)?;
+    let (baseline, busy, parked) = queues(run).await?;
+    let missing = missing.or_else(|| not_parked(run, parked));
     Ok(match (busy, missing) {
         (Some((topic, what)), _) => Look::Busy(topic, what),
         (None, Some(missing)) => Look::Missing(missing),
@@ -88,30 +90,30 @@ async fn look(play: &Play) -> Outcome<Look> {
 
 /// The first promised effect that is not there. Fails for one that is there twice, and for one
 /// that nobody asked for.
-fn effects(play: &Play) -> Outcome<Option<Missing>> {
+fn effects(run: &Run) -> Outcome<Option<Missing>> {
     let mut missing = None;
     let mut shared = Vec::new();
-    for (part, service) in play.parts() {
-        let Some(table) = part.table else { continue };
-        if part.shares && shared.contains(&service.database()) {
+    for (role, service) in run.roles() {
+        let Some(table) = role.table else { continue };
+        if role.shares && shared.contains(&service.database()) {
             continue;
         }
         shared.push(service.database());
         let rows = service.rows(table)?;
-        for promise in play.notes().promised.borrow().iter() {
+        for promise in run.record().promised.borrow().iter() {
             let mark = &promise.mark;
             let count = rows.iter().filter(|row| is_of(row, mark)).count();
-            match (count, (part.wants)(&promise.kind)) {
+            match (count, (role.wants)(&promise.kind)) {
                 (0, true) => {
                     let there = rows.len();
                     missing = missing.or(Some(Missing {
-                        part: (!part.shares).then_some(part.name),
+                        role: (!role.shares).then_some(role.name),
                         hole: None,
-                        expected: match part.shares {
+                        expected: match role.shares {
                             true => format!("{mark}, which was answered with success, has its row"),
                             false => format!(
                                 "{} records {mark}, which was answered with success",
-                                part.name
+                                role.name
                             ),
                         },
                         mark: mark.clone(),
@@ -119,19 +121,19 @@ fn effects(play: &Play) -> Outcome<Option<Missing>> {
                     }));
                 }
                 (0, false) | (1, true) => {}
-                (1.., false) => return Err(unwanted(play, part, mark)),
-                (_, true) => return Err(twice(play, part, mark, count)),
+                (1.., false) => return Err(unwanted(run, role, mark)),
+                (_, true) => return Err(twice(run, role, mark, count)),
             }
         }
-        unexpected(play, part, &rows)?;
+        unexpected(run, role, &rows)?;
     }
     Ok(missing)
 }
 
 /// The promised message that must be parked, and is not: there are so many.
-fn not_parked(play: &Play, parked: u64) -> Option<Missing> {
-    let parks = play.plan().scenario.parks?;
-    let promised = play.notes().promised.borrow();
+fn not_parked(run: &Run, parked: u64) -> Option<Missing> {
+    let parks = run.plan().scenario.parks?;
+    let promised = run.record().promised.borrow();
     let mut wanted = promised.iter().filter(|promise| promise.kind == parks.kind);
     let there = usize::try_from(parked).unwrap_or(usize::MAX);
     wanted
@@ -142,7 +144,7 @@ fn not_parked(play: &Play, parked: u64) -> Option<Missing> {
 fn absent(parks: &Parks, Promise { mark, .. }: &Promise, there: usize) -> Missing {
     let queue = parks.queue;
     Missing {
-        part: None,
+        role: None,
         hole: Some(parks.hole),
         expected: format!("{mark}, which was answered with success, is in `{queue}`"),
         mark: mark.clone(),
@@ -151,19 +153,19 @@ fn absent(parks: &Parks, Promise { mark, .. }: &Promise, there: usize) -> Missin
 }
 
 /// Takes what is parked. Fails for a promised message that is not among it: another may be there twice.
-pub async fn parked(play: &Play) -> Outcome {
-    let Some(parks) = play.plan().scenario.parks else {
+pub async fn parked(run: &Run) -> Outcome {
+    let Some(parks) = run.plan().scenario.parks else {
         return Ok(());
     };
-    let taken = play.lab().take(parks.queue).await?;
+    let taken = run.lab().take(parks.queue).await?;
     let ids = taken
         .iter()
         .filter_map(|message| message.properties.message_id().as_ref());
     let ids: Vec<&str> = ids.map(|id| id.as_str()).collect();
-    for promise in play.notes().promised.borrow().iter() {
+    for promise in run.record().promised.borrow().iter() {
         let wanted = promise.kind == parks.kind;
         if wanted && !ids.contains(&promise.mark.as_str()) {
-            return Err(lost_by(play, &absent(&parks, promise, taken.len()), true));
+            return Err(lost_by(run, &absent(&parks, promise, taken.len()), true));
         }
     }
     Ok(())
@@ -174,54 +176,54 @@ fn is_of(row: &Row, mark: &str) -> bool {
 }
 
 /// Rows of no promise and of no try that was refused.
-fn unexpected(play: &Play, part: &Part, rows: &[Row]) -> Outcome {
-    let promised = play.notes().promised.borrow();
+fn unexpected(run: &Run, role: &Role, rows: &[Row]) -> Outcome {
+    let promised = run.record().promised.borrow();
     let asked = |row: &&Row| {
-        let given = play.ids().any(|id| is_of(row, id));
-        given || promised.iter().any(|promise| is_of(row, &promise.mark)) || play.tried(&row.id)
+        let given = run.ids().any(|id| is_of(row, id));
+        given || promised.iter().any(|promise| is_of(row, &promise.mark)) || run.tried(&row.id)
     };
     let others: Vec<&Row> = rows.iter().filter(|row| !asked(row)).collect();
     let Some(first) = others.first() else {
         return Ok(());
     };
     // A try that was refused may have had its effect all the same.
-    if others.len() <= play.notes().refused.get() {
+    if others.len() <= run.record().refused.get() {
         return Ok(());
     }
     let failure = fail(
-        format!("{} records only what was asked for", part.name),
+        format!("{} records only what was asked for", role.name),
         format!("it has a row `{}`: {}", first.id, first.value),
     )
     .because("an effect that nobody asked for is as wrong as one that is missing")
     .proven();
-    Err(play.found(Trouble::Unexpected, Some(&first.id), failure))
+    Err(run.found(Trouble::Unexpected, Some(&first.id), failure))
 }
 
-fn unwanted(play: &Play, part: &Part, mark: &str) -> Stop {
+fn unwanted(run: &Run, role: &Role, mark: &str) -> Stop {
     let failure = fail(
-        format!("{} does not get {mark}", part.name),
+        format!("{} does not get {mark}", role.name),
         "it has recorded it",
     )
     .because("it is not asked for such work: its queue is bound to get other messages")
     .proven();
-    play.found(Trouble::Unexpected, Some(mark), failure)
+    run.found(Trouble::Unexpected, Some(mark), failure)
 }
 
-fn twice(play: &Play, part: &Part, mark: &str, count: usize) -> Stop {
+fn twice(run: &Run, role: &Role, mark: &str, count: usize) -> Stop {
     let failure = fail(
-        format!("{} records {mark} once, whatever fails", part.name),
+        format!("{} records {mark} once, whatever fails", role.name),
         format!("it has {count} rows of it"),
     )
     .because(
         "the broker may deliver a message again, and a client may ask again: same id, same work",
     )
     .proven();
-    play.found(Trouble::Duplicated, Some(mark), failure)
+    run.found(Trouble::Duplicated, Some(mark), failure)
 }
 
-fn lost_by(play: &Play, lost: &Missing, surely: bool) -> Stop {
+fn lost_by(run: &Run, lost: &Missing, surely: bool) -> Stop {
     let Missing {
-        part,
+        role,
         hole,
         expected,
         mark,
@@ -231,21 +233,21 @@ fn lost_by(play: &Play, lost: &Missing, surely: bool) -> Stop {
         None => format!("there are {there} row(s), and none of it"),
         Some(_) => format!("there are {there} message(s)"),
     };
-    let journal = play.lab().journal();
-    let mut failure = match part.filter(|_| play.lab().broker().is_some()) {
-        Some(part) => play.lab().missing_at(part, expected, &seen, mark),
-        None => play.lab().missing(expected, &seen, mark),
+    let journal = run.lab().journal();
+    let mut failure = match role.filter(|_| run.lab().broker().is_some()) {
+        Some(role) => run.lab().missing_at(role, expected, &seen, mark),
+        None => run.lab().missing(expected, &seen, mark),
     };
     if let Some(hole) = hole {
         failure = failure.hole(*hole);
     }
-    if play.lab().broker().is_none() {
-        let hole = (play.plan().scenario.hole_for)(Topic::Durability);
+    if run.lab().broker().is_none() {
+        let hole = (run.plan().scenario.hole_for)(Topic::Durability);
         failure = failure
             .because("a success is a promise: the client does not ask again")
             .hole(hole);
-    } else if part
-        .is_some_and(|part| journal.deliveries(part, mark) > 1 && journal.acked(part, mark))
+    } else if role
+        .is_some_and(|role| journal.deliveries(role, mark) > 1 && journal.acked(role, mark))
     {
         failure = failure.because(
             "it acked the redelivered message without its effect: what it wrote, or kept, before \
@@ -255,11 +257,11 @@ fn lost_by(play: &Play, lost: &Missing, surely: bool) -> Stop {
     if surely {
         failure = failure.proven();
     }
-    play.found(Trouble::Lost, Some(mark), failure)
+    run.found(Trouble::Lost, Some(mark), failure)
 }
 
-fn stuck(play: &Play, topic: Topic, what: &str) -> Stop {
-    let held = unsettled(play);
+fn stuck(run: &Run, topic: Topic, what: &str) -> Stop {
+    let held = unsettled(run);
     let told = held.as_ref().map_or(String::new(), |held| {
         let (service, mark) = (&held.service, short(&held.mark));
         let again = if held.redelivered {
@@ -267,7 +269,7 @@ fn stuck(play: &Play, topic: Topic, what: &str) -> Stop {
         } else {
             ""
         };
-        let row = if held.recorded(play) {
+        let row = if held.recorded(run) {
             ", although its row is there"
         } else {
             ""
@@ -277,12 +279,12 @@ fn stuck(play: &Play, topic: Topic, what: &str) -> Stop {
     });
     let failure = fail(
         "after the fault all work is done, and each service waits for more",
-        format!("{what}, {} s after the last answer{told}", REST.as_secs()),
+        format!("{what}, and stays so for {} s{told}", REST.as_secs()),
     )
     .because("what does not come to rest by itself needs an operator at night")
-    .hole((play.plan().scenario.hole_for)(topic));
+    .hole((run.plan().scenario.hole_for)(topic));
     let mark = held.as_ref().map(|held| held.mark.as_str());
-    play.found(Trouble::Stuck, mark, failure)
+    run.found(Trouble::Stuck, mark, failure)
 }
 
 /// A delivery that is not settled, on a channel that is open.
@@ -294,9 +296,9 @@ struct Held {
 }
 
 impl Held {
-    fn recorded(&self, play: &Play) -> bool {
-        let mut rows = play.parts().filter_map(|(part, service)| {
-            let table = part.table.filter(|_| part.name == self.service)?;
+    fn recorded(&self, run: &Run) -> bool {
+        let mut rows = run.roles().filter_map(|(role, service)| {
+            let table = role.table.filter(|_| role.name == self.service)?;
             service.rows(table).ok()
         });
         rows.any(|rows| rows.iter().any(|row| is_of(row, &self.mark)))
@@ -304,9 +306,9 @@ impl Held {
 }
 
 /// The last delivery of a promised message, where it is not settled.
-fn unsettled(play: &Play) -> Option<Held> {
-    let promised = play.notes().promised.borrow();
-    play.lab().journal().read(|entries| {
+fn unsettled(run: &Run) -> Option<Held> {
+    let promised = run.record().promised.borrow();
+    run.lab().journal().read(|entries| {
         let frames: Vec<(f64, &Frame)> = frames(entries).collect();
         let mut held = promised.iter().filter_map(|Promise { mark, .. }| {
             let last = frames.iter().rposition(|(_, frame)| {
@@ -335,15 +337,15 @@ fn frames(entries: &[Entry]) -> impl Iterator<Item = (f64, &Frame)> {
 }
 
 /// The consumers of each queue, what is still under way, and how many messages are parked.
-async fn queues(play: &Play) -> Outcome<(Baseline, Option<(Topic, String)>, u64)> {
+async fn queues(run: &Run) -> Outcome<(Baseline, Option<(Topic, String)>, u64)> {
     let mut baseline = Baseline::default();
-    if play.lab().broker().is_none() {
+    if run.lab().broker().is_none() {
         return Ok((baseline, None, 0));
     }
-    let expected = play.plan().baseline.clone();
+    let expected = run.plan().baseline.clone();
     let (mut busy, mut in_park) = (None, 0);
-    let parks = play.plan().scenario.parks;
-    for (name, queue) in play.lab().queues().await? {
+    let parks = run.plan().scenario.parks;
+    for (name, queue) in run.lab().queues().await? {
         let consumers = queue.consumers.unwrap_or(0);
         let left = queue.ready + queue.unacked;
         if parks.is_some_and(|parks| parks.queue == name) {
@@ -387,15 +389,15 @@ async fn queues(play: &Play) -> Outcome<(Baseline, Option<(Topic, String)>, u64)
 }
 
 /// Fails for a success that was answered before the broker had confirmed the message.
-pub fn no_lie(play: &Play) -> Outcome {
-    if !play.plan().scenario.confirmed {
+pub fn no_lie(run: &Run) -> Outcome {
+    if !run.plan().scenario.confirmed {
         return Ok(());
     }
-    for promise in play.notes().promised.borrow().iter() {
-        let confirmed = play
-            .lab()
-            .journal()
-            .read(|entries| confirmed(entries, &promise.mark));
+    for promise in run.record().promised.borrow().iter() {
+        let confirmed = run.lab().journal().read(|entries| {
+            let first = confirms(entries, |frame| is_about(frame, &promise.mark)).pop_first();
+            first.map(|place| entries[place].t)
+        });
         if confirmed.is_none_or(|at| at > promise.answered) {
             let how = match confirmed {
                 None => "the broker never confirmed it",
@@ -411,72 +413,36 @@ pub fn no_lie(play: &Play) -> Outcome {
             .because(
                 "only a confirm says that the broker has the message; until then it can be lost",
             )
-            .hole((play.plan().scenario.hole_for)(Topic::Confirm));
-            return Err(play.found(Trouble::Lied, Some(&promise.mark), failure));
+            .hole((run.plan().scenario.hole_for)(Topic::Confirm));
+            return Err(run.found(Trouble::Lied, Some(&promise.mark), failure));
         }
     }
     Ok(())
 }
 
-/// When the broker first confirmed a message with this mark, in seconds since the run began.
-fn confirmed(entries: &[Entry], mark: &str) -> Option<f64> {
-    let frames = || frames(entries);
-    let publishes = frames().filter(|(_, frame)| {
-        frame.from == Side::Client && frame.method == Method::BasicPublish && has(frame, mark)
-    });
-    let mut confirms = publishes.filter_map(|(t, publish)| {
-        let opened = frames()
-            .filter(|(at, frame)| *at <= t && frame.reopens(publish))
-            .map(|(at, _)| at)
-            .fold(0.0, f64::max);
-        let here = || frames().filter(|(at, frame)| *at >= opened && frame.same_channel(publish));
-        // Tags count the publishes of a channel from its `confirm.select` on.
-        let tag = here()
-            .skip_while(|(_, frame)| frame.method != Method::ConfirmSelect)
-            .filter(|(_, frame)| frame.method == Method::BasicPublish)
-            .position(|(_, frame)| std::ptr::eq(frame, publish))?;
-        let tag = u64::try_from(tag).ok()? + 1;
-        let mut acks = here().filter(|(at, frame)| {
-            *at >= t
-                && frame.from == Side::Server
-                && frame.method == Method::BasicAck
-                && frame.covers(tag)
-        });
-        acks.next().map(|(at, _)| at)
-    });
-    let first = confirms.next()?;
-    Some(confirms.fold(first, f64::min))
-}
-
-fn has(frame: &Frame, mark: &str) -> bool {
-    let message = frame.message.as_ref();
-    message
-        .is_some_and(|message| message.id.as_deref() == Some(mark) || message.body.contains(mark))
-}
-
 /// Ends all services with SIGTERM, which each must follow.
-pub async fn stops(play: &Play) -> Outcome {
-    let services: Vec<(&Part, &Service)> = play
-        .parts()
-        .filter(|(part, _)| part.ready != Ready::Command)
+pub async fn stops(run: &Run) -> Outcome {
+    let services: Vec<(&Role, &Service)> = run
+        .roles()
+        .filter(|(role, _)| role.ready != Ready::Command)
         .collect();
     for (_, service) in &services {
         service.terminate()?;
     }
-    for (part, service) in services {
-        let expected = format!("{} ends after SIGTERM with exit code 0", part.name);
+    for (role, service) in services {
+        let expected = format!("{} ends after SIGTERM with exit code 0", role.name);
         let why = "a service that does not stop is killed in the middle of its work";
-        let ended = play.lab().eventually(&expected, why, async || {
+        let ended = run.lab().eventually(&expected, why, async || {
             Ok(Seen::some(service.exit(), || "it still runs".to_owned()))
         });
         let exit = match ended.await {
             Ok(exit) => exit,
-            Err(Stop::Failed(failure)) => return Err(play.found(Trouble::Stuck, None, *failure)),
+            Err(Stop::Failed(failure)) => return Err(run.found(Trouble::Stuck, None, *failure)),
             Err(stop) => return Err(stop),
         };
         if exit != Exit::Code(0) {
             let failure = fail(expected, exit).because(why);
-            return Err(play.found(Trouble::Stuck, None, failure));
+            return Err(run.found(Trouble::Stuck, None, failure));
         }
     }
     Ok(())

@@ -4,16 +4,21 @@
 //! It knows no chapter. Start reading at [`Scenario`], then [`search`].
 
 mod arguments;
-mod campaign;
 pub mod fault;
 mod frames;
+mod injection;
 mod judge;
-mod play;
+mod plan;
+mod published;
+mod report;
+mod run;
+mod runner;
 mod scenario;
+mod searching;
 mod shrink;
-mod slow_writes;
-mod story;
-mod strike;
+pub mod slow_writes;
+mod start;
+mod telling;
 
 use std::process::ExitCode;
 
@@ -22,9 +27,10 @@ use futures_lite::FutureExt;
 use process::parent;
 
 use arguments::Arguments;
-pub use campaign::search;
-pub use play::{Play, Trouble};
-pub use scenario::{Answer, Operation, Part, Promised, Scenario};
+pub use plan::Trouble;
+pub use run::Run;
+pub use scenario::{Answer, Operation, Promised, Role, Scenario};
+pub use searching::search;
 
 /// The `main` of a `tests/search.rs`: searches with this [`Scenario`] in the package that it is
 /// compiled for.

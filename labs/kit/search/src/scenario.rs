@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use check::{Lab, Outcome, Rights, Service, Topic};
 
-use crate::play::Play;
+use crate::run::Run;
 
 /// Sets up a service before it is started.
 type Prepare = dyn Fn(&Lab, Service) -> Service;
 
 /// One service of a scenario, started once under its own name.
 #[derive(Clone)]
-pub struct Part {
+pub struct Role {
     pub(crate) name: &'static str,
     pub(crate) arguments: Vec<&'static str>,
     pub(crate) ready: Ready,
@@ -25,13 +25,13 @@ pub struct Part {
     pub(crate) shares: bool,
 }
 
-impl fmt::Debug for Part {
+impl fmt::Debug for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("name", &self.name).finish()
+        f.debug_struct("Role").field("name", &self.name).finish()
     }
 }
 
-/// When a part counts as started.
+/// When a role counts as started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// It answers `GET /health`.
@@ -44,7 +44,7 @@ pub(crate) enum Ready {
     Command,
 }
 
-impl Part {
+impl Role {
     fn new(name: &'static str, ready: Ready) -> Self {
         Self {
             name,
@@ -77,7 +77,7 @@ impl Part {
         Self::new(role, Ready::OnlyConsumes)
     }
 
-    /// A role that does one thing and ends: see [`Play::command`].
+    /// A role that does one thing and ends: see [`Run::command`].
     #[must_use]
     pub fn command(role: &'static str) -> Self {
         Self::new(role, Ready::Command)
@@ -105,14 +105,14 @@ impl Part {
         self
     }
 
-    /// As [`Part::records`], in a database that other parts write, too: each row's value names its part.
+    /// As [`Role::records`], in a database that other roles write, too: each row's value names its role.
     #[must_use]
     pub fn shares(mut self, table: &'static str) -> Self {
         self.shares = true;
         self.records(table)
     }
 
-    /// It calls another part over HTTP; `variable` of its environment has that part's address.
+    /// It calls another role over HTTP; `variable` of its environment has that role's address.
     #[must_use]
     pub fn calls(mut self, server: &'static str, variable: &'static str) -> Self {
         self.calls = Some((server, variable));
@@ -144,7 +144,7 @@ pub struct Operation {
     pub id: String,
 }
 
-/// What a success promises: one row at each part that records, and wants this kind.
+/// What a success promises: one row at each role that records, and wants this kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promised {
     /// The row's id, or part of its value; best the id of the message.
@@ -197,7 +197,7 @@ impl Answer {
 }
 
 pub(crate) type Operate =
-    Rc<dyn Fn(Play, Operation) -> Pin<Box<dyn Future<Output = Outcome<Answer>>>>>;
+    Rc<dyn Fn(Run, Operation) -> Pin<Box<dyn Future<Output = Outcome<Answer>>>>>;
 
 /// The queue in which some operations end.
 #[derive(Debug, Clone, Copy)]
@@ -210,7 +210,7 @@ pub(crate) struct Parks {
 /// A chapter's scenario.
 #[derive(Clone)]
 pub struct Scenario {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) roles: Vec<Role>,
     pub(crate) operations: usize,
     pub(crate) at_once: usize,
     pub(crate) operate: Operate,
@@ -224,7 +224,7 @@ pub struct Scenario {
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scenario")
-            .field("parts", &self.parts)
+            .field("roles", &self.roles)
             .finish()
     }
 }
@@ -233,16 +233,16 @@ impl Scenario {
     /// A scenario of so many operations, one after the other. `operate` is one try of a client.
     pub fn new(
         operations: usize,
-        operate: impl AsyncFn(&Play, &Operation) -> Outcome<Answer> + 'static,
+        operate: impl AsyncFn(&Run, &Operation) -> Outcome<Answer> + 'static,
     ) -> Self {
         let operate = Rc::new(operate);
         Self {
-            parts: Vec::new(),
+            roles: Vec::new(),
             operations,
             at_once: 1,
-            operate: Rc::new(move |play, operation| {
+            operate: Rc::new(move |run, operation| {
                 let operate = operate.clone();
-                Box::pin(async move { operate(&play, &operation).await })
+                Box::pin(async move { operate(&run, &operation).await })
             }),
             confirmed: true,
             broker: true,
@@ -252,10 +252,10 @@ impl Scenario {
         }
     }
 
-    /// With this part.
+    /// With this role.
     #[must_use]
-    pub fn part(mut self, part: Part) -> Self {
-        self.parts.push(part);
+    pub fn role(mut self, role: Role) -> Self {
+        self.roles.push(role);
         self
     }
 

@@ -6,11 +6,11 @@ use check::wiretap::Edge;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::campaign::{AT_ONCE, Ending, Field, Found, Played};
 use crate::fault::Fault;
-use crate::play::Plan;
+use crate::plan::Plan;
+use crate::runner::{AT_ONCE, Ending, Finished, Found, Runner};
 
-/// How often the smallest fault is played, to say how surely it shows.
+/// How often the smallest fault is finished, to say how surely it shows.
 const TIMES: usize = 5;
 
 /// How many faults next to it are tried for one that goes well.
@@ -21,52 +21,52 @@ pub struct Smallest {
     /// The plan.
     pub plan: Plan,
     /// A run of it that showed something.
-    pub shown: Played,
+    pub shown: Finished,
     /// What that was.
     pub found: Found,
     /// In how many runs it showed.
     pub of: (usize, usize),
     /// The nearest fault that shows nothing, and its run.
-    pub well: Option<Played>,
+    pub well: Option<Finished>,
 }
 
 impl Smallest {
     /// Shrinks the plan of a run that showed something.
-    pub async fn of(field: &Rc<Field>, shown: &Played, found: &Found) -> Self {
+    pub async fn of(runner: &Rc<Runner>, shown: &Finished, found: &Found) -> Self {
         let mut smallest = Self {
-            plan: field.plan(shown.faults.clone()),
+            plan: runner.plan(shown.faults.clone()),
             shown: shown.clone(),
             found: found.clone(),
             of: (1, 1),
             well: None,
         };
         let fewer = smallest.fewer_faults();
-        smallest.take_first(field, fewer).await;
+        smallest.take_first(runner, fewer).await;
         let fewer = smallest.fewer_operations();
-        smallest.take_first(field, fewer).await;
-        smallest.fewer_services(field).await;
-        smallest.count(field).await;
-        smallest.find_well(field).await;
+        smallest.take_first(runner, fewer).await;
+        smallest.fewer_services(runner).await;
+        smallest.count(runner).await;
+        smallest.find_well(runner).await;
         smallest
     }
 
     /// Whether this run shows the same.
-    fn is_shown_by(&self, played: &Played) -> bool {
-        matches!(&played.ending, Ending::Found(found) if found.trouble == self.found.trouble)
+    fn is_shown_by(&self, finished: &Finished) -> bool {
+        matches!(&finished.ending, Ending::Found(found) if found.trouble == self.found.trouble)
     }
 
     /// Takes the first of these plans, if there is one, that shows the same twice.
-    async fn take_first(&mut self, field: &Rc<Field>, plans: Vec<Plan>) {
-        for (plan, once) in all(field, &plans).await {
+    async fn take_first(&mut self, runner: &Rc<Runner>, plans: Vec<Plan>) {
+        for (plan, once) in all(runner, &plans).await {
             if !self.is_shown_by(&once) {
                 continue;
             }
-            for (_, played) in all(field, std::slice::from_ref(&plan)).await {
-                if let Ending::Found(found) = &played.ending
-                    && self.is_shown_by(&played)
+            for (_, finished) in all(runner, std::slice::from_ref(&plan)).await {
+                if let Ending::Found(found) = &finished.ending
+                    && self.is_shown_by(&finished)
                 {
                     self.found = found.clone();
-                    self.shown = keep(played);
+                    self.shown = keep(finished);
                     self.plan = plan;
                     return;
                 }
@@ -109,13 +109,13 @@ impl Smallest {
     }
 
     /// Without all the services that a clean run goes well without, or without one of them.
-    async fn fewer_services(&mut self, field: &Rc<Field>) {
-        let hit = |part: &&'static str| {
+    async fn fewer_services(&mut self, runner: &Rc<Runner>) {
+        let hit = |role: &&'static str| {
             let mut faults = self.plan.faults.iter();
-            faults.any(|fault| fault.target == **part || fault.point.at == **part)
+            faults.any(|fault| fault.target == **role || fault.point.at == **role)
         };
-        let parts = field.scenario.parts.iter().map(|part| part.name);
-        let others: Vec<_> = parts.filter(|part| !hit(part)).collect();
+        let roles = runner.scenario.roles.iter().map(|role| role.name);
+        let others: Vec<_> = roles.filter(|role| !hit(role)).collect();
         let clean = |without: Vec<&'static str>| Plan {
             without,
             faults: Vec::new(),
@@ -123,16 +123,16 @@ impl Smallest {
             baseline: None,
             ..self.plan.clone()
         };
-        let each: Vec<Plan> = others.iter().map(|part| clean(vec![*part])).collect();
-        let without = |(plan, played): (Plan, Played)| {
-            let well = matches!(played.ending, Ending::Well);
-            well.then_some((plan.without, Rc::new(played.baseline)))
+        let each: Vec<Plan> = others.iter().map(|role| clean(vec![*role])).collect();
+        let without = |(plan, finished): (Plan, Finished)| {
+            let well = matches!(finished.ending, Ending::Well);
+            well.then_some((plan.without, Rc::new(finished.baseline)))
         };
-        let alone = all(field, &each).await.into_iter().filter_map(without);
+        let alone = all(runner, &each).await.into_iter().filter_map(without);
         let mut fewer: Vec<_> = alone.collect();
         if fewer.len() > 1 {
-            let together = clean(fewer.iter().flat_map(|(part, _)| part.clone()).collect());
-            let together = all(field, &[together])
+            let together = clean(fewer.iter().flat_map(|(role, _)| role.clone()).collect());
+            let together = all(runner, &[together])
                 .await
                 .into_iter()
                 .filter_map(without);
@@ -144,56 +144,62 @@ impl Smallest {
             ..self.plan.clone()
         });
         let plans = plans.collect();
-        self.take_first(field, plans).await;
+        self.take_first(runner, plans).await;
     }
 
-    async fn count(&mut self, field: &Rc<Field>) {
-        let played = all(field, &vec![self.plan.clone(); TIMES]).await;
-        let shown = played.iter().filter(|(_, played)| self.is_shown_by(played));
+    async fn count(&mut self, runner: &Rc<Runner>) {
+        let finished = all(runner, &vec![self.plan.clone(); TIMES]).await;
+        let shown = finished
+            .iter()
+            .filter(|(_, finished)| self.is_shown_by(finished));
         self.of = (shown.count(), TIMES);
     }
 
     /// The same fault on the other side of the frame, or at a frame before or after it.
-    async fn find_well(&mut self, field: &Rc<Field>) {
+    async fn find_well(&mut self, runner: &Rc<Runner>) {
         let [fault] = self.plan.faults.as_slice() else {
             return;
         };
-        let near = neighbours(fault, field).into_iter().map(|near| Plan {
+        let near = neighbours(fault, runner).into_iter().map(|near| Plan {
             faults: vec![near],
             ..self.plan.clone()
         });
-        let played = all(field, &near.collect::<Vec<_>>()).await;
-        let mut well = played.into_iter().map(|(_, played)| played);
-        self.well = well.find(|played| matches!(played.ending, Ending::Well));
+        let finished = all(runner, &near.collect::<Vec<_>>()).await;
+        let mut well = finished.into_iter().map(|(_, finished)| finished);
+        self.well = well.find(|finished| matches!(finished.ending, Ending::Well));
     }
 }
 
 /// Runs these plans beside each other, and gives each with its run, in their order.
-async fn all(field: &Rc<Field>, plans: &[Plan]) -> Vec<(Plan, Played)> {
+async fn all(runner: &Rc<Runner>, plans: &[Plan]) -> Vec<(Plan, Finished)> {
     let mut under_way = JoinSet::new();
     let places = Rc::new(Semaphore::new(AT_ONCE));
     for (number, plan) in plans.iter().cloned().enumerate() {
-        let (field, places) = (field.clone(), places.clone());
+        let (runner, places) = (runner.clone(), places.clone());
         under_way.spawn_local(async move {
             let _place = places.acquire().await;
-            let played = field.once(&format!("smaller-{number}"), plan.clone()).await;
-            (number, plan, played)
+            let finished = runner
+                .once(&format!("smaller-{number}"), plan.clone())
+                .await;
+            (number, plan, finished)
         });
     }
-    let mut played = under_way.join_all().await;
-    played.sort_by_key(|(number, ..)| *number);
-    let played = played.into_iter();
-    played.map(|(_, plan, played)| (plan, played)).collect()
+    let mut finished = under_way.join_all().await;
+    finished.sort_by_key(|(number, ..)| *number);
+    let finished = finished.into_iter();
+    finished
+        .map(|(_, plan, finished)| (plan, finished))
+        .collect()
 }
 
 /// The faults next to this one, the nearest first.
-fn neighbours(fault: &Fault, field: &Field) -> Vec<Fault> {
+fn neighbours(fault: &Fault, runner: &Runner) -> Vec<Fault> {
     let mut other = fault.clone();
     other.point.edge = match fault.point.edge {
         Edge::Before => Edge::After,
         Edge::After => Edge::Before,
     };
-    let passed = field.baseline.iter().flat_map(|baseline| &baseline.passed);
+    let passed = runner.baseline.iter().flat_map(|baseline| &baseline.passed);
     let steps = passed.filter(|((at, _), _)| *at == fault.point.at);
     let steps = steps.flat_map(|(_, &(step, _))| {
         [Edge::Before, Edge::After].map(|edge| {
@@ -210,15 +216,15 @@ fn neighbours(fault: &Fault, field: &Field) -> Vec<Fault> {
 }
 
 /// Keeps the files of a run from those of the next.
-fn keep(mut played: Played) -> Played {
-    if let Some(dir) = played.trace.parent() {
+fn keep(mut finished: Finished) -> Finished {
+    if let Some(dir) = finished.trace.parent() {
         let kept = dir.with_file_name("found");
         let _ = std::fs::remove_dir_all(&kept);
         if std::fs::rename(dir, &kept).is_ok()
-            && let Some(file) = played.trace.file_name()
+            && let Some(file) = finished.trace.file_name()
         {
-            played.trace = kept.join(file);
+            finished.trace = kept.join(file);
         }
     }
-    played
+    finished
 }

@@ -16,10 +16,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::watch;
 
 /// How long a row takes: not longer than another program waits for the database.
-const SLOW: Duration = Duration::from_millis(950);
+pub const SLOW: Duration = Duration::from_millis(950);
 /// How long a write is under way before the act: a program that waits for it for half a second,
 /// and goes on without it, must be seen to do so.
-const SURE: Duration = Duration::from_millis(750);
+pub const SURE: Duration = Duration::from_millis(750);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long to wait for a database that another program has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -183,52 +183,5 @@ fn is_written(connection: &Connection) -> bool {
     match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
         Ok(()) => false,
         Err(error) => error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    /// How long the other thread may take to act.
-    const SOON: Duration = Duration::from_secs(10);
-
-    fn write(connection: &Connection, id: u32) -> Duration {
-        let began = Instant::now();
-        let sql = "INSERT INTO rows (id) VALUES (?1)";
-        connection.execute(sql, [id]).unwrap();
-        began.elapsed()
-    }
-
-    #[test]
-    fn the_act_comes_in_the_middle_of_the_second_write() {
-        let file = std::env::temp_dir().join(format!("slow-{}.sqlite", std::process::id()));
-        let service = Connection::open(&file).unwrap();
-        let tables = "PRAGMA journal_mode = WAL; CREATE TABLE rows (id INTEGER PRIMARY KEY)";
-        service.execute_batch(tables).unwrap();
-        let reader = Connection::open(&file).unwrap();
-        let (tell, told) = mpsc::channel();
-        let act = Box::new(move || {
-            let count = "SELECT count(*) FROM rows";
-            let count: u32 = reader.query_row(count, [], |row| row.get(0)).unwrap();
-            tell.send(count).unwrap();
-        });
-        let writes = SlowWrites::at(&file, None, 2, act).unwrap();
-        for id in 1..=3 {
-            assert!(write(&service, id) > SURE);
-        }
-        let committed = told.recv_timeout(SOON);
-        assert_eq!(
-            committed,
-            Ok(1),
-            "the first is committed, the second is not"
-        );
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.unwrap().block_on(writes.end()).unwrap();
-        assert!(write(&service, 4) < SURE);
-        std::fs::remove_file(&file).unwrap();
     }
 }

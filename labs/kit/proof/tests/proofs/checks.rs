@@ -1,18 +1,16 @@
 //! A chapter's checks as a program: the one of the solution. It can also check other programs.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use command::checks::{self, Finished, Other};
-use command::quiet_cargo::cargo;
-use course::chapter::{Chapter, Variant};
+use course::chapter::Chapter;
 use course::manifest::Prediction;
 use course::mutants::Mutant;
 use course::paths::Paths;
 use course::report::Status;
-use serde_json::Value;
 
+use super::program::Program;
 use super::run::Verdict;
 use super::rungs::Rung;
 use super::table::{Row, Table};
@@ -20,27 +18,11 @@ use super::table::{Row, Table};
 /// The lines of a terminal.
 const SCREEN: usize = 24;
 
-/// Builds this test program of a package, and gives its path.
-pub fn built(paths: &Paths, package: &str, test: &str) -> Result<PathBuf> {
-    let build = ["test", "--no-run", "--message-format=json"];
-    let what = ["--test", test, "-p", package];
-    let said = cargo(paths, &[&build[..], &what].concat())?;
-    let path = said.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let ours = message["target"]["name"] == test;
-        Some(PathBuf::from(
-            message["executable"].as_str().filter(|_| ours)?,
-        ))
-    });
-    path.with_context(|| format!("cargo built no {test} of {package}"))
-}
-
 /// The checks of one chapter.
 pub struct Checks {
     paths: Paths,
     number: String,
-    package: String,
-    program: OnceLock<PathBuf>,
+    program: Program,
 }
 
 impl Checks {
@@ -49,17 +31,13 @@ impl Checks {
         Self {
             paths: paths.clone(),
             number: chapter.number.clone(),
-            package: chapter.package(Variant::Solution),
-            program: OnceLock::new(),
+            program: Program::new(paths, chapter, "checks"),
         }
     }
 
     /// Builds them, and the solution.
     pub fn build(&self) -> Result<()> {
-        let path = built(&self.paths, &self.package, "checks")?;
-        // The checks are built once, so this is not set yet.
-        let _ = self.program.set(path);
-        Ok(())
+        self.program.build()
     }
 
     /// Runs the checks in a separate folder, against `program` if there is one, else the solution.
@@ -77,7 +55,7 @@ impl Checks {
         other: Option<Other<'_>>,
         arguments: &[&str],
     ) -> Result<Finished> {
-        let checks = self.program.get().context("the checks are not built")?;
+        let checks = self.program.path()?;
         checks::run(&self.paths, checks, &self.dir(name), other, arguments)
     }
 

@@ -1,30 +1,25 @@
 //! A chapter's search as a program: the one of the solution. It searches other programs, too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
-use course::chapter::{Chapter, Variant};
+use course::chapter::Chapter;
 use course::mutants::TimingMutant;
 use course::paths::Paths;
 use serde::Deserialize;
 
-use super::checks::built;
+use super::program::Program;
 use super::run::Verdict;
 
 /// The time in which a search finds each timing mutant, beside two other proofs and the compiler: alone it
 /// takes a third of it.
 const WITHIN: &str = "180s";
-/// The most faults that it takes.
-const FEW: usize = 2;
-
 /// The search of one chapter.
 pub struct Search {
     paths: Paths,
     number: String,
-    package: String,
-    program: OnceLock<PathBuf>,
+    program: Program,
 }
 
 /// What this proof reads of a search's report.
@@ -35,7 +30,6 @@ struct Report {
 
 #[derive(Debug, Deserialize)]
 struct Smallest {
-    faults: Vec<String>,
     trouble: String,
 }
 
@@ -45,27 +39,22 @@ impl Search {
         Self {
             paths: paths.clone(),
             number: chapter.number.clone(),
-            package: chapter.package(Variant::Solution),
-            program: OnceLock::new(),
+            program: Program::new(paths, chapter, "search"),
         }
     }
 
     /// Builds it, and the solution.
     pub fn build(&self) -> Result<()> {
-        let path = built(&self.paths, &self.package, "search")?;
-        // It is built once, so this is not set yet.
-        let _ = self.program.set(path);
-        Ok(())
+        self.program.build()
     }
 
-    /// A search of `program` finds what the mutant says, with few faults.
+    /// A search of `program` finds what the mutant says.
     pub fn finds(&self, mutant: &TimingMutant, program: &Path) -> Result<Verdict> {
-        let search = self.program.get().context("the search is not built")?;
         let name = format!("{}-timing-{}", self.number, mutant.file);
         let dir = self.paths.data().join("proofs").join(name);
         let report = dir.join("search.json");
         let _ = std::fs::remove_file(&report);
-        let output = Command::new(search)
+        let output = Command::new(self.program.path()?)
             .args(["--fresh", "--for", WITHIN])
             .current_dir(&self.paths.root)
             .env("CARGO_TARGET_DIR", &self.paths.target)
@@ -84,8 +73,7 @@ impl Search {
         let Some(smallest) = report.smallest else {
             return Ok(Verdict::Refuted(format!("it found nothing:\n{printed}")));
         };
-        let right = smallest.trouble == mutant.finds && smallest.faults.len() <= FEW;
-        Ok(match right {
+        Ok(match smallest.trouble == mutant.finds {
             true => Verdict::Proved,
             false => Verdict::Refuted(format!("it did not find `{}`:\n{printed}", mutant.finds)),
         })

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use wiretap::{Answer, Event, HttpRelay, Journal, Side};
+use wiretap::{Answer, Edge, Event, HttpRelay, Journal, Side};
 
 use super::link::rest;
 use proof::{SILENCE, Scratch, soon, until};
@@ -322,5 +322,27 @@ pub async fn client_gives_up() -> Result<()> {
     ensure!(rest(&mut server).await?.is_empty());
     until("it is journaled", || room.journal.disconnected(ROLE)).await?;
     ensure!(room.told() == ["> POST /viewed|hello"]);
+    Ok(())
+}
+
+/// The second response is stopped, and never arrives once it is cut; the first one and its request pass.
+pub async fn held_response() -> Result<()> {
+    let room = Room::open().await?;
+    let edge = Edge::Before;
+    let mut held = room.relay.hold_at(Side::Server, 2, edge, Box::new(|| ()));
+    let mut client = room.client().await?;
+    send(&mut client, GET).await?;
+    let mut server = room.accept().await?;
+    receives(&mut server, GET).await?;
+    send(&mut server, OK).await?;
+    receives(&mut client, OK).await?;
+    ensure!(!held.reached());
+    send(&mut client, GET).await?;
+    receives(&mut server, GET).await?;
+    send(&mut server, OK).await?;
+    soon("the second response", held.comes()).await?;
+    held.cut();
+    let got = rest(&mut client).await?;
+    ensure!(got.is_empty(), "{got:?} arrived");
     Ok(())
 }

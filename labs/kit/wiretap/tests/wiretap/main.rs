@@ -40,6 +40,8 @@ fn main() {
         trial("trap_on_a_delayed_link", traps::trap_on_a_delayed_link),
         trial("traps_spring_once", traps::traps_spring_once),
         trial("held_frame", traps::held_frame),
+        trial("stopped_after_the_second", traps::stopped_after_the_second),
+        trial("held_and_cut", traps::held_and_cut),
         trial("http_pass", http::pass),
         trial("http_split_bodies", http::split_bodies),
         trial("http_lost", http::lost),
@@ -51,6 +53,7 @@ fn main() {
         trial("http_no_body", http::no_body),
         trial("http_idle_server_closes", http::idle_server_closes),
         trial("http_client_gives_up", http::client_gives_up),
+        trial("http_held_response", http::held_response),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -1,14 +1,16 @@
-//! `cut_before` and `hold` on frames written by hand: where exactly the wire is cut or stopped.
+//! `cut_before`, `hold` and `hold_at` on frames written by hand: where exactly the wire is cut or stopped.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use wiretap::{Method, Side};
+use wiretap::{Edge, Method, Moment, Side};
 
 use super::link::{Wire, rest};
-use proof::{SILENCE, until};
+use proof::{SILENCE, soon, until};
 
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
 /// `channel.open` on channel 1.
@@ -81,5 +83,52 @@ pub async fn held_frame() -> Result<()> {
     client.write_all(&[GREETING, ACK].concat()).await?;
     client.shutdown().await?;
     ensure!(rest(&mut server).await? == [GREETING, ACK].concat());
+    Ok(())
+}
+
+/// The second ack passes, and nothing behind it: not even when the connection is cut there.
+pub async fn stopped_after_the_second() -> Result<()> {
+    let wire = Wire::open().await?;
+    let acts = Arc::new(AtomicUsize::new(0));
+    let counted = acts.clone();
+    let second = Moment {
+        from: Side::Client,
+        method: Method::BasicAck,
+        nth: 2,
+        edge: Edge::After,
+    };
+    let act = move || _ = counted.fetch_add(1, Ordering::SeqCst);
+    let mut held = wire.tap.hold_at(second, Box::new(act));
+    let (mut client, mut server) = wire.connect().await?;
+    client.write_all(&[GREETING, ACK].concat()).await?;
+    let mut first = vec![0; GREETING.len() + ACK.len()];
+    server.read_exact(&mut first).await?;
+    ensure!(!held.reached(), "the first one is not the second");
+    client.write_all(&[ACK, OPEN, ACK].concat()).await?;
+    soon("the second ack", held.comes()).await?;
+    let mut passed = vec![0; ACK.len()];
+    server.read_exact(&mut passed).await?;
+    ensure!(passed == ACK, "{passed:?} passed");
+    let early = timeout(SILENCE, server.read_u8()).await;
+    ensure!(early.is_err(), "{early:?} passed");
+    held.cut();
+    ensure!(rest(&mut server).await?.is_empty());
+    ensure!(acts.load(Ordering::SeqCst) == 1);
+    Ok(())
+}
+
+/// A held frame whose connection is cut never arrives, even where the link is cut, too.
+pub async fn held_and_cut() -> Result<()> {
+    let wire = Wire::open().await?;
+    for _ in 0..50 {
+        let mut held = wire.tap.hold(Side::Client, Method::BasicAck);
+        let (mut client, mut server) = wire.connect().await?;
+        client.write_all(&[GREETING, ACK, OPEN].concat()).await?;
+        soon("the ack", held.comes()).await?;
+        held.cut();
+        wire.tap.cut();
+        let got = rest(&mut server).await?;
+        ensure!(got == GREETING, "{got:?} arrived");
+    }
     Ok(())
 }

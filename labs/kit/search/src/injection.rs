@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::time::sleep;
 
 use crate::fault::{Fault, Kind, Point, Step};
-use crate::play::Play;
+use crate::run::Run;
 use crate::slow_writes::SlowWrites;
 
 /// How long nothing arrives before the link is cut.
@@ -25,7 +25,7 @@ const MISSED: Duration = Duration::from_secs(6);
 
 /// A fault that waits for its point.
 #[derive(Debug)]
-pub struct Strike {
+pub struct Injection {
     fault: Fault,
     waits: Waits,
     trigger: Trigger,
@@ -61,22 +61,20 @@ enum Waits {
     Write(SlowWrites),
 }
 
-impl Strike {
+impl Injection {
     /// Sets the trap.
-    pub async fn arm(play: &Play, fault: &Fault) -> Outcome<Self> {
+    pub async fn arm(run: &Run, fault: &Fault) -> Outcome<Self> {
         let (point, trigger) = (&fault.point, Trigger(Arc::new(AtomicBool::new(true))));
         let waits = match point.step {
             Step::Commit => {
-                let service = play.service(&point.at)?;
+                let service = run.service(&point.at)?;
                 let act = trigger.guard(service.signaller(Signal::SIGSTOP));
-                let own = play.shares(&point.at).then_some(&*point.at);
+                let own = run.shares(&point.at).then_some(&*point.at);
                 Waits::Write(SlowWrites::at(&service.database(), own, point.nth, act)?)
             }
-            Step::Frame(..) | Step::Http(_) => Waits::Frame(hold(
-                play,
-                point,
-                trigger.guard(at_once(play, fault).await?),
-            )?),
+            Step::Frame(..) | Step::Http(_) => {
+                Waits::Frame(hold(run, point, trigger.guard(at_once(run, fault).await?))?)
+            }
         };
         let fault = fault.clone();
         Ok(Self {
@@ -92,67 +90,67 @@ impl Strike {
     }
 
     /// Waits for the point, and carries the fault out.
-    pub async fn strikes(self, play: &Play) -> Outcome {
+    pub async fn injections(self, run: &Run) -> Outcome {
         let Self { fault, waits, .. } = self;
         match waits {
             Waits::Write(mut writes) => {
                 writes.comes().await;
-                play.reached(&fault);
-                play.service(&fault.target)?.kill().await?;
+                run.reached(&fault);
+                run.service(&fault.target)?.kill().await?;
                 writes.end().await?;
-                restart(play, &fault.target, None).await
+                restart(run, &fault.target, None).await
             }
             Waits::Frame(mut held) => {
                 held.comes().await;
-                play.reached(&fault);
-                at_frame(play, &fault, held).await
+                run.reached(&fault);
+                at_frame(run, &fault, held).await
             }
         }
     }
 }
 
-async fn at_frame(play: &Play, fault: &Fault, held: Held) -> Outcome {
+async fn at_frame(run: &Run, fault: &Fault, held: Held) -> Outcome {
     match fault.kind {
         Kind::Kill if fault.hits_broker() => {
-            play.lab().kill_stopped_broker().await?;
+            run.lab().kill_stopped_broker().await?;
             drop(held);
-            play.lab().broker_is_back().await
+            run.lab().broker_is_back().await
         }
-        Kind::Kill => kill(play, &fault.target, held).await,
+        Kind::Kill => kill(run, &fault.target, held).await,
         Kind::Cut => {
             held.cut();
-            play.cut(&fault.point.at)
+            run.cut(&fault.point.at)
         }
         Kind::Swallow => {
             sleep(SILENCE).await;
             held.cut();
-            play.cut(&fault.point.at)
+            run.cut(&fault.point.at)
         }
         Kind::Freeze => {
             drop(held);
-            stand_still(play, &fault.target).await
+            stand_still(run, &fault.target).await
         }
     }
 }
 
 /// What the relay does the moment the frame is there: from then on its target does nothing more.
-async fn at_once(play: &Play, fault: &Fault) -> Outcome<Act> {
+async fn at_once(run: &Run, fault: &Fault) -> Outcome<Act> {
     let (kills, target) = (fault.kind == Kind::Kill, &fault.target);
     Ok(match fault.kind {
-        Kind::Kill if fault.hits_broker() => play.lab().broker_stopper().await?,
+        Kind::Kill if fault.hits_broker() => run.lab().broker_stopper().await?,
         // Its operation waits for the end of a command, and starts it again.
         Kind::Kill | Kind::Freeze => {
-            let signal = match kills && play.is_command(target) {
+            let signal = match kills && run.is_command(target) {
                 true => Signal::SIGKILL,
                 false => Signal::SIGSTOP,
             };
-            play.service(target)?.signaller(signal)
+            run.service(target)?.signaller(signal)
         }
         Kind::Cut | Kind::Swallow => Box::new(|| ()),
     })
 }
 
-fn hold(play: &Play, point: &Point, act: Act) -> Outcome<Held> {
+fn hold(run: &Run, point: &Point, act: Act) -> Outcome<Held> {
     let Point { nth, edge, .. } = *point;
     Ok(match point.step {
         Step::Frame(from, method) => {
@@ -162,46 +160,46 @@ fn hold(play: &Play, point: &Point, act: Act) -> Outcome<Held> {
                 nth,
                 edge,
             };
-            play.service(&point.at)?.tap().hold_at(moment, act)
+            run.service(&point.at)?.tap().hold_at(moment, act)
         }
-        Step::Http(from) => play.relay(&point.at)?.hold_at(from, nth, edge, act),
+        Step::Http(from) => run.relay(&point.at)?.hold_at(from, nth, edge, act),
         Step::Commit => return Err(anyhow!("a commit crosses no link").into()),
     })
 }
 
 /// Kills the service, and starts it again. A command has been killed already.
-async fn kill(play: &Play, target: &str, held: Held) -> Outcome {
-    if !play.is_command(target) {
-        play.service(target)?.kill().await?;
+async fn kill(run: &Run, target: &str, held: Held) -> Outcome {
+    if !run.is_command(target) {
+        run.service(target)?.kill().await?;
     }
-    restart(play, target, Some(held)).await
+    restart(run, target, Some(held)).await
 }
 
 /// Cuts what is left of a killed service's link, and starts it again. A command is started again by
 /// its operation.
-async fn restart(play: &Play, target: &str, held: Option<Held>) -> Outcome {
+async fn restart(run: &Run, target: &str, held: Option<Held>) -> Outcome {
     // What it has sent and the relay holds never arrives.
     if let Some(held) = held {
         held.cut();
     }
-    if play.has_link(target) {
-        play.cut(target)?;
+    if run.has_link(target) {
+        run.cut(target)?;
     }
-    play.start(target).await
+    run.start(target).await
 }
 
 /// Until its connection is given up by the broker, or for longer than a call may take.
-async fn stand_still(play: &Play, target: &str) -> Outcome {
-    let (service, lab) = (play.service(target)?, play.lab());
-    let over = || play.is_command(target) && service.exit().is_some();
+async fn stand_still(run: &Run, target: &str) -> Outcome {
+    let (service, lab) = (run.service(target)?, run.lab());
+    let over = || run.is_command(target) && service.exit().is_some();
     if over() {
         return Ok(());
     }
     service.freeze()?;
     match lab.broker() {
         Some(_) => {
-            let (span, ends) = (lab.span(), play.lost(target));
-            while play.lost(target) == ends && !span.exceeds(MISSED) {
+            let (span, ends) = (lab.span(), run.lost(target));
+            while run.lost(target) == ends && !span.exceeds(MISSED) {
                 sleep(LOOK_AGAIN).await;
             }
         }

@@ -1,4 +1,4 @@
-//! Tells a search: its progress, what it found, and how to see it again.
+//! Prints a search: its progress, what it found, and how to see it again.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -10,9 +10,11 @@ use course::holes;
 use terminal::{BAD, BOLD, DIM, GOOD, NOTE, TYPE, labelled};
 use verdict::PICTURE;
 
-use crate::campaign::{Ending, Field, Found, Played, Sum, named};
 use crate::fault::Fault;
 use crate::frames;
+use crate::report::Sum;
+use crate::runner::{Ending, Finished, Found, Runner};
+use crate::searching::named;
 use crate::shrink::Smallest;
 
 /// How often a search that nobody watches tells where it is.
@@ -32,10 +34,15 @@ pub fn header(sandboxes: &Sandboxes) {
 }
 
 /// Says how much there is to try.
-pub fn begins(sum: &Sum, tried: usize, budget: Option<Duration>) {
-    let Sum { points, faults, .. } = sum;
+pub fn begins(sum: &Sum, budget: Option<Duration>) {
+    let Sum {
+        points,
+        faults,
+        well: tried,
+        ..
+    } = sum;
     let mut line = format!("a run without a fault passes {points} points; {faults} faults at them");
-    if tried > 0 {
+    if *tried > 0 {
         line += &format!(", {tried} of them tried before (--fresh tries them again)");
     }
     if let Some(budget) = budget {
@@ -44,28 +51,32 @@ pub fn begins(sum: &Sum, tried: usize, budget: Option<Duration>) {
     anstream::println!("{}", labelled("", 0, &line));
 }
 
-/// Nothing can be said, for this reason.
-pub fn nothing_to_say(reason: &str) {
-    anstream::println!("{NOTE}?{NOTE:#} nothing can be said of a run without a fault");
-    part("reason", reason);
-    part(
-        "do",
-        "just doctor, and try again when the machine is less busy",
-    );
-}
-
-/// The services fail without any fault: a search would find that again and again.
-pub fn not_clean(sandboxes: &Sandboxes, found: &Found) {
-    anstream::println!("{BAD}✘{BAD:#} it fails without any fault");
-    tell_failure(found);
-    let (number, command) = (&sandboxes.chapter.number, sandboxes.variant);
-    part("do", format!("mend it first: just {command} {number}"));
+/// Tells of a run without any fault that does not go well: a search would find that again and again.
+/// `None` for one that does.
+pub fn not_clean(sandboxes: &Sandboxes, clean: &Ending) -> Option<Status> {
+    match clean {
+        Ending::Well | Ending::Missed => None,
+        Ending::Void(reason) => {
+            anstream::println!("{NOTE}?{NOTE:#} nothing can be said of a run without a fault");
+            labelled_line("reason", reason);
+            let remedy = "just doctor, and try again when the machine is less busy";
+            labelled_line("do", remedy);
+            Some(Status::Unknown)
+        }
+        Ending::Found(found) => {
+            anstream::println!("{BAD}✘{BAD:#} it fails without any fault");
+            tell_failure(found);
+            let (number, command) = (&sandboxes.chapter.number, sandboxes.variant);
+            labelled_line("do", format!("mend it first: just {command} {number}"));
+            Some(Status::Fail)
+        }
+    }
 }
 
 fn tell_failure(found: &Found) {
-    part("expected", &found.failure.expected);
-    part("observed", &found.failure.observed);
-    part("why", &found.failure.why);
+    labelled_line("expected", &found.failure.expected);
+    labelled_line("observed", &found.failure.observed);
+    labelled_line("why", &found.failure.why);
 }
 
 /// The line that says how far a search is.
@@ -137,12 +148,12 @@ impl Progress {
 }
 
 /// Tells the smallest fault that shows something.
-pub fn tell(field: &Field, smallest: &Smallest) {
+pub fn tell(runner: &Runner, smallest: &Smallest) {
     let faults = named(&smallest.plan.faults);
     let word = smallest.found.trouble.word();
     anstream::println!("{BAD}✘ {word}{BAD:#}  {BOLD}{faults}{BOLD:#}");
     let told: Vec<String> = smallest.plan.faults.iter().map(Fault::told).collect();
-    part("fault", told.join("; and "));
+    labelled_line("fault", told.join("; and "));
     tell_failure(&smallest.found);
     tell_frames(&smallest.shown, &smallest.found);
     if let Some(well) = &smallest.well {
@@ -153,26 +164,26 @@ pub fn tell(field: &Field, smallest: &Smallest) {
         let mine = frames::of(&smallest.shown, own.filter(|_| there.is_some()));
         let theirs = frames::of(well, there.as_deref());
         let (mine, theirs) = frames::parting(&mine, &theirs);
-        part(
+        labelled_line(
             "nearest",
             format!("{} goes well. Where the two part", named(&well.faults)),
         );
-        part("", format!("this one has {mine};"));
-        part("", format!("that one has {theirs}"));
+        labelled_line("", format!("this one has {mine};"));
+        labelled_line("", format!("that one has {theirs}"));
     }
     let (shown, times) = smallest.of;
     let mut size = format!("{} operation(s)", smallest.plan.operations);
     if !smallest.plan.without.is_empty() {
         size += &format!(", without {}", smallest.plan.without.join(" and "));
     }
-    part(
+    labelled_line(
         "smallest",
         format!("{size}; it shows in {shown} of {times} runs"),
     );
-    tell_hole(field, &smallest.found);
+    tell_hole(runner, &smallest.found);
     let picture = smallest.shown.trace.with_file_name(PICTURE);
-    part("picture", field.sandboxes.paths().short(&picture));
-    part("again", again(field, smallest));
+    labelled_line("picture", runner.sandboxes.paths().short(&picture));
+    labelled_line("again", again(runner, smallest));
 }
 
 /// What was seen once, and in none of the runs after it.
@@ -183,55 +194,57 @@ pub fn not_again(smallest: &Smallest) {
 }
 
 /// The command that plays the fault again.
-fn again(field: &Field, smallest: &Smallest) -> String {
-    let (number, variant) = (&field.sandboxes.chapter.number, field.sandboxes.variant);
+fn again(runner: &Runner, smallest: &Smallest) -> String {
+    let (number, variant) = (&runner.sandboxes.chapter.number, runner.sandboxes.variant);
     let mut command = format!("just search {number}{}", variant.flag());
     for fault in &smallest.plan.faults {
         command += &format!(" --fault '{fault}'");
     }
-    if smallest.plan.operations != field.scenario.operations {
+    if smallest.plan.operations != runner.scenario.operations {
         command += &format!(" --operations {}", smallest.plan.operations);
     }
-    for part in &smallest.plan.without {
-        command += &format!(" --without {part}");
+    for role in &smallest.plan.without {
+        command += &format!(" --without {role}");
     }
     command
 }
 
 /// The hole to look at, and where it is.
-fn tell_hole(field: &Field, found: &Found) {
+fn tell_hole(runner: &Runner, found: &Found) {
     let Some(hole) = found.failure.hole.filter(|hole| *hole != verdict::NO_HOLE) else {
         return;
     };
-    let chapter = &field.sandboxes.chapter;
+    let chapter = &runner.sandboxes.chapter;
     let place = holes::locate(&chapter.folder(Variant::Lab).join("src"), hole);
     if let Ok(Some((file, line))) = place {
-        let file = field.sandboxes.paths().short(&file);
-        part("look at", format!("HOLE {hole}, {file}:{line}"));
+        let file = runner.sandboxes.paths().short(&file);
+        labelled_line("look at", format!("HOLE {hole}, {file}:{line}"));
     }
-    part("hint", format!("just hint {} {hole}", chapter.number));
+    labelled_line("hint", format!("just hint {} {hole}", chapter.number));
 }
 
 /// The frames of the message that is wrong, around the fault; of all where it has none.
-fn tell_frames(played: &Played, found: &Found) {
+fn tell_frames(finished: &Finished, found: &Found) {
     let mark = found.mark.as_deref();
-    let mark = mark.filter(|mark| frames::have(played, mark));
-    let lines = frames::decisive(&frames::of(played, mark));
+    let mark = mark.filter(|mark| frames::have(finished, mark));
+    let lines = frames::decisive(&frames::of(finished, mark));
     let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    part("frames", text.join("\n"));
+    labelled_line("frames", text.join("\n"));
 }
 
 /// Tells one run of a fault that was typed.
-pub fn once(number: usize, played: &Played) {
-    let faults = named(&played.faults);
-    match &played.ending {
+pub fn once(number: usize, finished: &Finished) {
+    let faults = named(&finished.faults);
+    match &finished.ending {
         Ending::Well => anstream::println!("{GOOD}✔{GOOD:#} {number}  {faults}: goes well"),
         Ending::Missed => {
-            anstream::println!("{NOTE}?{NOTE:#} {number}  {faults}: its point was not reached");
+            anstream::println!(
+                "{NOTE}?{NOTE:#} {number}  {faults}: its point was not reached; --list has all"
+            );
         }
         Ending::Void(reason) => {
             anstream::println!("{NOTE}?{NOTE:#} {number}  {faults}: nothing can be said");
-            part("reason", reason);
+            labelled_line("reason", reason);
         }
         Ending::Found(found) => {
             let word = found.trouble.word();
@@ -242,8 +255,8 @@ pub fn once(number: usize, played: &Played) {
 }
 
 /// Sums up the runs of a fault that was typed.
-pub fn outcome(field: &Field, all: &[Played]) -> Status {
-    let found = |played: &&Played| matches!(played.ending, Ending::Found(_));
+pub fn outcome(runner: &Runner, all: &[Finished]) -> Status {
+    let found = |finished: &&Finished| matches!(finished.ending, Ending::Found(_));
     let shown = all.iter().filter(found).count();
     let well = all
         .iter()
@@ -253,9 +266,9 @@ pub fn outcome(field: &Field, all: &[Played]) -> Status {
         && let Ending::Found(found) = &last.ending
     {
         tell_frames(last, found);
-        tell_hole(field, found);
+        tell_hole(runner, found);
         let picture = last.trace.with_file_name(PICTURE);
-        part("picture", field.sandboxes.paths().short(&picture));
+        labelled_line("picture", runner.sandboxes.paths().short(&picture));
     }
     if all.len() > 1 {
         anstream::println!(
@@ -271,7 +284,7 @@ pub fn outcome(field: &Field, all: &[Played]) -> Status {
 }
 
 /// The last lines: what was tried, and what was not.
-pub fn sum(field: &Field, sum: &Sum) {
+pub fn sum(runner: &Runner, sum: &Sum) {
     let tried = sum.well + sum.found.len();
     let seconds = sum.seconds.round();
     let mut line = format!("{tried} of {} faults tried in {seconds} s", sum.faults);
@@ -289,8 +302,8 @@ pub fn sum(field: &Field, sum: &Sum) {
     let style = if sum.found.is_empty() { GOOD } else { BAD };
     anstream::println!("{style}{}{style:#}", labelled("", 0, &line));
     let (number, flag) = (
-        &field.sandboxes.chapter.number,
-        field.sandboxes.variant.flag(),
+        &runner.sandboxes.chapter.number,
+        runner.sandboxes.variant.flag(),
     );
     let again = format!("{TYPE}just search {number}{flag}{TYPE:#}");
     match (sum.found.is_empty(), sum.whole) {
@@ -300,8 +313,8 @@ pub fn sum(field: &Field, sum: &Sum) {
     }
 }
 
-/// Prints one labelled part.
-fn part(label: &str, text: impl Display) {
+/// Prints one labelled text.
+fn labelled_line(label: &str, text: impl Display) {
     let label = format!("    {DIM}{label}{DIM:#}");
     anstream::println!("{}", labelled(&label, 14, &text.to_string()));
 }

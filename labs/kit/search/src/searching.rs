@@ -1,0 +1,292 @@
+//! A whole search: the clean run, then one run for each fault, several beside each other.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use check::run::{Package, Sandboxes, Status};
+use process::stop;
+use serde::Serialize;
+use terminal::user_error;
+use tokio::task::JoinSet;
+
+use crate::arguments::Arguments;
+use crate::fault::{self, BROKER, Fault};
+use crate::report::{Small, Sum, Tried};
+use crate::runner::{AT_ONCE, Ending, Finished, Found, Runner};
+use crate::scenario::Scenario;
+use crate::shrink::Smallest;
+use crate::telling::{self, Progress};
+
+/// How long pairs are tried where no time is given: there are thousands.
+const FOR_PAIRS: Duration = Duration::from_secs(60);
+
+/// Searches as the arguments say.
+///
+/// # Errors
+/// When the run's files cannot be written, or there is no broker.
+pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments) -> Result<Status> {
+    let progress = |line: &str| anstream::eprintln!("{line}");
+    let needs = (scenario.broker, scenario.hole_for);
+    let opened = Sandboxes::open(package, "search", needs, arguments.seed, &progress).await?;
+    let sandboxes = opened.map_err(|none| user_error(none.why, none.mend))?;
+    let operations = arguments.operations.unwrap_or(scenario.operations);
+    let scenario = Scenario {
+        operations,
+        ..scenario
+    };
+    let mut runner = Runner::new(sandboxes, scenario);
+    telling::header(&runner.sandboxes);
+    let clean = runner.surely("clean", runner.plan(Vec::new())).await;
+    if let Some(status) = telling::not_clean(&runner.sandboxes, &clean.ending) {
+        return Ok(status);
+    }
+    runner.baseline = Some(Rc::new(clean.baseline));
+    if !arguments.fault.is_empty() {
+        return again(&runner, arguments).await;
+    }
+    let faults = faults(&runner);
+    if arguments.list {
+        let print = |fault: &Fault| anstream::println!("{fault}");
+        faults.iter().for_each(print);
+        return Ok(Status::Pass);
+    }
+    try_all(&Rc::new(runner), faults, arguments).await
+}
+
+/// The faults at all points of the clean run, the most telling first.
+fn faults(runner: &Runner) -> Vec<Fault> {
+    let roles = runner.scenario.roles.iter();
+    let calls = roles.filter_map(|role| Some((role.name.to_owned(), role.calls?.0.to_owned())));
+    let passed = runner.baseline.iter().map(|baseline| &baseline.passed);
+    let calls = calls.collect();
+    passed
+        .flat_map(|passed| fault::all(passed, &calls))
+        .collect()
+}
+
+async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments) -> Result<Status> {
+    let dir = runner.sandboxes.dir();
+    let file = dir.join("tried.json");
+    let of = (arguments.seed, runner.scenario.operations);
+    let mut tried = Tried::read(&file, runner.sandboxes.program(), of);
+    if arguments.fresh || arguments.pairs {
+        tried.well.clear();
+    }
+    let passed = runner
+        .baseline
+        .iter()
+        .flat_map(|baseline| baseline.passed.values());
+    let mut search = Search {
+        sum: Sum {
+            chapter: runner.sandboxes.chapter.number.clone(),
+            points: passed.map(|(_, count)| count).sum(),
+            faults: faults.len(),
+            well: tried.well.len(),
+            ..Sum::default()
+        },
+        budget: arguments.budget.or(arguments.pairs.then_some(FOR_PAIRS)),
+        keep_going: arguments.keep_going,
+        began: Instant::now(),
+        stopped: false,
+    };
+    telling::begins(&search.sum, search.budget);
+    let known: BTreeSet<&String> = tried.well.iter().collect();
+    let new = faults
+        .into_iter()
+        .filter(|fault| !known.contains(&fault.to_string()));
+    let plans = plans(new.collect(), arguments);
+    if arguments.pairs {
+        search.sum.faults = plans.len();
+    }
+    let mut progress = Progress::new(plans.len(), search.budget);
+    let mut waiting = plans.into_iter().enumerate();
+    let mut status = Status::Pass;
+    while let Some((first, found)) = search
+        .first(runner, &mut waiting, &mut tried, &mut progress)
+        .await?
+    {
+        let smallest = Smallest::of(runner, &first, &found).await;
+        if smallest.of.0 > 0 {
+            telling::tell(runner, &smallest);
+            search.sum.smallest = Some(Small::from(&smallest));
+            status = Status::Fail;
+            break;
+        }
+        // Perhaps it was the machine.
+        telling::not_again(&smallest);
+        search.sum.found.remove(&named(&first.faults));
+        search.sum.void += 1;
+    }
+    if search.stopped && status == Status::Pass {
+        status = Status::Unknown;
+    }
+    let sum = &mut search.sum;
+    sum.whole = sum.well + sum.missed + sum.void + sum.found.len() == sum.faults;
+    search.sum.seconds = search.began.elapsed().as_secs_f64();
+    telling::sum(runner, &search.sum);
+    if !arguments.pairs {
+        write(&file, &tried)?;
+    }
+    let report = dir.join("search.json");
+    for path in [Some(&report), arguments.json.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        write(path, &search.sum)?;
+    }
+    Ok(status)
+}
+
+fn write(path: &Path, what: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(what)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What each run is to have: one of these faults, or each two of them, the most telling first.
+fn plans(faults: Vec<Fault>, arguments: &Arguments) -> Vec<Vec<Fault>> {
+    if !arguments.pairs {
+        return faults.into_iter().map(|fault| vec![fault]).collect();
+    }
+    let mut pairs = Vec::new();
+    for (index, one) in faults.iter().enumerate() {
+        for other in &faults[index + 1..] {
+            if one.point != other.point {
+                pairs.push(vec![one.clone(), other.clone()]);
+            }
+        }
+    }
+    pairs.sort_by_key(|pair| pair.iter().map(|fault| fault.rank().0).sum::<usize>());
+    pairs
+}
+
+/// A search under way.
+struct Search {
+    sum: Sum,
+    budget: Option<Duration>,
+    keep_going: bool,
+    began: Instant,
+    /// Whether a person stopped it.
+    stopped: bool,
+}
+
+impl Search {
+    /// Runs what waits, several beside each other, until something shows, or all is done. Gives the
+    /// first run that showed something.
+    async fn first(
+        &mut self,
+        runner: &Rc<Runner>,
+        waiting: &mut impl Iterator<Item = (usize, Vec<Fault>)>,
+        tried: &mut Tried,
+        progress: &mut Progress,
+    ) -> Result<Option<(Finished, Found)>> {
+        let mut first = None;
+        let mut under_way = JoinSet::new();
+        let asked = stop::asked();
+        tokio::pin!(asked);
+        loop {
+            let over = self
+                .budget
+                .is_some_and(|budget| self.began.elapsed() > budget)
+                || (first.is_some() && !self.keep_going);
+            while !over && under_way.len() < AT_ONCE {
+                let Some((number, faults)) = waiting.next() else {
+                    break;
+                };
+                let runner = runner.clone();
+                under_way.spawn_local(async move {
+                    let plan = runner.plan(faults);
+                    runner.surely(&format!("fault-{number}"), plan).await
+                });
+            }
+            let finished = tokio::select! {
+                finished = under_way.join_next() => match finished {
+                    Some(finished) => finished.context("a run cannot be followed")?,
+                    None => break,
+                },
+                _ = &mut asked => {
+                    self.stopped = true;
+                    break;
+                }
+            };
+            if let Some(found) = self.count(&finished, tried, progress) {
+                first.get_or_insert((finished, found));
+            }
+            progress.step(&self.sum);
+        }
+        progress.end();
+        Ok(first)
+    }
+
+    /// Counts a run, and gives what it found.
+    fn count(
+        &mut self,
+        finished: &Finished,
+        tried: &mut Tried,
+        progress: &Progress,
+    ) -> Option<Found> {
+        let name = named(&finished.faults);
+        match &finished.ending {
+            Ending::Well => {
+                self.sum.well += 1;
+                tried.well.push(name);
+            }
+            Ending::Missed => self.sum.missed += 1,
+            Ending::Void(reason) => {
+                self.sum.void += 1;
+                progress.aside(&format!("{name}: nothing can be said: {reason}"));
+            }
+            Ending::Found(found) => {
+                let word = found.trouble.word();
+                progress.aside(&format!("{name}: {word}"));
+                self.sum.found.insert(name, word.to_owned());
+                return Some(found.clone());
+            }
+        }
+        None
+    }
+}
+
+/// The faults of one run, as they are typed.
+#[must_use]
+pub fn named(faults: &[Fault]) -> String {
+    let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    names.join(" and ")
+}
+
+/// Plays the faults that were typed, so many times.
+async fn again(runner: &Runner, arguments: &Arguments) -> Result<Status> {
+    let all: Vec<_> = runner.scenario.roles.iter().map(|role| role.name).collect();
+    let faults = arguments.fault.iter();
+    let mut typed = faults.flat_map(|fault| [&fault.target, &fault.point.at]);
+    let unknown = |name: &&String| !all.contains(&name.as_str()) && *name != BROKER;
+    if let Some(name) = typed
+        .find(unknown)
+        .or(arguments.without.iter().find(unknown))
+    {
+        let what = format!("the scenario has no service `{name}`");
+        return Err(user_error(what, format!("name one of: {}", all.join(", "))));
+    }
+    let mut plan = runner.plan(arguments.fault.clone());
+    let left_out = |name: &&str| arguments.without.iter().any(|out| out == name);
+    plan.without.extend(all.iter().copied().filter(left_out));
+    if !plan.without.is_empty() {
+        // What a run without them ends with is not what one with them ends with.
+        let mut clean = plan.clone();
+        (clean.faults, clean.baseline) = (Vec::new(), None);
+        let clean = runner.surely("clean", clean).await;
+        if let Some(status) = telling::not_clean(&runner.sandboxes, &clean.ending) {
+            return Ok(status);
+        }
+        plan.baseline = Some(Rc::new(clean.baseline));
+    }
+    let mut all = Vec::new();
+    for number in 1..=arguments.times {
+        let finished = runner.once(&format!("again-{number}"), plan.clone()).await;
+        telling::once(number, &finished);
+        all.push(finished);
+    }
+    Ok(telling::outcome(runner, &all))
+}

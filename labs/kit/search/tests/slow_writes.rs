@@ -1,0 +1,48 @@
+//! The writes of a database are slow, and the act comes in the middle of one.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use search::slow_writes::{SURE, SlowWrites};
+
+/// How long the other thread may take to act.
+const SOON: Duration = Duration::from_secs(10);
+
+fn write(connection: &Connection, id: u32) -> Duration {
+    let began = Instant::now();
+    let sql = "INSERT INTO rows (id) VALUES (?1)";
+    connection.execute(sql, [id]).unwrap();
+    began.elapsed()
+}
+
+#[test]
+fn the_act_comes_in_the_middle_of_the_second_write() {
+    let file = std::env::temp_dir().join(format!("slow-{}.sqlite", std::process::id()));
+    let service = Connection::open(&file).unwrap();
+    let tables = "PRAGMA journal_mode = WAL; CREATE TABLE rows (id INTEGER PRIMARY KEY)";
+    service.execute_batch(tables).unwrap();
+    let reader = Connection::open(&file).unwrap();
+    let (tell, told) = mpsc::channel();
+    let act = Box::new(move || {
+        let count = "SELECT count(*) FROM rows";
+        let count: u32 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+        tell.send(count).unwrap();
+    });
+    let writes = SlowWrites::at(&file, None, 2, act).unwrap();
+    for id in 1..=3 {
+        assert!(write(&service, id) > SURE);
+    }
+    let committed = told.recv_timeout(SOON);
+    assert_eq!(
+        committed,
+        Ok(1),
+        "the first is committed, the second is not"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(writes.end()).unwrap();
+    assert!(write(&service, 4) < SURE);
+    std::fs::remove_file(&file).unwrap();
+}

@@ -49,8 +49,9 @@ pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments)
     }
     let faults = faults(&runner);
     if arguments.list {
-        let print = |fault: &Fault| anstream::println!("{fault}");
-        faults.iter().for_each(print);
+        faults
+            .iter()
+            .for_each(|fault| anstream::println!("{fault}"));
         return Ok(Status::Pass);
     }
     try_all(&Rc::new(runner), faults, arguments).await
@@ -260,12 +261,9 @@ pub fn named(faults: &[Fault]) -> String {
 async fn again(runner: &Runner, arguments: &Arguments) -> Result<Status> {
     let all: Vec<_> = runner.scenario.roles.iter().map(|role| role.name).collect();
     let faults = arguments.fault.iter();
-    let mut typed = faults.flat_map(|fault| [&fault.target, &fault.point.at]);
+    let at = faults.flat_map(|fault| [&fault.target, &fault.point.at]);
     let unknown = |name: &&String| !all.contains(&name.as_str()) && *name != BROKER;
-    if let Some(name) = typed
-        .find(unknown)
-        .or(arguments.without.iter().find(unknown))
-    {
+    if let Some(name) = at.chain(&arguments.without).find(unknown) {
         let what = format!("the scenario has no service `{name}`");
         return Err(user_error(what, format!("name one of: {}", all.join(", "))));
     }
@@ -282,11 +280,10 @@ async fn again(runner: &Runner, arguments: &Arguments) -> Result<Status> {
         }
         plan.baseline = Some(Rc::new(clean.baseline));
     }
-    let mut all = Vec::new();
+    let mut runs = Vec::new();
     for number in 1..=arguments.times {
-        let finished = runner.once(&format!("again-{number}"), plan.clone()).await;
-        telling::once(number, &finished);
-        all.push(finished);
+        runs.push(runner.once(&format!("again-{number}"), plan.clone()).await);
+        telling::once(number, &runs[runs.len() - 1]);
     }
-    Ok(telling::outcome(runner, &all))
+    Ok(telling::outcome(runner, &runs))
 }

@@ -13,7 +13,7 @@ search::main!(
         .role(
             Role::server(VIDEO)
                 .calls("history", "HISTORY_URL")
-                .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 1000))
+                .with(|_, video| video.with("HISTORY_TIMEOUT_MS", 2000))
         )
         .without_broker()
 );

@@ -40,7 +40,7 @@ use history::History;
 use plan::Plan;
 
 /// Each proof runs services and waits far more than it computes.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
     broker::dispatch();

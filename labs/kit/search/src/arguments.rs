@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Leave this service out (may be given again).
     #[arg(long, value_name = "SERVICE")]
     pub without: Vec<String>,
-    /// Try two faults in a run, once each fault alone has shown nothing.
+    /// Then try each two of the faults in one run; that takes hours (--for limits it).
     #[arg(long)]
     pub pairs: bool,
     /// Go on after the first fault that shows something.

@@ -114,7 +114,7 @@ impl Fault {
     pub fn rank(&self) -> (usize, usize, bool) {
         let place = match (self.kind, self.hits_broker()) {
             (Kind::Kill, false) => 0,
-            (Kind::Cut, _) => 2,
+            (Kind::Cut, _) => 1,
             (Kind::Swallow, _) => 4,
             (Kind::Kill, true) => 5,
             (Kind::Freeze, _) => 6,
@@ -125,7 +125,7 @@ impl Fault {
             | (Step::Frame(Side::Server, Method::BasicAck), Edge::Before)
             | (Step::Http(Side::Server), Edge::Before)
             | (Step::Frame(Side::Client, Method::BasicPublish), Edge::After) => 0,
-            _ => 1,
+            _ => 2,
         };
         // The second message is more telling than the first: something went well before it.
         let nth = match self.point.nth {

@@ -139,29 +139,23 @@ pub fn decisive(lines: &[Line]) -> Vec<Line> {
     lines[from..].iter().take(MOST).cloned().collect()
 }
 
-/// Where two runs part: the first line of each that the other does not have there. The faults
-/// themselves do not count.
+/// What each of two runs has more than the other: its first two such lines. The faults themselves do
+/// not count, and not the order, which differs between runs that go the same way.
 #[must_use]
 pub fn parting(mine: &[Line], theirs: &[Line]) -> (String, String) {
-    let texts = |lines: &[Line]| -> Vec<String> {
-        let kept = lines.iter().filter(|line| !line.fault);
-        kept.map(|line| line.text.clone()).collect()
-    };
-    let (mine, theirs) = (texts(mine), texts(theirs));
-    let alike = mine.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
-    let next = |lines: &[String]| {
-        let some = lines
-            .iter()
-            .skip(alike)
-            .take(2)
-            .cloned()
-            .collect::<Vec<_>>();
-        match some.is_empty() {
+    let more = |lines: &[Line], others: &[Line]| {
+        let mut others: Vec<_> = others.iter().map(|line| &line.text).collect();
+        let more = lines.iter().filter(|line| {
+            let alike = others.iter().position(|other| **other == line.text);
+            alike.map(|place| others.remove(place)).is_none() && !line.fault
+        });
+        let more: Vec<_> = more.map(|line| line.text.clone()).take(2).collect();
+        match more.is_empty() {
             true => "nothing more".to_owned(),
-            false => some.join(", then "),
+            false => more.join(", then "),
         }
     };
-    (next(&mine), next(&theirs))
+    (more(mine, theirs), more(theirs, mine))
 }
 
 #[cfg(test)]
@@ -178,13 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_part_at_their_first_difference_and_the_fault_is_none() {
-        let mine = lines(&["deliver", "FAULT kill a before ack 1", "a: killed"]);
-        let theirs = lines(&["deliver", "ack", "FAULT kill a after ack 1", "a: killed"]);
-        let told = ("a: killed".to_owned(), "ack, then a: killed".to_owned());
+    fn two_runs_part_by_what_only_one_has_in_whatever_order() {
+        let mine = lines(&[
+            "deliver",
+            "FAULT kill a before ack 1",
+            "a: killed",
+            "deliver",
+        ]);
+        let theirs = lines(&["ack", "deliver", "FAULT kill a after ack 1", "a: killed"]);
+        let told = ("deliver".to_owned(), "ack".to_owned());
         assert_eq!(parting(&mine, &theirs), told);
-        let all = parting(&mine, &mine);
-        assert_eq!(all.0, "nothing more");
+        assert_eq!(parting(&mine, &mine).0, "nothing more");
     }
 
     #[test]

@@ -89,23 +89,32 @@ impl Injection {
         self.trigger.clone()
     }
 
-    /// Waits for the point, and carries the fault out.
+    /// Waits for the point, and carries the fault out: not while another one hits the same target, for
+    /// two starts of one service would get in each other's way.
     pub async fn injections(self, run: &Run) -> Outcome {
-        let Self { fault, waits, .. } = self;
+        let Self {
+            fault, mut waits, ..
+        } = self;
+        match &mut waits {
+            Waits::Write(writes) => writes.comes().await,
+            Waits::Frame(held) => held.comes().await,
+        }
+        let busy = &run.record().busy;
+        if !busy.borrow_mut().insert(fault.target.clone()) {
+            run.service(&fault.target)?.signaller(Signal::SIGCONT)();
+            return Ok(());
+        }
+        run.reached(&fault);
         match waits {
-            Waits::Write(mut writes) => {
-                writes.comes().await;
-                run.reached(&fault);
+            Waits::Write(writes) => {
                 run.service(&fault.target)?.kill().await?;
                 writes.end().await?;
-                restart(run, &fault.target, None).await
+                restart(run, &fault.target, None).await?;
             }
-            Waits::Frame(mut held) => {
-                held.comes().await;
-                run.reached(&fault);
-                at_frame(run, &fault, held).await
-            }
+            Waits::Frame(held) => at_frame(run, &fault, held).await?,
         }
+        busy.borrow_mut().remove(&fault.target);
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a run is to do, and what it leaves behind.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
@@ -93,6 +93,8 @@ impl Plan {
 pub struct Record {
     /// The faults whose points were reached.
     pub reached: RefCell<Vec<(Fault, f64)>>,
+    /// The targets of those that are not over.
+    pub busy: RefCell<BTreeSet<String>>,
     /// How many faults are over.
     pub over: Cell<usize>,
     /// What was wrong, where the run found it itself.

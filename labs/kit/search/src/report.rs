@@ -44,8 +44,10 @@ pub struct Sum {
     pub chapter: String,
     /// Points of the clean run.
     pub points: usize,
-    /// Faults at them.
+    /// Faults at them, and pairs of these.
     pub faults: usize,
+    /// How many of them are pairs.
+    pub pairs: usize,
     /// Tried, and nothing shown.
     pub well: usize,
     /// Whose point was not reached.

@@ -1,6 +1,6 @@
 //! A whole search: the clean run, then one run for each fault, several beside each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -19,9 +19,6 @@ use crate::runner::{AT_ONCE, Ending, Finished, Found, Runner};
 use crate::scenario::Scenario;
 use crate::shrink::Smallest;
 use crate::telling::{self, Progress};
-
-/// How long pairs are tried where no time is given: there are thousands.
-const FOR_PAIRS: Duration = Duration::from_secs(60);
 
 /// Searches as the arguments say.
 ///
@@ -73,35 +70,33 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     let file = dir.join("tried.json");
     let of = (arguments.seed, runner.scenario.operations);
     let mut tried = Tried::read(&file, runner.sandboxes.program(), of);
-    if arguments.fresh || arguments.pairs {
+    if arguments.fresh {
         tried.well.clear();
     }
-    let passed = runner
-        .baseline
-        .iter()
-        .flat_map(|baseline| baseline.passed.values());
+    let known: BTreeSet<&String> = tried.well.iter().collect();
+    let pairs = pairs(if arguments.pairs { &faults } else { &[] });
+    let (alone, together) = (faults.len(), pairs.len());
+    let all = faults.into_iter().map(|fault| vec![fault]).chain(pairs);
+    let plans: Vec<_> = all.filter(|plan| !known.contains(&named(plan))).collect();
+    let passed = runner.baseline.iter().map(|baseline| &baseline.passed);
     let mut search = Search {
         sum: Sum {
             chapter: runner.sandboxes.chapter.number.clone(),
-            points: passed.map(|(_, count)| count).sum(),
-            faults: faults.len(),
-            well: tried.well.len(),
+            points: passed
+                .flat_map(BTreeMap::values)
+                .map(|(_, count)| count)
+                .sum(),
+            faults: alone + together,
+            pairs: together,
+            well: alone + together - plans.len(),
             ..Sum::default()
         },
-        budget: arguments.budget.or(arguments.pairs.then_some(FOR_PAIRS)),
+        budget: arguments.budget,
         keep_going: arguments.keep_going,
         began: Instant::now(),
         stopped: false,
     };
     telling::begins(&search.sum, search.budget);
-    let known: BTreeSet<&String> = tried.well.iter().collect();
-    let new = faults
-        .into_iter()
-        .filter(|fault| !known.contains(&fault.to_string()));
-    let plans = plans(new.collect(), arguments);
-    if arguments.pairs {
-        search.sum.faults = plans.len();
-    }
     let mut progress = Progress::new(plans.len(), search.budget);
     let mut waiting = plans.into_iter().enumerate();
     let mut status = Status::Pass;
@@ -128,9 +123,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     sum.whole = sum.well + sum.missed + sum.void + sum.found.len() == sum.faults;
     search.sum.seconds = search.began.elapsed().as_secs_f64();
     telling::sum(runner, &search.sum);
-    if !arguments.pairs {
-        write(&file, &tried)?;
-    }
+    write(&file, &tried)?;
     let report = dir.join("search.json");
     for path in [Some(&report), arguments.json.as_ref()]
         .into_iter()
@@ -146,18 +139,14 @@ fn write(path: &Path, what: &impl Serialize) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What each run is to have: one of these faults, or each two of them, the most telling first.
-fn plans(faults: Vec<Fault>, arguments: &Arguments) -> Vec<Vec<Fault>> {
-    if !arguments.pairs {
-        return faults.into_iter().map(|fault| vec![fault]).collect();
-    }
+/// Each two of these faults, the most telling first; the broker's node is killed once a run.
+fn pairs(faults: &[Fault]) -> Vec<Vec<Fault>> {
     let mut pairs = Vec::new();
     for (index, one) in faults.iter().enumerate() {
-        for other in &faults[index + 1..] {
-            if one.point != other.point {
-                pairs.push(vec![one.clone(), other.clone()]);
-            }
-        }
+        let others = faults[index + 1..].iter().filter(|other| {
+            one.point != other.point && !(one.hits_broker() && other.hits_broker())
+        });
+        pairs.extend(others.map(|other| vec![one.clone(), other.clone()]));
     }
     pairs.sort_by_key(|pair| pair.iter().map(|fault| fault.rank().0).sum::<usize>());
     pairs

@@ -57,17 +57,16 @@ impl Smallest {
 
     /// Takes the first of these plans, if there is one, that shows the same twice.
     async fn take_first(&mut self, runner: &Rc<Runner>, plans: Vec<Plan>) {
-        for (plan, once) in all(runner, &plans).await {
-            if !self.is_shown_by(&once) {
-                continue;
-            }
-            for (_, finished) in all(runner, std::slice::from_ref(&plan)).await {
-                if let Ending::Found(found) = &finished.ending
-                    && self.is_shown_by(&finished)
+        for some in plans.chunks(AT_ONCE / 2) {
+            let twice: Vec<_> = some.iter().flat_map(|plan| [plan, plan]).cloned().collect();
+            for both in all(runner, &twice).await.chunks(2) {
+                if both.iter().all(|(_, finished)| self.is_shown_by(finished))
+                    && let [(plan, finished), ..] = both
+                    && let Ending::Found(found) = &finished.ending
                 {
                     self.found = found.clone();
-                    self.shown = keep(finished);
-                    self.plan = plan;
+                    self.shown = keep(finished.clone());
+                    self.plan = plan.clone();
                     return;
                 }
             }

@@ -47,7 +47,7 @@ impl SlowWrites {
     pub fn at(database: &Path, own: Option<&str>, nth: usize, act: Act) -> Result<Self> {
         let connection = Connection::open(database)?;
         connection.busy_timeout(PATIENCE)?;
-        let names = slow_down(&connection, own)
+        let names = slow_down(&connection, own, nth)
             .with_context(|| format!("cannot slow {} down", database.display()))?;
         let (saw, seen) = watch::channel(false);
         let over = Arc::new(AtomicBool::new(false));
@@ -94,8 +94,8 @@ impl SlowWrites {
     }
 }
 
-/// Creates the triggers, and gives their names.
-fn slow_down(connection: &Connection, own: Option<&str>) -> Result<Vec<String>> {
+/// Creates the triggers, and gives their names: each of two watches has its own.
+fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<Vec<String>> {
     let rows = rows_in(SLOW)?;
     let mut tables = connection.prepare(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
@@ -111,7 +111,7 @@ fn slow_down(connection: &Connection, own: Option<&str>) -> Result<Vec<String>> 
         };
         let only = own.map_or(String::new(), |own| format!("WHEN NEW.value = '{own}'"));
         for event in events {
-            let name = format!("slow_{table}_{event}");
+            let name = format!("\"slow {table} {event} {} {nth}\"", own.unwrap_or_default());
             let busy = computing(rows);
             connection.execute_batch(&format!(
                 "CREATE TRIGGER {name} BEFORE {event} ON {table} {only} BEGIN {busy}; END"

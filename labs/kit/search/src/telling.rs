@@ -35,14 +35,13 @@ pub fn header(sandboxes: &Sandboxes) {
 
 /// Says how much there is to try.
 pub fn begins(sum: &Sum, budget: Option<Duration>) {
-    let Sum {
-        points,
-        faults,
-        well: tried,
-        ..
-    } = sum;
+    let (points, tried) = (sum.points, sum.well);
+    let faults = sum.faults - sum.pairs;
     let mut line = format!("a run without a fault passes {points} points; {faults} faults at them");
-    if *tried > 0 {
+    if sum.pairs > 0 {
+        line += &format!(", then {} pairs", sum.pairs);
+    }
+    if tried > 0 {
         line += &format!(", {tried} of them tried before (--fresh tries them again)");
     }
     if let Some(budget) = budget {
@@ -166,10 +165,13 @@ pub fn tell(runner: &Runner, smallest: &Smallest) {
         let (mine, theirs) = frames::parting(&mine, &theirs);
         labelled_line(
             "nearest",
-            format!("{} goes well. Where the two part", named(&well.faults)),
+            format!(
+                "{} goes well. What only one of them has:",
+                named(&well.faults)
+            ),
         );
-        labelled_line("", format!("this one has {mine};"));
-        labelled_line("", format!("that one has {theirs}"));
+        labelled_line("", format!("this one: {mine}"));
+        labelled_line("", format!("that one: {theirs}"));
     }
     let (shown, times) = smallest.of;
     let mut size = format!("{} operation(s)", smallest.plan.operations);
@@ -301,11 +303,9 @@ pub fn sum(runner: &Runner, sum: &Sum) {
     }
     let style = if sum.found.is_empty() { GOOD } else { BAD };
     anstream::println!("{style}{}{style:#}", labelled("", 0, &line));
-    let (number, flag) = (
-        &runner.sandboxes.chapter.number,
-        runner.sandboxes.variant.flag(),
-    );
-    let again = format!("{TYPE}just search {number}{flag}{TYPE:#}");
+    let (number, flag) = (&sum.chapter, runner.sandboxes.variant.flag());
+    let pairs = if sum.pairs > 0 { " --pairs" } else { "" };
+    let again = format!("{TYPE}just search {number}{flag}{pairs}{TYPE:#}");
     match (sum.found.is_empty(), sum.whole) {
         (true, true) => {}
         (true, false) => anstream::println!("go on with {again}"),

@@ -364,9 +364,12 @@ impl Lab {
     /// The rights that the program under check prints for its users.
     ///
     /// # Errors
-    /// A failure when it prints none.
+    /// A failure when it prints none; unknown when it cannot be started.
     pub async fn rights(&self) -> Outcome<Grants> {
         access::ask(&self.0.config.program).await.map_err(|error| {
+            if error.root_cause().is::<std::io::Error>() {
+                return error.into();
+            }
             fail(
                 "the role `rights` prints the rights of the users",
                 format!("{error:#}"),

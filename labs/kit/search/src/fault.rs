@@ -168,6 +168,20 @@ pub fn all(
     faults
 }
 
+/// Each two of these faults, the most telling first; the broker's node is killed once a run.
+#[must_use]
+pub fn pairs(faults: &[Fault]) -> Vec<Vec<Fault>> {
+    let mut pairs = Vec::new();
+    for (index, one) in faults.iter().enumerate() {
+        let others = faults[index + 1..].iter().filter(|other| {
+            one.point != other.point && !(one.hits_broker() && other.hits_broker())
+        });
+        pairs.extend(others.map(|other| vec![one.clone(), other.clone()]));
+    }
+    pairs.sort_by_key(|pair| pair.iter().map(|fault| fault.rank().0).sum::<usize>());
+    pairs
+}
+
 /// What can happen at a point, and to whom.
 fn hits(point: &Point, server: Option<&String>) -> Vec<(Kind, String)> {
     let own = |kind| (kind, point.at.clone());

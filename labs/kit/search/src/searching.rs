@@ -74,7 +74,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
         tried.well.clear();
     }
     let known: BTreeSet<&String> = tried.well.iter().collect();
-    let pairs = pairs(if arguments.pairs { &faults } else { &[] });
+    let pairs = fault::pairs(if arguments.pairs { &faults } else { &[] });
     let (alone, together) = (faults.len(), pairs.len());
     let all = faults.into_iter().map(|fault| vec![fault]).chain(pairs);
     let plans: Vec<_> = all.filter(|plan| !known.contains(&named(plan))).collect();
@@ -137,19 +137,6 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
 fn write(path: &Path, what: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(what)? + "\n";
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Each two of these faults, the most telling first; the broker's node is killed once a run.
-fn pairs(faults: &[Fault]) -> Vec<Vec<Fault>> {
-    let mut pairs = Vec::new();
-    for (index, one) in faults.iter().enumerate() {
-        let others = faults[index + 1..].iter().filter(|other| {
-            one.point != other.point && !(one.hits_broker() && other.hits_broker())
-        });
-        pairs.extend(others.map(|other| vec![one.clone(), other.clone()]));
-    }
-    pairs.sort_by_key(|pair| pair.iter().map(|fault| fault.rank().0).sum::<usize>());
-    pairs
 }
 
 /// A search under way.

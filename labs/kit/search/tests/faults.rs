@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use check::wiretap::{Method, Side};
-use search::fault::{Fault, Step, all, counted};
+use search::fault::{Fault, Step, all, counted, pairs};
 
 #[test]
 fn a_fault_is_read_as_it_is_written() {
@@ -48,4 +48,28 @@ fn each_passed_point_has_its_faults_and_the_telling_ones_come_first() {
     assert_eq!(all[2].to_string(), "kill finance before commit 1");
     let restarts = all.iter().position(Fault::hits_broker);
     assert!(restarts > Some(10), "{restarts:?}");
+}
+
+#[test]
+fn a_pair_is_two_faults_at_two_points_and_one_broker() {
+    let read = |text: &&str| text.parse::<Fault>();
+    let all: Result<Vec<_>, _> = [
+        "kill shop after basic.publish 1",
+        "cut shop after basic.publish 1",
+        "kill finance before basic.ack 2",
+        "kill broker after basic.publish 1 of shop",
+        "kill broker before confirm 1 of shop",
+    ]
+    .iter()
+    .map(read)
+    .collect();
+    let pairs = pairs(&all.unwrap_or_default());
+    // Of ten pairs, three are at one point, and one kills the broker twice.
+    assert_eq!(pairs.len(), 6);
+    let names: Vec<_> = pairs[0].iter().map(ToString::to_string).collect();
+    let first = [
+        "kill shop after basic.publish 1",
+        "kill finance before basic.ack 2",
+    ];
+    assert_eq!(names, first);
 }

@@ -166,7 +166,7 @@ impl Run {
             now.doubtful += usize::from(matches!(verdict, Verdict::Refuted(_)));
             match (verdict, &waiting.first) {
                 (Verdict::Proved, first) => now.passed(name, took, first.clone()),
-                // The compiler and three other proofs ran beside it; at the end it is alone.
+                // The compiler and two other proofs ran beside it; at the end it is alone.
                 (Verdict::Refuted(why) | Verdict::Unknown(why), None) => {
                     now.waiting.push_back(Waiting {
                         first: Some(why),

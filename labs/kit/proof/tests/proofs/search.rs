@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::program::Program;
 use super::run::Verdict;
 
-/// The time in which a search finds each timing mutant, beside three other proofs and the compiler: alone it
+/// The time in which a search finds each timing mutant, beside two other proofs and the compiler: alone it
 /// takes a third of it.
 const WITHIN: &str = "180s";
 /// The search of one chapter.

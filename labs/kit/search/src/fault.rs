@@ -115,16 +115,18 @@ impl Fault {
         let place = match (self.kind, self.hits_broker()) {
             (Kind::Kill, false) => 0,
             (Kind::Cut, _) => 1,
-            (Kind::Swallow, _) => 4,
+            (Kind::Swallow, _) => 2,
             (Kind::Kill, true) => 5,
             (Kind::Freeze, _) => 6,
         };
+        let swallows = self.kind == Kind::Swallow;
         let far = match (self.point.step, self.point.edge) {
             (Step::Commit, _)
             | (Step::Frame(Side::Client, Method::BasicAck), _)
             | (Step::Frame(Side::Server, Method::BasicAck), Edge::Before)
             | (Step::Http(Side::Server), Edge::Before)
             | (Step::Frame(Side::Client, Method::BasicPublish), Edge::After) => 0,
+            (Step::Frame(Side::Client, Method::BasicPublish), _) if swallows => 0,
             _ => 2,
         };
         // The second message is more telling than the first: something went well before it.

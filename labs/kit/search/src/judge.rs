@@ -18,7 +18,9 @@ const REST: Duration = Duration::from_secs(12);
 const NOTHING_LEFT: Duration = Duration::from_millis(1200);
 /// The same on a machine that is too busy to tell a missing effect from a slow one.
 const SURELY_NOTHING_LEFT: Duration = Duration::from_secs(5);
+/// How long to wait between two looks, at first and at last: each asks the broker for every queue.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
+const AT_LAST: Duration = Duration::from_millis(400);
 
 /// What a look has seen.
 enum Look {
@@ -50,9 +52,7 @@ pub async fn at_rest(run: &Run) -> Outcome<Baseline> {
             (span, missing) = (run.lab().span(), None);
         }
         let late = span.exceeds(REST + run.plan().slowness());
-        let hopeless = missing
-            .as_ref()
-            .is_some_and(|span| span.exceeds(NOTHING_LEFT));
+        let hopeless = matches!(&missing, Some(span) if span.exceeds(NOTHING_LEFT));
         let look = match look(run).await {
             // The fault began after the look.
             Err(Stop::Unknown(_)) if run.under_way() => continue,
@@ -73,7 +73,7 @@ pub async fn at_rest(run: &Run) -> Outcome<Baseline> {
             Look::Busy(topic, what) if late => return span.judge(Err(stuck(run, topic, &what))),
             Look::Busy(..) => missing = None,
         }
-        sleep(LOOK_AGAIN).await;
+        sleep((span.elapsed() / 8).clamp(LOOK_AGAIN, AT_LAST)).await;
     }
 }
 

@@ -260,10 +260,8 @@ pub fn once(number: usize, finished: &Finished) {
 pub fn outcome(runner: &Runner, all: &[Finished]) -> Status {
     let found = |finished: &&Finished| matches!(finished.ending, Ending::Found(_));
     let shown = all.iter().filter(found).count();
-    let well = all
-        .iter()
-        .filter(|one| matches!(one.ending, Ending::Well))
-        .count();
+    let goes_well = |one: &&Finished| matches!(one.ending, Ending::Well);
+    let well = all.iter().filter(goes_well).count();
     if let Some(last) = all.iter().rfind(found)
         && let Ending::Found(found) = &last.ending
     {

@@ -15,6 +15,7 @@ use super::run::Verdict;
 /// The time in which a search finds each timing mutant, beside two other proofs and the compiler: alone it
 /// takes a third of it.
 const WITHIN: &str = "180s";
+
 /// The search of one chapter.
 pub struct Search {
     paths: Paths,

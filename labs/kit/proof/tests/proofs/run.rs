@@ -25,6 +25,9 @@ const UNCHANGED: Duration = Duration::from_secs(3);
 /// How many attempts may refute a proof that is proved at the second attempt.
 const DOUBTFUL_AT_MOST: usize = 6;
 
+/// How many attempts may have no result: that is the machine's fault, not the proof's.
+const UNKNOWN_AT_MOST: usize = 3;
+
 /// The result of one attempt at a proof.
 pub enum Verdict {
     /// It holds.
@@ -67,6 +70,8 @@ struct Waiting {
     proof: Proof,
     /// Why the first attempt did not prove it.
     first: Option<String>,
+    /// How many attempts had no result.
+    unknown: usize,
 }
 
 /// Builds and proves everything; the exit code is as of libtest.
@@ -96,7 +101,11 @@ pub fn run(mut plan: Plan, history: History, at_once: usize) -> ExitCode {
             waiting: plan
                 .proofs
                 .into_iter()
-                .map(|proof| Waiting { proof, first: None })
+                .map(|proof| Waiting {
+                    proof,
+                    first: None,
+                    unknown: 0,
+                })
                 .collect(),
         }),
     };
@@ -164,18 +173,23 @@ impl Run {
             now.running.retain(|(running, _)| running != name);
             let took = since.elapsed();
             now.doubtful += usize::from(matches!(verdict, Verdict::Refuted(_)));
-            match (verdict, &waiting.first) {
-                (Verdict::Proved, first) => now.passed(name, took, first.clone()),
+            let unknown = waiting.unknown + usize::from(matches!(verdict, Verdict::Unknown(_)));
+            let again = match (&verdict, &waiting.first) {
                 // The compiler and two other proofs ran beside it; at the end it is alone.
-                (Verdict::Refuted(why) | Verdict::Unknown(why), None) => {
+                (_, None) => true,
+                (Verdict::Unknown(_), Some(_)) => unknown < UNKNOWN_AT_MOST,
+                (Verdict::Proved | Verdict::Refuted(_), Some(_)) => false,
+            };
+            match verdict {
+                Verdict::Proved => now.passed(name, took, waiting.first),
+                Verdict::Refuted(why) | Verdict::Unknown(why) if again => {
                     now.waiting.push_back(Waiting {
                         first: Some(why),
+                        unknown,
                         ..waiting
                     });
                 }
-                (Verdict::Refuted(why) | Verdict::Unknown(why), Some(_)) => {
-                    now.failed(name, took, &why);
-                }
+                Verdict::Refuted(why) | Verdict::Unknown(why) => now.failed(name, took, &why),
             }
             self.changed.notify_all();
         }

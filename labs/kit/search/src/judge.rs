@@ -264,16 +264,9 @@ fn stuck(run: &Run, topic: Topic, what: &str) -> Stop {
     let held = unsettled(run);
     let told = held.as_ref().map_or(String::new(), |held| {
         let (service, mark) = (&held.service, short(&held.mark));
-        let again = if held.redelivered {
-            ", redelivered"
-        } else {
-            ""
-        };
-        let row = if held.recorded(run) {
-            ", although its row is there"
-        } else {
-            ""
-        };
+        let word = |holds: bool, word| if holds { word } else { "" };
+        let again = word(held.redelivered, ", redelivered");
+        let row = word(held.recorded(run), ", although its row is there");
         let at = held.at;
         format!("; {service} got {mark} at {at:.3} s{again}, and has not settled it{row}")
     });

@@ -81,13 +81,9 @@ pub struct Small {
 
 impl From<&Smallest> for Small {
     fn from(smallest: &Smallest) -> Self {
+        let faults = smallest.plan.faults.iter();
         Self {
-            faults: smallest
-                .plan
-                .faults
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            faults: faults.map(ToString::to_string).collect(),
             trouble: smallest.found.trouble.word().to_owned(),
             operations: smallest.plan.operations,
             hole: smallest.found.failure.hole,

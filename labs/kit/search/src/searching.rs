@@ -125,10 +125,8 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     telling::sum(runner, &search.sum);
     write(&file, &tried)?;
     let report = dir.join("search.json");
-    for path in [Some(&report), arguments.json.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    let paths = [Some(&report), arguments.json.as_ref()];
+    for path in paths.into_iter().flatten() {
         write(path, &search.sum)?;
     }
     Ok(status)
@@ -242,6 +240,16 @@ async fn again(runner: &Runner, arguments: &Arguments) -> Result<Status> {
     if let Some(name) = at.chain(&arguments.without).find(unknown) {
         let what = format!("the scenario has no service `{name}`");
         return Err(user_error(what, format!("name one of: {}", all.join(", "))));
+    }
+    if arguments
+        .fault
+        .iter()
+        .filter(|one| one.hits_broker())
+        .count()
+        > 1
+    {
+        let what = "a run kills the broker once";
+        return Err(user_error(what, "leave one of these faults out"));
     }
     let mut plan = runner.plan(arguments.fault.clone());
     let left_out = |name: &&str| arguments.without.iter().any(|out| out == name);

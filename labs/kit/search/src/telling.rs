@@ -240,9 +240,11 @@ pub fn once(number: usize, finished: &Finished) {
     match &finished.ending {
         Ending::Well => anstream::println!("{GOOD}✔{GOOD:#} {number}  {faults}: goes well"),
         Ending::Missed => {
-            anstream::println!(
-                "{NOTE}?{NOTE:#} {number}  {faults}: its point was not reached; --list has all"
-            );
+            let why = match finished.faults.len() {
+                1 => "its point was not reached; --list has all",
+                _ => "a point was not reached, or they came at once to the same service",
+            };
+            anstream::println!("{NOTE}?{NOTE:#} {number}  {faults}: {why}");
         }
         Ending::Void(reason) => {
             anstream::println!("{NOTE}?{NOTE:#} {number}  {faults}: nothing can be said");

@@ -25,8 +25,10 @@ const UNCHANGED: Duration = Duration::from_secs(3);
 /// How many attempts may refute a proof that is proved at the second attempt.
 const DOUBTFUL_AT_MOST: usize = 6;
 
-/// How many attempts may have no result: that is the machine's fault, not the proof's.
+/// How many attempts may have no result, which is the machine's fault; and how many proofs may need a
+/// third attempt for that.
 const UNKNOWN_AT_MOST: usize = 3;
+const THIRD_AT_MOST: usize = 3;
 
 /// The result of one attempt at a proof.
 pub enum Verdict {
@@ -62,6 +64,8 @@ struct Now {
     second: Vec<(String, String)>,
     /// How many were refuted at the first attempt.
     doubtful: usize,
+    /// How many had no result at the second attempt.
+    third: usize,
     history: History,
     screen: Screen,
 }
@@ -96,6 +100,7 @@ pub fn run(mut plan: Plan, history: History, at_once: usize) -> ExitCode {
             failed: Vec::new(),
             second: Vec::new(),
             doubtful: 0,
+            third: 0,
             history,
             screen: Screen::new(),
             waiting: plan
@@ -180,6 +185,7 @@ impl Run {
                 (Verdict::Unknown(_), Some(_)) => unknown < UNKNOWN_AT_MOST,
                 (Verdict::Proved | Verdict::Refuted(_), Some(_)) => false,
             };
+            now.third += usize::from(again && waiting.first.is_some());
             match verdict {
                 Verdict::Proved => now.passed(name, took, waiting.first),
                 Verdict::Refuted(why) | Verdict::Unknown(why) if again => {
@@ -331,7 +337,7 @@ impl Now {
             }
         }
         let (passed, failed) = (self.passed, self.failed.len());
-        let too_often = self.doubtful > DOUBTFUL_AT_MOST;
+        let too_often = self.doubtful > DOUBTFUL_AT_MOST || self.third > THIRD_AT_MOST;
         let (style, word) = match failed == 0 && !too_often {
             true => (GOOD, "ok"),
             false => (BAD, "FAILED"),

@@ -106,26 +106,24 @@ impl Injection {
         }
         run.reached(&fault);
         match waits {
-            Waits::Write(writes) => {
-                run.service(&fault.target)?.kill().await?;
-                writes.end().await?;
-                restart(run, &fault.target, None).await?;
+            Waits::Frame(held) if fault.kind != Kind::Kill || fault.hits_broker() => {
+                at_frame(run, &fault, held).await?
             }
-            Waits::Frame(held) => at_frame(run, &fault, held).await?,
+            waits => kill(run, &fault.target, waits).await?,
         }
         busy.borrow_mut().remove(&fault.target);
         Ok(())
     }
 }
 
+/// A fault that kills no service.
 async fn at_frame(run: &Run, fault: &Fault, held: Held) -> Outcome {
     match fault.kind {
-        Kind::Kill if fault.hits_broker() => {
+        Kind::Kill => {
             run.lab().kill_stopped_broker().await?;
             drop(held);
             run.lab().broker_is_back().await
         }
-        Kind::Kill => kill(run, &fault.target, held).await,
         Kind::Cut => {
             held.cut();
             run.cut(&fault.point.at)
@@ -176,25 +174,26 @@ fn hold(run: &Run, point: &Point, act: Act) -> Outcome<Held> {
     })
 }
 
-/// Kills the service, and starts it again. A command has been killed already.
-async fn kill(run: &Run, target: &str, held: Held) -> Outcome {
+/// Kills the service, and starts it again. A command has been killed already, and is started again by
+/// its operation. Who calls it over HTTP stands still meanwhile: how long this machine takes to start a
+/// program is not what is tried.
+async fn kill(run: &Run, target: &str, waits: Waits) -> Outcome {
+    let callers = |signal| run.callers(target).for_each(|one| one.signaller(signal)());
+    callers(Signal::SIGSTOP);
     if !run.is_command(target) {
         run.service(target)?.kill().await?;
     }
-    restart(run, target, Some(held)).await
-}
-
-/// Cuts what is left of a killed service's link, and starts it again. A command is started again by
-/// its operation.
-async fn restart(run: &Run, target: &str, held: Option<Held>) -> Outcome {
-    // What it has sent and the relay holds never arrives.
-    if let Some(held) = held {
-        held.cut();
+    match waits {
+        // What it has sent and the relay holds never arrives.
+        Waits::Frame(held) => held.cut(),
+        Waits::Write(writes) => writes.end().await?,
     }
     if run.has_link(target) {
         run.cut(target)?;
     }
-    run.start(target).await
+    run.start(target).await?;
+    callers(Signal::SIGCONT);
+    Ok(())
 }
 
 /// Until its connection is given up by the broker, or for longer than a call may take.

@@ -88,6 +88,13 @@ impl Run {
         self.lab().broker().is_some() || self.relay(name).is_ok()
     }
 
+    /// Those who call it over HTTP.
+    pub(crate) fn callers(&self, server: &str) -> impl Iterator<Item = &Service> {
+        let calls = move |role: &Role| role.calls.is_some_and(|(called, _)| called == server);
+        let callers = self.roles().filter(move |(role, _)| calls(role));
+        callers.map(|(_, service)| service)
+    }
+
     /// Cuts all connections of its link.
     pub(crate) fn cut(&self, name: &str) -> Outcome {
         match self.lab().broker() {

@@ -1,8 +1,8 @@
-//! Makes the writes of a service's SQLite database slow, and acts in the middle of one.
+//! Makes one write to a service's SQLite database slow, and acts in the middle of it.
 //!
-//! A trigger on each table computes before each row is written, inside the service's own transaction. So
-//! there is time to see that the write is under way, and whatever is done then comes after all that
-//! was committed before, and before this commit.
+//! A trigger on each table counts the rows, inside the service's own transaction, and computes at the
+//! one that is meant. So there is time to see that this write is under way, and whatever is done then
+//! comes after all that was committed before, and before this commit.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::watch;
 
-/// How long a row takes: not longer than another program waits for the database.
+/// How long the row takes: not longer than another program waits for the database.
 pub const SLOW: Duration = Duration::from_millis(950);
 /// How long a write is under way before the act: a program that waits for it for half a second,
 /// and goes on without it, must be seen to do so.
@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long to wait for a database that another program has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Waits for one write. Dropping it makes the writes fast again.
+/// Waits for one write. Dropping it takes the triggers away.
 #[derive(Debug)]
 pub struct SlowWrites {
     seen: watch::Receiver<bool>,
@@ -40,15 +40,15 @@ impl Drop for SlowWrites {
 }
 
 impl SlowWrites {
-    /// Does `act` in the middle of the `nth` write to `database` from now on; where others write it, too,
-    /// in the middle of the `nth` row with the value `own`.
+    /// Does `act` in the middle of the `nth` row that is written to `database` from now on; where others
+    /// write it, too, of the `nth` row with the value `own`.
     ///
     /// # Errors
     /// When the database cannot be changed, or no thread can be started.
     pub fn at(database: &Path, own: Option<&str>, nth: usize, act: Act) -> Result<Self> {
         let connection = Connection::open(database)?;
         connection.busy_timeout(PATIENCE)?;
-        let names = slow_down(&connection, own, nth)
+        let drops = slow_down(&connection, own, nth)
             .with_context(|| format!("cannot slow {} down", database.display()))?;
         let (saw, seen) = watch::channel(false);
         let over = Arc::new(AtomicBool::new(false));
@@ -56,7 +56,7 @@ impl SlowWrites {
         let thread = thread::Builder::new()
             .name("slow writes".to_owned())
             .spawn(move || {
-                if wait_for(&connection, nth, &ended) {
+                if wait_for(&connection, &ended) {
                     act();
                     saw.send_replace(true);
                 }
@@ -64,10 +64,8 @@ impl SlowWrites {
                     thread::sleep(LOOK_AGAIN);
                 }
                 let _ = connection.busy_timeout(PATIENCE);
-                for name in names {
-                    // The run's folder, with the database in it, may be gone.
-                    let _ = connection.execute_batch(&format!("DROP TRIGGER IF EXISTS {name}"));
-                }
+                // The run's folder, with the database in it, may be gone.
+                let _ = connection.execute_batch(&drops);
             })
             .context("no thread can be started to watch a database")?;
         let thread = Some(thread);
@@ -81,7 +79,7 @@ impl SlowWrites {
         }
     }
 
-    /// Makes the writes fast again, once the service that was in the middle of one is gone.
+    /// Takes the triggers away, once the service that was in the middle of a write is gone.
     ///
     /// # Errors
     /// When the thread that does it has panicked.
@@ -95,8 +93,8 @@ impl SlowWrites {
     }
 }
 
-/// Creates the triggers, and gives their names: each of two watches has its own.
-fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<Vec<String>> {
+/// Creates the counter and the triggers, and gives what drops them. Each of two watches has its own.
+fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<String> {
     let rows = rows_in(SLOW)?;
     let mut tables = connection.prepare(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
@@ -104,27 +102,34 @@ fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<V
     let tables: Vec<String> = tables
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut names = Vec::new();
+    let watch = format!("\"lab {} {nth}\"", own.unwrap_or_default());
+    let mut creates = format!("CREATE TABLE {watch} AS SELECT 0 AS written;");
+    let mut drops = format!("DROP TABLE IF EXISTS {watch};");
+    let busy = computing(&format!(
+        "iif((SELECT written FROM {watch}) = {nth}, {rows}, 0)"
+    ));
+    let only = own.map_or(String::new(), |own| format!("WHEN NEW.value = '{own}'"));
+    let events: &[&str] = match own {
+        Some(_) => &["INSERT"],
+        None => &["INSERT", "UPDATE", "DELETE"],
+    };
     for table in tables {
-        let events: &[&str] = match own {
-            Some(_) => &["INSERT"],
-            None => &["INSERT", "UPDATE", "DELETE"],
-        };
-        let only = own.map_or(String::new(), |own| format!("WHEN NEW.value = '{own}'"));
         for event in events {
-            let name = format!("\"slow {table} {event} {} {nth}\"", own.unwrap_or_default());
-            let busy = computing(rows);
-            connection.execute_batch(&format!(
-                "CREATE TRIGGER {name} BEFORE {event} ON {table} {only} BEGIN {busy}; END"
-            ))?;
-            names.push(name);
+            let name = format!("\"lab {table} {event} {} {nth}\"", own.unwrap_or_default());
+            creates += &format!(
+                "CREATE TRIGGER {name} AFTER {event} ON \"{table}\" {only} BEGIN \
+                 UPDATE {watch} SET written = written + 1; {busy}; END;"
+            );
+            drops.insert_str(0, &format!("DROP TRIGGER IF EXISTS {name};"));
         }
     }
-    Ok(names)
+    // In one transaction: no row is written between two of them.
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {creates} COMMIT"))?;
+    Ok(drops)
 }
 
 /// A query that computes over so many rows.
-fn computing(rows: u64) -> String {
+fn computing(rows: &str) -> String {
     format!(
         "SELECT count(*) FROM (WITH RECURSIVE some(n) AS \
          (SELECT 1 UNION ALL SELECT n + 1 FROM some WHERE n < {rows}) SELECT n FROM some)"
@@ -140,16 +145,16 @@ fn rows_in(time: Duration) -> Result<u64> {
     let mut fastest = Duration::MAX;
     for _ in 0..20 {
         let before = used()?;
-        connection.query_row(&computing(SOME.into()), [], |_| Ok(()))?;
+        connection.query_row(&computing(&SOME.to_string()), [], |_| Ok(()))?;
         fastest = fastest.min(used()?.saturating_sub(before));
     }
     let each = (fastest / SOME).as_nanos().max(1);
     Ok(u64::try_from(time.as_nanos() / each)?)
 }
 
-/// Whether the `nth` slow write was seen under way before the watch was over.
-fn wait_for(connection: &Connection, nth: usize, over: &AtomicBool) -> bool {
-    let (mut begun, mut since) = (0, None);
+/// Whether the slow write was seen under way before the watch was over.
+fn wait_for(connection: &Connection, over: &AtomicBool) -> bool {
+    let mut since = None;
     let mut version = commits(connection);
     let _ = connection.busy_timeout(Duration::ZERO);
     while !over.load(Ordering::Relaxed) {
@@ -157,17 +162,8 @@ fn wait_for(connection: &Connection, nth: usize, over: &AtomicBool) -> bool {
         // The next write may begin at once.
         if now != version || !is_written(connection) {
             (version, since) = (now, None);
-        } else if since.is_none() {
-            since = Some((Instant::now(), false));
-        }
-        if let Some((at, counted @ false)) = &mut since
-            && at.elapsed() > SURE
-        {
-            *counted = true;
-            begun += 1;
-            if begun == nth {
-                return true;
-            }
+        } else if since.get_or_insert_with(Instant::now).elapsed() > SURE {
+            return true;
         }
         thread::sleep(LOOK_AGAIN);
     }

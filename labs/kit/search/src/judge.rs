@@ -14,6 +14,8 @@ use crate::scenario::{Parks, Ready, Role};
 /// How long a run may take to come to rest after its last answer: a service waits up to a second
 /// between two connections, and a dead one is started again.
 const REST: Duration = Duration::from_secs(12);
+/// The same when nothing crosses any link: longer than a service waits for a connection.
+const STILL: Duration = Duration::from_secs(6);
 /// How long all must be at rest before a missing effect counts as lost.
 const NOTHING_LEFT: Duration = Duration::from_millis(1200);
 /// The same on a machine that is too busy to tell a missing effect from a slow one.
@@ -43,7 +45,9 @@ struct Missing {
 
 /// Waits until each promised operation has its effect once, and nothing is on its way.
 pub async fn at_rest(run: &Run) -> Outcome<Baseline> {
+    let entries = || run.lab().journal().read(<[_]>::len);
     let mut span = run.lab().span();
+    let mut still = (entries(), run.lab().span());
     let mut missing: Option<Span> = None;
     loop {
         // Of a broker that is down nothing can be seen.
@@ -51,7 +55,11 @@ pub async fn at_rest(run: &Run) -> Outcome<Baseline> {
             sleep(LOOK_AGAIN).await;
             (span, missing) = (run.lab().span(), None);
         }
-        let late = span.exceeds(REST + run.plan().slowness());
+        if still.0 != entries() {
+            still = (entries(), run.lab().span());
+        }
+        let slow = run.plan().slowness();
+        let late = span.exceeds(REST + slow) || still.1.exceeds(STILL + slow);
         let hopeless = matches!(&missing, Some(span) if span.exceeds(NOTHING_LEFT));
         let look = match look(run).await {
             // The fault began after the look.
@@ -70,7 +78,9 @@ pub async fn at_rest(run: &Run) -> Outcome<Baseline> {
                     return judged;
                 }
             }
-            Look::Busy(topic, what) if late => return span.judge(Err(stuck(run, topic, &what))),
+            Look::Busy(topic, what) if late => {
+                return span.judge(Err(stuck(run, topic, &what, span.elapsed())));
+            }
             Look::Busy(..) => missing = None,
         }
         sleep((span.elapsed() / 8).clamp(LOOK_AGAIN, AT_LAST)).await;
@@ -260,7 +270,7 @@ fn lost_by(run: &Run, lost: &Missing, surely: bool) -> Stop {
     run.found(Trouble::Lost, Some(mark), failure)
 }
 
-fn stuck(run: &Run, topic: Topic, what: &str) -> Stop {
+fn stuck(run: &Run, topic: Topic, what: &str, waited: Duration) -> Stop {
     let held = unsettled(run);
     let told = held.as_ref().map_or(String::new(), |held| {
         let (service, mark) = (&held.service, short(&held.mark));
@@ -272,7 +282,7 @@ fn stuck(run: &Run, topic: Topic, what: &str) -> Stop {
     });
     let failure = fail(
         "after the fault all work is done, and each service waits for more",
-        format!("{what}, and stays so for {} s{told}", REST.as_secs()),
+        format!("{what}, and stays so for {} s{told}", waited.as_secs()),
     )
     .because("what does not come to rest by itself needs an operator at night")
     .hole((run.plan().scenario.hole_for)(topic));
@@ -386,28 +396,25 @@ pub fn no_lie(run: &Run) -> Outcome {
     if !run.plan().scenario.confirmed {
         return Ok(());
     }
-    for promise in run.record().promised.borrow().iter() {
+    for Promise { mark, answered, .. } in run.record().promised.borrow().iter() {
         let confirmed = run.lab().journal().read(|entries| {
-            let first = confirms(entries, |frame| is_about(frame, &promise.mark)).pop_first();
+            let first = confirms(entries, |frame| is_about(frame, mark)).pop_first();
             first.map(|place| entries[place].t)
         });
-        if confirmed.is_none_or(|at| at > promise.answered) {
+        if confirmed.is_none_or(|at| at > *answered) {
             let how = match confirmed {
                 None => "the broker never confirmed it",
                 Some(_) => "the broker confirmed it only after the answer",
             };
             let failure = fail(
-                format!(
-                    "a success for {} is answered after its confirm",
-                    promise.mark
-                ),
+                format!("a success for {mark} is answered after its confirm"),
                 how,
             )
             .because(
                 "only a confirm says that the broker has the message; until then it can be lost",
             )
             .hole((run.plan().scenario.hole_for)(Topic::Confirm));
-            return Err(run.found(Trouble::Lied, Some(&promise.mark), failure));
+            return Err(run.found(Trouble::Lied, Some(mark), failure));
         }
     }
     Ok(())
@@ -415,14 +422,11 @@ pub fn no_lie(run: &Run) -> Outcome {
 
 /// Ends all services with SIGTERM, which each must follow.
 pub async fn stops(run: &Run) -> Outcome {
-    let services: Vec<(&Role, &Service)> = run
-        .roles()
-        .filter(|(role, _)| role.ready != Ready::Command)
-        .collect();
-    for (_, service) in &services {
+    let services = || run.roles().filter(|(role, _)| role.ready != Ready::Command);
+    for (_, service) in services() {
         service.terminate()?;
     }
-    for (role, service) in services {
+    for (role, service) in services() {
         let expected = format!("{} ends after SIGTERM with exit code 0", role.name);
         let why = "a service that does not stop is killed in the middle of its work";
         let ended = run.lab().eventually(&expected, why, async || {

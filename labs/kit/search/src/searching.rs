@@ -241,13 +241,8 @@ async fn again(runner: &Runner, arguments: &Arguments) -> Result<Status> {
         let what = format!("the scenario has no service `{name}`");
         return Err(user_error(what, format!("name one of: {}", all.join(", "))));
     }
-    if arguments
-        .fault
-        .iter()
-        .filter(|one| one.hits_broker())
-        .count()
-        > 1
-    {
+    let faults = arguments.fault.iter();
+    if faults.filter(|one| one.hits_broker()).count() > 1 {
         let what = "a run kills the broker once";
         return Err(user_error(what, "leave one of these faults out"));
     }

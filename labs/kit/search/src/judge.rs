@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check::wiretap::{Entry, Event, Frame, Method};
-use check::{Exit, Outcome, Row, Seen, Service, Span, Stop, Topic, confirms, fail, short};
+use check::{Exit, Outcome, Row, Seen, Span, Stop, Topic, confirms, fail, short};
 use tokio::time::sleep;
 
 use crate::frames::is_about;
@@ -45,21 +45,21 @@ struct Missing {
 
 /// Waits until each promised operation has its effect once, and nothing is on its way.
 pub async fn at_rest(run: &Run) -> Outcome<Baseline> {
-    let entries = || run.lab().journal().read(<[_]>::len);
-    let mut span = run.lab().span();
-    let mut still = (entries(), run.lab().span());
+    let still = || (run.lab().journal().read(<[_]>::len), run.lab().span());
+    let (mut span, mut since) = (run.lab().span(), still());
     let mut missing: Option<Span> = None;
     loop {
         // Of a broker that is down nothing can be seen.
         while run.under_way() {
             sleep(LOOK_AGAIN).await;
-            (span, missing) = (run.lab().span(), None);
+            (span, since, missing) = (run.lab().span(), still(), None);
         }
-        if still.0 != entries() {
-            still = (entries(), run.lab().span());
+        let now = still();
+        if now.0 != since.0 {
+            since = now;
         }
         let slow = run.plan().slowness();
-        let late = span.exceeds(REST + slow) || still.1.exceeds(STILL + slow);
+        let late = span.exceeds(REST + slow) || since.1.exceeds(STILL + slow);
         let hopeless = matches!(&missing, Some(span) if span.exceeds(NOTHING_LEFT));
         let look = match look(run).await {
             // The fault began after the look.

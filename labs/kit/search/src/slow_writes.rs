@@ -106,7 +106,7 @@ fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<S
     let mut creates = format!("CREATE TABLE {watch} AS SELECT 0 AS written;");
     let mut drops = format!("DROP TABLE IF EXISTS {watch};");
     let busy = computing(&format!(
-        "iif((SELECT written FROM {watch}) = {nth}, {rows}, 0)"
+        "CASE (SELECT written FROM {watch}) WHEN {nth} THEN {rows} ELSE 0 END"
     ));
     let only = own.map_or(String::new(), |own| format!("WHEN NEW.value = '{own}'"));
     let events: &[&str] = match own {

@@ -97,7 +97,8 @@ impl SlowWrites {
 fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<String> {
     let rows = rows_in(SLOW)?;
     let mut tables = connection.prepare(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+         AND name NOT LIKE 'lab %'",
     )?;
     let tables: Vec<String> = tables
         .query_map([], |row| row.get(0))?

@@ -1,8 +1,8 @@
 //! Makes one write to a service's SQLite database slow, and acts in the middle of it.
 //!
 //! A trigger on each table counts the rows, inside the service's own transaction, and computes at the
-//! one that is meant. So there is time to see that this write is under way, and whatever is done then
-//! comes after all that was committed before, and before this commit.
+//! one that is meant, and at the one before it, during which others arrive. So there is time to see that
+//! this write is under way, and what is done then comes after the commits before it, and before its own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use check::wiretap::Act;
 use nix::time::{ClockId, clock_gettime};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Row};
 use tokio::sync::watch;
 
 /// How long the row takes: not longer than another program waits for the database.
@@ -48,7 +48,7 @@ impl SlowWrites {
     pub fn at(database: &Path, own: Option<&str>, nth: usize, act: Act) -> Result<Self> {
         let connection = Connection::open(database)?;
         connection.busy_timeout(PATIENCE)?;
-        let drops = slow_down(&connection, own, nth)
+        let (watch, drops) = slow_down(&connection, own, nth)
             .with_context(|| format!("cannot slow {} down", database.display()))?;
         let (saw, seen) = watch::channel(false);
         let over = Arc::new(AtomicBool::new(false));
@@ -56,7 +56,7 @@ impl SlowWrites {
         let thread = thread::Builder::new()
             .name("slow writes".to_owned())
             .spawn(move || {
-                if wait_for(&connection, &ended) {
+                if wait_for(&connection, &watch, nth, &ended) {
                     act();
                     saw.send_replace(true);
                 }
@@ -93,8 +93,8 @@ impl SlowWrites {
     }
 }
 
-/// Creates the counter and the triggers, and gives what drops them. Each of two watches has its own.
-fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<String> {
+/// Creates the counter, which it names, and the triggers, and gives what drops all.
+fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<(String, String)> {
     let rows = rows_in(SLOW)?;
     let mut tables = connection.prepare(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
@@ -107,7 +107,7 @@ fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<S
     let mut creates = format!("CREATE TABLE {watch} AS SELECT 0 AS written;");
     let mut drops = format!("DROP TABLE IF EXISTS {watch};");
     let busy = computing(&format!(
-        "CASE (SELECT written FROM {watch}) WHEN {nth} THEN {rows} ELSE 0 END"
+        "CASE {nth} - (SELECT written FROM {watch}) WHEN 0 THEN {rows} WHEN 1 THEN {rows} ELSE 0 END"
     ));
     let only = own.map_or(String::new(), |own| format!("WHEN NEW.value = '{own}'"));
     let events: &[&str] = match own {
@@ -126,7 +126,7 @@ fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<S
     }
     // In one transaction: no row is written between two of them.
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {creates} COMMIT"))?;
-    Ok(drops)
+    Ok((watch, drops))
 }
 
 /// A query that computes over so many rows.
@@ -153,28 +153,27 @@ fn rows_in(time: Duration) -> Result<u64> {
     Ok(u64::try_from(time.as_nanos() / each)?)
 }
 
-/// Whether the slow write was seen under way before the watch was over.
-fn wait_for(connection: &Connection, over: &AtomicBool) -> bool {
-    let mut since = None;
-    let mut version = commits(connection);
+/// Whether the `nth` row was seen under way before the watch was over.
+fn wait_for(connection: &Connection, watch: &str, nth: usize, over: &AtomicBool) -> bool {
+    let look =
+        format!("SELECT data_version, written + 1 >= {nth} FROM {watch}, pragma_data_version");
+    // The first changes with each commit of another program: the next write may begin at once.
+    let both = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let commits = || connection.query_row(&look, [], both).ok();
+    let (mut since, mut version) = (None, commits());
     let _ = connection.busy_timeout(Duration::ZERO);
     while !over.load(Ordering::Relaxed) {
-        let now = commits(connection);
-        // The next write may begin at once.
+        let now: Option<(i64, bool)> = commits();
+        // The row before it takes as long, perhaps in the same transaction.
+        let sure = SURE + now.map_or(SLOW, |(_, next)| if next { Duration::ZERO } else { SLOW });
         if now != version || !is_written(connection) {
             (version, since) = (now, None);
-        } else if since.get_or_insert_with(Instant::now).elapsed() > SURE {
+        } else if since.get_or_insert_with(Instant::now).elapsed() > sure {
             return true;
         }
         thread::sleep(LOOK_AGAIN);
     }
     false
-}
-
-/// A number that changes with each commit of another program; `None` when SQLite does not say.
-fn commits(connection: &Connection) -> Option<i64> {
-    let pragma = "PRAGMA data_version";
-    connection.query_row(pragma, [], |row| row.get(0)).ok()
 }
 
 /// Whether another program is writing.

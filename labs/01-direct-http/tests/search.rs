@@ -1,4 +1,4 @@
-//! What `just search 01` runs: four films, two at once, each told to the history once.
+//! What `just search 01` runs: four films at once, each told to the history once.
 
 use check::wiretap::{Event, HttpLine};
 use check::{Lab, Seen, Stop};
@@ -8,7 +8,7 @@ const VIDEO: &str = "video-streaming";
 
 search::main!(
     Scenario::new(4, watch)
-        .at_once(2)
+        .at_once(4)
         .role(Role::server("history").records("views"))
         .role(
             Role::server(VIDEO)

@@ -1,8 +1,8 @@
 //! Makes one write to a service's SQLite database slow, and acts in the middle of it.
 //!
 //! A trigger on each table counts the rows, inside the service's own transaction, and computes at the
-//! one that is meant, and at the one before it, during which others arrive. So there is time to see that
-//! this write is under way, and what is done then comes after the commits before it, and before its own.
+//! one that is meant, and for a third as long at the one before it, so that others arrive meanwhile. So
+//! there is time to see that this write is under way, and what is done then comes before its commit.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long to wait for a database that another program has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Waits for one write. Dropping it takes the triggers away.
+/// Waits for one write. Dropping it takes triggers and counter away.
 #[derive(Debug)]
 pub struct SlowWrites {
     seen: watch::Receiver<bool>,
@@ -107,7 +107,7 @@ fn slow_down(connection: &Connection, own: Option<&str>, nth: usize) -> Result<(
     let mut creates = format!("CREATE TABLE {watch} AS SELECT 0 AS written;");
     let mut drops = format!("DROP TABLE IF EXISTS {watch};");
     let busy = computing(&format!(
-        "CASE {nth} - (SELECT written FROM {watch}) WHEN 0 THEN {rows} WHEN 1 THEN {rows} ELSE 0 END"
+        "CASE {nth} - (SELECT written FROM {watch}) WHEN 0 THEN {rows} WHEN 1 THEN {rows} / 3 ELSE 0 END"
     ));
     let only = own.map_or(String::new(), |own| format!("WHEN NEW.value = '{own}'"));
     let events: &[&str] = match own {
@@ -164,8 +164,9 @@ fn wait_for(connection: &Connection, watch: &str, nth: usize, over: &AtomicBool)
     let _ = connection.busy_timeout(Duration::ZERO);
     while !over.load(Ordering::Relaxed) {
         let now: Option<(i64, bool)> = commits();
-        // The row before it takes as long, perhaps in the same transaction.
-        let sure = SURE + now.map_or(SLOW, |(_, next)| if next { Duration::ZERO } else { SLOW });
+        // The row before it takes a third of that, perhaps in the same transaction.
+        let is_next = now.is_some_and(|(_, next)| next);
+        let sure = if is_next { SURE } else { SURE + SLOW / 3 };
         if now != version || !is_written(connection) {
             (version, since) = (now, None);
         } else if since.get_or_insert_with(Instant::now).elapsed() > sure {

@@ -25,15 +25,15 @@ pub async fn down(paths: &Paths) -> Result<usize> {
     let mut running = Vec::new();
     for node in &nodes {
         if !matches!(node.keeping()?, Keeping::Free) {
-            tell_keeper(node, Signal::SIGTERM).await?;
-            running.push(node);
+            let keeper = tell_keeper(node, Signal::SIGTERM).await?;
+            running.push((node, keeper));
         }
     }
-    for node in &running {
-        if !ended(node, STOP).await? {
+    for (node, keeper) in &running {
+        if !ended(node, *keeper).await? {
             // The node ends with its keeper, by its lifeline.
-            tell_keeper(node, Signal::SIGKILL).await?;
-            if !ended(node, STOP).await? {
+            let keeper = tell_keeper(node, Signal::SIGKILL).await?;
+            if !ended(node, keeper).await? {
                 bail!("the keeper of {} does not end", node.dir.display());
             }
         }
@@ -48,26 +48,31 @@ pub async fn down(paths: &Paths) -> Result<usize> {
     Ok(running.len())
 }
 
-async fn tell_keeper(node: &NodeDir, signal: Signal) -> Result<()> {
+/// Signals the keeper, if one runs, and gives its pid.
+async fn tell_keeper(node: &NodeDir, signal: Signal) -> Result<Option<i32>> {
     // A keeper takes the lock an instant before it writes its pid.
     let deadline = Instant::now() + Duration::from_secs(2);
     while !matches!(node.keeping()?, Keeping::Free) {
         if let Some((pid, _)) = node.keeper() {
-            return kill(Pid::from_raw(pid), signal)
-                .with_context(|| format!("cannot signal the keeper of {}", node.dir.display()));
+            kill(Pid::from_raw(pid), signal)
+                .with_context(|| format!("cannot signal the keeper of {}", node.dir.display()))?;
+            return Ok(Some(pid));
         }
         if Instant::now() > deadline {
             bail!("{} is locked by an unknown process", node.dir.display());
         }
         sleep(POLL).await;
     }
-    Ok(())
+    Ok(None)
 }
 
-async fn ended(node: &NodeDir, patience: Duration) -> Result<bool> {
-    let deadline = Instant::now() + patience;
+/// Waits until no keeper runs the node, and this one's process is gone: it frees the lock a moment
+/// before it ends.
+async fn ended(node: &NodeDir, keeper: Option<i32>) -> Result<bool> {
+    let deadline = Instant::now() + STOP;
     while Instant::now() < deadline {
-        if matches!(node.keeping()?, Keeping::Free) {
+        let free = matches!(node.keeping()?, Keeping::Free);
+        if free && !keeper.is_some_and(process::parent::is_alive) {
             return Ok(true);
         }
         sleep(POLL).await;

@@ -140,7 +140,7 @@ fn computing(rows: &str) -> String {
 /// How many rows take so long on this machine, when it does nothing else: the processor's time of
 /// the fastest of a few measurements tells.
 fn rows_in(time: Duration) -> Result<u64> {
-    const SOME: u32 = 20_000;
+    const SOME: u32 = 4_000;
     let connection = Connection::open_in_memory()?;
     let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
     let mut fastest = Duration::MAX;

@@ -226,7 +226,7 @@ test *NAME:
 new-chapter NAME:
     exec labs/kit/proof/tests/new_chapter/make "$@"
 
-# Measures: bench loop, acks, calls, relay or board
+# Measures what each pattern costs: bench [rpc publish consume …] [--quick]
 [group('maintainer')]
 [no-exit-message]
 bench *WHAT:

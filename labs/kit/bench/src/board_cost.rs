@@ -4,15 +4,12 @@
 
 use std::path::Path;
 use std::pin::pin;
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
 
-use anstream::println;
 use anyhow::{Context, Result};
 use board::Ask;
 use board::feed::{EVERY, Feed};
 use board::server::Listening;
-use course::paths::Paths;
-use process::stop::Ended;
 use process::{Group, on_path};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,9 +18,9 @@ use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 use wiretap::{Journal, Wiretap};
 
-use super::measured_program::{MeasuredProgram, VHOST, measured};
-use super::relay_cost::{figures, median};
-use super::{machine, say};
+use super::chart::{Axis, Chart, Places, Scale, measured_lines};
+use super::measured_program::{MeasuredProgram, VHOST};
+use super::session::Session;
 
 /// The rate that is offered, in messages a second, and for how many messages.
 const OFFERED: (u32, u32) = (5_000, 20_000);
@@ -46,45 +43,33 @@ const WAYS: [(Way, &str); 4] = [
     (Way::Open, "with the board, a page open"),
 ];
 
-/// Measures all ways `runs` times in turn and prints the table.
-pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
-    let work = async |program: &MeasuredProgram| measure_all(program, runs).await;
-    match measured(paths, "bench", work)? {
-        Ended::Done((rates, broker)) => {
-            let page = browser().unwrap_or("a reader of the stream, as no browser is on PATH");
-            println!(
-                "Medians of {runs} runs, {broker}, {}, page in {page}:\n",
-                machine()
-            );
-            print(&rates);
-            Ok(ExitCode::SUCCESS)
-        }
-        Ended::Stopped(code) => Ok(code),
-    }
+/// Measures all ways in turn.
+pub async fn measure(session: &mut Session<'_>) -> Result<()> {
+    let program = session.program;
+    let runs = session.effort.pick(1, 4);
+    let names = WAYS.map(|(_, name)| name);
+    let offered = format!("{} offered", OFFERED.0);
+    let loads = Places::named("messages a second", &[&offered, "as fast as they can"]);
+    let [lines] = measured_lines(&names, &loads, runs, async |way, place| {
+        let work = match place == 0 {
+            true => format!("flow --count {} --rate {}", OFFERED.1, OFFERED.0),
+            false => format!("flow --count {UNBOUNDED}"),
+        };
+        Ok(Some([run(program, WAYS[way].0, &work).await?]))
+    })
+    .await?;
+    let page = browser().unwrap_or("a reader of the stream, as no browser is on PATH");
+    session.keep(Chart {
+        name: "board".to_owned(),
+        title: "What does the live board cost the services?".to_owned(),
+        x: loads.axis,
+        y: Axis::new("from a producer to a consumer, a second", Scale::Linear),
+        lines,
+        note: format!("The page is open in {page}, on this machine. Goal: 90 % of direct, with a rate that is offered."),
+    })
 }
 
-/// By way: the rates with an offered one, and without.
-type Rates = [[Vec<f64>; 2]; WAYS.len()];
-
-async fn measure_all(program: &MeasuredProgram, runs: u32) -> Result<Rates> {
-    let mut rates = Rates::default();
-    for run in 1..=runs {
-        for ((way, name), rates) in WAYS.into_iter().zip(&mut rates) {
-            say(&format!("run {run} of {runs}: {name}"));
-            let (rate, count) = OFFERED;
-            rates[0].push(measure(program, way, count, Some(rate)).await?);
-            rates[1].push(measure(program, way, UNBOUNDED, None).await?);
-        }
-    }
-    Ok(rates)
-}
-
-async fn measure(
-    program: &MeasuredProgram,
-    way: Way,
-    count: u32,
-    rate: Option<u32>,
-) -> Result<f64> {
+async fn run(program: &MeasuredProgram, way: Way, work: &str) -> Result<f64> {
     let journal = Journal::create(&program.dir, "bench", "board", 0)?;
     let address = &program.broker().address;
     let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
@@ -92,37 +77,24 @@ async fn measure(
         Way::Direct => address.url(VHOST),
         _ => address.at("127.0.0.1", tap.port()).url(VHOST),
     };
-    let mut words = vec![
-        "load".to_owned(),
-        "flow".to_owned(),
-        "--count".to_owned(),
-        count.to_string(),
-    ];
-    words.extend(
-        rate.iter()
-            .flat_map(|rate| ["--rate".to_owned(), rate.to_string()]),
-    );
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
     let (ready, is_ready) = oneshot::channel();
-    let work = async {
+    let load = async {
         // An error means that what must be ready has failed, which ends the other branch.
         let _ = is_ready.await;
-        let load = program.start(&words, &[("AMQP_URL", url)]).await?;
-        figures(&load).await
+        program.load::<1>(work, Some(url)).await
     };
-    let figures = match way {
+    let [rate] = match way {
         Way::Direct | Way::Relay => {
             // Its receiver is in the same function.
             let _ = ready.send(());
-            work.await?
+            load.await?
         }
         Way::Closed | Way::Open => tokio::select! {
-            figures = work => figures?,
+            rate = load => rate?,
             failed = show(journal, way == Way::Open, ready) => return failed.map(|()| 0.0),
         },
     };
-    let rate = figures.first().copied();
-    rate.context("the program printed nothing")
+    Ok(rate)
 }
 
 /// Does what the board does, and opens its page if asked to. It is `ready` when the page follows. Ends only
@@ -209,20 +181,4 @@ async fn read(url: &str) -> Result<()> {
     let mut buffer = vec![0; 65_536];
     while stream.read(&mut buffer).await? > 0 {}
     anyhow::bail!("the stream of updates has ended")
-}
-
-fn print(rates: &Rates) {
-    println!("| messages a second | direct | relay | board, closed | board, open | goal |");
-    println!("|---|---|---|---|---|---|");
-    let offered = format!("{} offered", OFFERED.0);
-    for (number, what) in [&*offered, "as fast as they can"].into_iter().enumerate() {
-        let rates = rates.each_ref().map(|way| median(&way[number]));
-        let direct = rates[0];
-        let cells = rates[1..]
-            .iter()
-            .map(|rate| format!("{rate:.0} ({:.0} %)", rate / direct * 100.0));
-        let cells = cells.collect::<Vec<_>>().join(" | ");
-        let goal = if number == 0 { "≥ 90 %" } else { "" };
-        println!("| {what} | {direct:.0} | {cells} | {goal} |");
-    }
 }

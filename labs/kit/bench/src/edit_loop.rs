@@ -5,42 +5,37 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anstream::{eprintln, println};
+use anstream::eprintln;
 use anyhow::{Context, Result, bail};
 use broker::{self, Broker};
 use course::chapter::{Chapter, Variant};
 use course::holes;
 use course::paths::Paths;
 
-use super::{machine, median, say};
+use super::chart::{Axis, Chart, Line, Point, Scale, median};
+use super::say;
+use super::session::Effort;
 use command::acquire;
 use process::stop::{Ended, until_stopped};
 use terminal::DIM;
 use terminal::user_error;
 
-/// One line of the table.
-struct Figure {
-    what: String,
-    times: Vec<Duration>,
-    /// The most seconds that it should take, where there is a goal.
-    goal: Option<f64>,
-}
+/// The commands whose time is measured, with nothing to build and after an edit.
+const COMMANDS: [Variant; 2] = [Variant::Lab, Variant::Solution];
 
-/// Measures each step `runs` times, but the first run only once, and prints the table.
-pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
+/// Measures each step so many times, but the first run only once. Gives the broker's version, too.
+pub fn measure(paths: &Paths, effort: Effort) -> Result<(String, Chart)> {
     let copy = unpack_head(paths)?;
-    let measured = measure(&copy, runs);
+    let chart = measure_in(&copy, effort.pick(1, 5));
     // The copy's broker must not outlive the copy, also after an error.
     let down = until_stopped(broker::down(&copy)).map(|_| ());
     fs::remove_dir_all(copy.root.parent().unwrap_or(&copy.root))
         .with_context(|| format!("cannot remove {}", copy.root.display()))?;
-    let figures = measured?;
     down?;
-    print(&figures, runs);
-    Ok(ExitCode::SUCCESS)
+    chart
 }
 
 /// The last commit, unpacked under `target/lab/bench`.
@@ -88,73 +83,76 @@ fn run_git(paths: &Paths, args: &[&str]) -> Result<std::process::Output> {
     Ok(output)
 }
 
-fn measure(copy: &Paths, runs: u32) -> Result<Vec<Figure>> {
+fn measure_in(copy: &Paths, runs: u32) -> Result<(String, Chart)> {
     let chapters = Chapter::all(&copy.root)?;
     let last = chapters.last().context("no chapters")?;
-    let mut figures = Vec::new();
     say(&format!(
         "the first `just lab {}`, on an empty target folder",
         last.number
     ));
-    figures.push(Figure {
-        what: format!(
-            "first `just lab {}`, empty target, crates fetched",
-            last.number
-        ),
-        times: vec![time_command(copy, "lab", last)?],
-        goal: Some(100.0),
-    });
-    for chapter in &chapters {
-        for variant in [Variant::Lab, Variant::Solution] {
-            figures.extend(measure_chapter(copy, chapter, variant, runs)?);
+    let first = time_command(copy, "lab", last)?;
+    let mut lines = Vec::new();
+    for variant in COMMANDS {
+        let (mut warm, mut edited) = (Vec::new(), Vec::new());
+        for (place, chapter) in chapters.iter().enumerate() {
+            let [quiet, after] = measure_chapter(copy, chapter, variant, runs)?;
+            warm.extend(Point::of(place as f64, &quiet));
+            edited.extend(Point::of(place as f64, &after));
+        }
+        for (what, points) in [("nothing to build", warm), ("after an edit", edited)] {
+            let name = format!("just {variant}, {what}");
+            lines.push(Line {
+                name,
+                points,
+                ideal: false,
+            });
         }
     }
     say("the private broker's start");
-    figures.push(Figure {
-        what: "broker started to first connection".to_owned(),
-        times: (0..runs)
-            .map(|_| time_broker_start(copy))
-            .collect::<Result<_>>()?,
-        goal: Some(2.5),
-    });
-    Ok(figures)
+    let (mut starts, mut version) = (Vec::new(), String::new());
+    for _ in 0..runs {
+        let (time, of) = time_broker_start(copy)?;
+        starts.push(time);
+        version = of;
+    }
+    let numbers = chapters.iter().map(|chapter| chapter.number.clone());
+    let chart = Chart {
+        name: "loop".to_owned(),
+        title: "How long does a student wait for a verdict?".to_owned(),
+        x: Axis::new("chapter", Scale::Names(numbers.collect())),
+        y: Axis::new("seconds", Scale::Linear),
+        lines,
+        note: format!(
+            "From Enter to the prompt. The first `just lab {}`, on an empty target folder with the crates fetched, took              {:.1} s (once); the private broker {:.1} s from its start to the first connection.",
+            last.number,
+            first.as_secs_f64(),
+            median(&starts)
+        ),
+    };
+    Ok((version, chart))
 }
 
-/// Measures a chapter with nothing to build, then after edits of one line in the first hole.
+/// Measures a chapter with nothing to build, then after edits of one line in the first hole, in seconds.
 fn measure_chapter(
     copy: &Paths,
     chapter: &Chapter,
     variant: Variant,
     runs: u32,
-) -> Result<Vec<Figure>> {
-    let name = format!("just {variant} {}", chapter.number);
-    let command = variant.to_string();
-    say(&format!("`{name}`"));
+) -> Result<[Vec<f64>; 2]> {
+    say(&format!("`just {variant} {}`", chapter.number));
+    let time = || Ok(time_command(copy, &variant.to_string(), chapter)?.as_secs_f64());
     // Builds what is left to build, and starts the broker if it is down.
-    time_command(copy, &command, chapter)?;
-    let warm: Vec<Duration> = (0..runs)
-        .map(|_| time_command(copy, &command, chapter))
-        .collect::<Result<_>>()?;
-    let mut figures = vec![Figure {
-        what: format!("`{name}`, nothing to build"),
-        times: warm,
-        goal: Some(4.0),
-    }];
+    time()?;
+    let warm = (0..runs).map(|_| time()).collect::<Result<_>>()?;
+    let mut edited = Vec::new();
     let src = chapter.folder(variant).join("src");
     if let Some((file, line)) = holes::locate(&src, 1)? {
-        let warm = median(&figures[0].times).as_secs_f64();
-        let mut times = Vec::new();
         for run in 1..=runs {
             edit(&file, line, run)?;
-            times.push(time_command(copy, &command, chapter)?);
+            edited.push(time()?);
         }
-        figures.push(Figure {
-            what: format!("`{name}` after an edit of one line"),
-            times,
-            goal: Some(warm + 2.0),
-        });
     }
-    Ok(figures)
+    Ok([warm, edited])
 }
 
 /// Inserts a line after line `line` of the copy's file, different for each `run`.
@@ -194,7 +192,8 @@ fn time_command(copy: &Paths, command: &str, chapter: &Chapter) -> Result<Durati
     Ok(time)
 }
 
-fn time_broker_start(copy: &Paths) -> Result<Duration> {
+/// From its start to the first connection, in seconds; and its version.
+fn time_broker_start(copy: &Paths) -> Result<(f64, String)> {
     let work = async {
         broker::down(copy).await?;
         let begun = Instant::now();
@@ -203,30 +202,12 @@ fn time_broker_start(copy: &Paths) -> Result<Duration> {
         let properties = lapin::ConnectionProperties::default();
         let connection = lapin::Connection::connect(&url, properties).await;
         let connection = connection.context("cannot connect to the new broker")?;
-        let time = begun.elapsed();
+        let time = begun.elapsed().as_secs_f64();
         connection.close(200, "measured".into()).await.ok();
-        Ok(time)
+        Ok((time, broker.version))
     };
     match until_stopped(work)? {
         Ended::Done(time) => Ok(time),
         Ended::Stopped(_) => bail!("stopped"),
-    }
-}
-
-fn print(figures: &[Figure], runs: u32) {
-    println!("Medians of {runs}, in seconds, on {}:\n", machine());
-    println!("| what | median | worst | goal |");
-    println!("|---|---|---|---|");
-    for Figure { what, times, goal } in figures {
-        let median = median(times).as_secs_f64();
-        let worst = times
-            .iter()
-            .max()
-            .copied()
-            .unwrap_or_default()
-            .as_secs_f64();
-        let goal = goal.map_or(String::new(), |goal| format!("≤ {goal:.1}"));
-        let once = if times.len() == 1 { " (once)" } else { "" };
-        println!("| {what}{once} | {median:.2} | {worst:.2} | {goal} |");
     }
 }

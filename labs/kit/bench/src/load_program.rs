@@ -1,6 +1,7 @@
-//! The program that `bench relay` measures: it only calls, publishes or consumes. It is this same
-//! program, built for release, under a hidden argument.
+//! The program that is measured where no solution does what is asked: it only calls, publishes,
+//! consumes, or offers HTTP requests. It is this same program, built for release, under a hidden argument.
 
+use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,71 +10,138 @@ use clap::ValueEnum;
 use futures_lite::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, QueueDeclareOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
-use std::collections::VecDeque;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 
-use super::percentile;
+use super::{load_http, percentile};
 
 /// The queue that is published to, then consumed.
-const QUEUE: &str = "load";
+pub const QUEUE: &str = "load";
 const REQUESTS: &str = "load.requests";
 const REPLIES: &str = "load.replies";
 
-/// How many confirms, or acks, are outstanding at most.
-const IN_FLIGHT: u16 = 256;
-/// How many messages one ack settles.
-const BATCH: u64 = 64;
-/// The size of a body, in bytes.
-const BODY: usize = 1024;
 /// How many calls are made before the first measured one.
 const WARM_UP: u32 = 200;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(subcommand)]
     work: Work,
-    #[arg(long)]
+}
+
+/// What the program does, and prints at its end.
+#[derive(Debug, clap::Subcommand)]
+enum Work {
+    /// Calls itself over two queues, on two connections, one call at a time: p50 and p99 in µs
+    Call {
+        #[arg(long)]
+        count: u32,
+    },
+    /// Publishes: messages a second
+    Publish(Publish),
+    /// Consumes what is in the queue: messages a second
+    Consume(Consume),
+    /// Publishes and consumes at the same time, on two connections: messages a second
+    Flow {
+        #[arg(long)]
+        count: u32,
+        /// How many messages a second are published at most
+        #[arg(long)]
+        rate: Option<u32>,
+    },
+    /// Offers HTTP requests: p50, p99 and p99.9 in µs, and answers a second
+    Http(load_http::Args),
+}
+
+/// When to stop: at a number, or after a time.
+#[derive(Debug, Clone, clap::Args)]
+struct Until {
+    #[arg(long, default_value_t = u32::MAX)]
     count: u32,
-    /// How many messages a second `flow` publishes at most
+    #[arg(long, default_value_t = 3600.0)]
+    seconds: f64,
+}
+
+impl Until {
+    fn reached(&self, done: u32, begun: Instant) -> bool {
+        done >= self.count || begun.elapsed().as_secs_f64() >= self.seconds
+    }
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Publish {
+    #[command(flatten)]
+    until: Until,
+    /// How many confirms may be outstanding; 0 for no confirms at all
+    #[arg(long, default_value_t = 256)]
+    window: usize,
+    /// The size of a body, in bytes
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    /// Messages that a broker may forget when it restarts
+    #[arg(long)]
+    transient: bool,
+    #[arg(long, value_enum, default_value_t = Kind::Classic)]
+    queue: Kind,
+    /// How many messages a second are published at most
     #[arg(long)]
     rate: Option<u32>,
+    /// To an exchange of this type, and not straight to the queue
+    #[arg(long, value_parser = ["direct", "topic", "fanout"])]
+    exchange: Option<String>,
+    /// How many bindings the queue has there; one of them matches
+    #[arg(long, default_value_t = 1)]
+    bindings: u32,
+    /// How many queues are bound
+    #[arg(long, default_value_t = 1)]
+    queues: u32,
 }
 
-/// What the program does.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Work {
-    /// Calls itself over two queues, on two connections, one call at a time
-    Call,
-    /// Publishes persistent messages to a durable queue, with 256 confirms in flight
-    Publish,
-    /// Consumes them, with a prefetch of 256 and an ack for 64
-    Consume,
-    /// Publishes and consumes at the same time, on two connections
-    Flow,
+enum Kind {
+    Classic,
+    Quorum,
 }
 
-/// Does the work and prints what was measured: for calls p50 and p99 in microseconds, else
-/// messages a second.
-pub fn run(args: &Args) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start tokio")?;
-    runtime.block_on(async {
-        match args.work {
-            Work::Call => {
-                let mut times = call(args.count).await?;
-                times.sort();
-                let at = |part| percentile(&times, part).as_secs_f64() * 1e6;
-                println!("{:.1} {:.1}", at(50), at(99));
-            }
-            Work::Publish => println!("{:.0}", publish(args.count, None).await?),
-            Work::Consume => println!("{:.0}", consume(args.count).await?),
-            Work::Flow => println!("{:.0}", flow(args.count, args.rate).await?),
+#[derive(Debug, Clone, clap::Args)]
+struct Consume {
+    #[command(flatten)]
+    until: Until,
+    #[arg(long, default_value_t = 256)]
+    prefetch: u16,
+    /// How many messages one ack settles; never more than the prefetch
+    #[arg(long, default_value_t = 64)]
+    ack_every: u16,
+}
+
+/// Does the work and prints what was measured.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let shown = match args.work {
+        Work::Http(args) => load_http::run(args)?,
+        work => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start tokio")?
+            .block_on(measure(work))?,
+    };
+    println!("{shown}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(work: Work) -> Result<String> {
+    Ok(match work {
+        Work::Call { count } => {
+            let mut times = call(count).await?;
+            times.sort();
+            let at = |part| percentile(&times, part).as_secs_f64() * 1e6;
+            format!("{:.1} {:.1}", at(0.5), at(0.99))
         }
-        Ok(ExitCode::SUCCESS)
+        Work::Publish(args) => format!("{:.0}", publish(&args).await?),
+        Work::Consume(args) => format!("{:.0}", consume(&args).await?),
+        Work::Flow { count, rate } => format!("{:.0}", flow(count, rate).await?),
+        Work::Http(_) => unreachable!("HTTP has a runtime of its own"),
     })
 }
 
@@ -84,13 +152,20 @@ async fn open_channel() -> Result<(Connection, Channel)> {
     Ok((connection, channel))
 }
 
-async fn declare(channel: &Channel, queue: &str, durable: bool) -> Result<()> {
+async fn declare(channel: &Channel, queue: &str, kind: Kind) -> Result<()> {
     let options = QueueDeclareOptions {
-        durable,
+        durable: true,
         ..QueueDeclareOptions::default()
     };
+    let mut arguments = FieldTable::default();
+    if matches!(kind, Kind::Quorum) {
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+    }
     channel
-        .queue_declare(queue.into(), options, FieldTable::default())
+        .queue_declare(queue.into(), options, arguments)
         .await?;
     Ok(())
 }
@@ -104,12 +179,12 @@ async fn consumer(channel: &Channel, queue: &str) -> Result<Consumer> {
 
 async fn call(count: u32) -> Result<Vec<Duration>> {
     let (_server, requests) = open_channel().await?;
-    declare(&requests, REQUESTS, true).await?;
+    declare(&requests, REQUESTS, Kind::Classic).await?;
     let server = serve(requests.clone(), consumer(&requests, REQUESTS).await?);
     let server = tokio::spawn(server);
 
     let (_client, channel) = open_channel().await?;
-    declare(&channel, REPLIES, true).await?;
+    declare(&channel, REPLIES, Kind::Classic).await?;
     let mut replies = consumer(&channel, REPLIES).await?;
     let mut times = Vec::new();
     for number in 0..WARM_UP + count {
@@ -118,7 +193,7 @@ async fn call(count: u32) -> Result<Vec<Duration>> {
             .with_correlation_id(id.clone())
             .with_reply_to(REPLIES.into());
         let begun = Instant::now();
-        send(&channel, REQUESTS, &[b'?'; 64], properties).await?;
+        send(&channel, &Route::to(REQUESTS), &[b'?'; 64], properties).await?;
         let reply = replies.next().await.context("no reply")??;
         times.push(begun.elapsed());
         anyhow::ensure!(
@@ -146,52 +221,120 @@ async fn serve(channel: Channel, mut requests: Consumer) -> Result<()> {
             .clone()
             .context("no id")?;
         let properties = BasicProperties::default().with_correlation_id(id);
-        send(&channel, to.as_str(), &request.data, properties).await?;
+        send(&channel, &Route::to(to.as_str()), &request.data, properties).await?;
         request.ack(BasicAckOptions::default()).await?;
     }
     Ok(())
 }
 
+/// Where a message goes.
+struct Route {
+    exchange: String,
+    key: String,
+}
+
+impl Route {
+    fn to(queue: &str) -> Self {
+        Self {
+            exchange: String::new(),
+            key: queue.to_owned(),
+        }
+    }
+}
+
+/// Declares the exchange and binds the queues to it, and gives the way of which one binding of each matches.
+async fn bind(channel: &Channel, kind: &str, args: &Publish) -> Result<Route> {
+    let exchange = format!("{QUEUE}.{kind}");
+    let of_kind = ExchangeKind::Custom(kind.to_owned());
+    let (options, none) = (ExchangeDeclareOptions::default(), FieldTable::default());
+    channel
+        .exchange_declare(exchange.as_str().into(), of_kind, options, none)
+        .await?;
+    for number in 0..args.queues {
+        let queue = if number == 0 {
+            QUEUE.to_owned()
+        } else {
+            format!("{QUEUE}-{number}")
+        };
+        declare(channel, &queue, args.queue).await?;
+        for binding in 0..args.bindings {
+            let key = match kind {
+                "topic" => format!("district.{binding}.*"),
+                _ => format!("district.{binding}.viewed"),
+            };
+            let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+            channel
+                .queue_bind(
+                    queue.as_str().into(),
+                    exchange.as_str().into(),
+                    key.into(),
+                    options,
+                    none,
+                )
+                .await?;
+        }
+    }
+    Ok(Route {
+        exchange,
+        key: "district.0.viewed".to_owned(),
+    })
+}
+
 async fn send(
     channel: &Channel,
-    queue: &str,
+    route: &Route,
     body: &[u8],
     properties: BasicProperties,
 ) -> Result<lapin::PublisherConfirm> {
     let options = BasicPublishOptions::default();
+    let (exchange, key) = (route.exchange.as_str().into(), route.key.as_str().into());
     Ok(channel
-        .basic_publish("".into(), queue.into(), options, body, properties)
+        .basic_publish(exchange, key, options, body, properties)
         .await?)
 }
 
-async fn publish(count: u32, rate: Option<u32>) -> Result<f64> {
+/// Publishes, and gives how many messages a second the broker has taken.
+async fn publish(args: &Publish) -> Result<f64> {
     let (connection, channel) = open_channel().await?;
-    declare(&channel, QUEUE, true).await?;
-    channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await?;
-    let body = vec![b'x'; BODY];
+    declare(&channel, QUEUE, args.queue).await?;
+    let route = match &args.exchange {
+        Some(kind) => bind(&channel, kind, args).await?,
+        None => Route::to(QUEUE),
+    };
+    if args.window > 0 {
+        let options = ConfirmSelectOptions::default();
+        channel.confirm_select(options).await?;
+    }
+    let body = vec![b'x'; args.size];
+    let properties =
+        BasicProperties::default().with_delivery_mode(if args.transient { 1 } else { 2 });
     let mut confirms = VecDeque::new();
     let begun = Instant::now();
-    for number in 0..count {
-        if let Some(rate) = rate {
-            let due = begun + Duration::from_secs_f64(f64::from(number) / f64::from(rate));
+    let mut sent = 0;
+    while !args.until.reached(sent, begun) {
+        if let Some(rate) = args.rate {
+            let due = begun + Duration::from_secs_f64(f64::from(sent) / f64::from(rate));
             // One that is late is published at once.
             tokio::time::sleep_until(due.into()).await;
         }
-        if confirms.len() == usize::from(IN_FLIGHT) {
+        if args.window > 0 && confirms.len() == args.window {
             let first: Option<lapin::PublisherConfirm> = confirms.pop_front();
             first.context("no confirm")?.await?;
         }
-        let properties = BasicProperties::default()
-            .with_message_id(number.to_string().into())
-            .with_delivery_mode(2);
-        confirms.push_back(send(&channel, QUEUE, &body, properties).await?);
+        let id = sent.to_string().into();
+        let properties = properties.clone().with_message_id(id);
+        let confirm = send(&channel, &route, &body, properties).await?;
+        sent += 1;
+        if args.window > 0 {
+            confirms.push_back(confirm);
+        }
     }
     for confirm in confirms {
         confirm.await?;
     }
-    let rate = f64::from(count) / begun.elapsed().as_secs_f64();
+    // The broker answers it after the last message: without confirms, this is all that tells.
+    channel.close(200, "done".into()).await?;
+    let rate = f64::from(sent) / begun.elapsed().as_secs_f64();
     connection.close(200, "done".into()).await?;
     Ok(rate)
 }
@@ -199,29 +342,53 @@ async fn publish(count: u32, rate: Option<u32>) -> Result<f64> {
 /// How many messages a second go from a producer to a consumer.
 async fn flow(count: u32, rate: Option<u32>) -> Result<f64> {
     let (connection, channel) = open_channel().await?;
-    declare(&channel, QUEUE, true).await?;
+    declare(&channel, QUEUE, Kind::Classic).await?;
     connection.close(200, "done".into()).await?;
+    let until = Until {
+        count,
+        seconds: f64::MAX,
+    };
+    let publishes = Publish {
+        until: until.clone(),
+        window: 256,
+        size: 1024,
+        transient: false,
+        queue: Kind::Classic,
+        rate,
+        exchange: None,
+        bindings: 1,
+        queues: 1,
+    };
+    let consumes = Consume {
+        until,
+        prefetch: 256,
+        ack_every: 64,
+    };
     let begun = Instant::now();
-    let producer = tokio::spawn(publish(count, rate));
-    consume(count).await?;
+    let producer = tokio::spawn(async move { publish(&publishes).await });
+    consume(&consumes).await?;
     producer.await??;
     Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
-async fn consume(count: u32) -> Result<f64> {
+/// Consumes from the first message on, and gives how many a second are settled.
+async fn consume(args: &Consume) -> Result<f64> {
     let (connection, channel) = open_channel().await?;
-    channel
-        .basic_qos(IN_FLIGHT, BasicQosOptions::default())
-        .await?;
-    let begun = Instant::now();
+    let options = BasicQosOptions::default();
+    channel.basic_qos(args.prefetch, options).await?;
     let mut deliveries = consumer(&channel, QUEUE).await?;
-    for number in 1..=u64::from(count) {
+    let begun = Instant::now();
+    let every = u32::from(args.ack_every.min(args.prefetch));
+    let mut done = 0;
+    while !args.until.reached(done, begun) {
         let delivery = deliveries.next().await.context("no more")??;
-        if number % BATCH == 0 || number == u64::from(count) {
-            delivery.ack(BasicAckOptions { multiple: true }).await?;
+        done += 1;
+        if done % every == 0 || args.until.reached(done, begun) {
+            let multiple = every > 1;
+            delivery.ack(BasicAckOptions { multiple }).await?;
         }
     }
-    let rate = f64::from(count) / begun.elapsed().as_secs_f64();
+    let rate = f64::from(done) / begun.elapsed().as_secs_f64();
     // The broker handles the last ack before it answers the close.
     connection.close(200, "done".into()).await?;
     Ok(rate)

@@ -3,143 +3,207 @@
 //! A program of its own, built when `just bench` is first typed. It may name the chapters whose
 //! solutions it measures; no crate uses it. Start reading at [`measured_program`].
 
-mod acks;
+mod backlog;
 mod board_cost;
-mod calls;
+mod chart;
+mod consume;
 mod edit_loop;
+mod load_http;
 mod load_program;
 mod measured_program;
+mod peers;
+mod plot;
+mod publish;
+mod recovery;
 mod relay_cost;
+mod report;
+mod routes;
+mod rpc;
+mod session;
+#[cfg(test)]
+mod texts;
 
-use std::fs;
-use std::process::{Command, ExitCode};
+use std::collections::BTreeSet;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anstream::eprintln;
+use anstream::{eprintln, println};
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use course::paths::Paths;
+use process::stop::Ended;
 
+use measured_program::{MeasuredProgram, measured};
+use report::Report;
+use session::{Effort, Session};
 use terminal::DIM;
 
 #[derive(Debug, Parser)]
-#[command(bin_name = "just bench", disable_help_subcommand = true)]
+#[command(
+    bin_name = "just bench",
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
+    /// What to measure; without it, everything
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// For a class: few points, once, in less than two minutes; without `loop` and `board`
+    #[arg(long)]
+    quick: bool,
+    /// Other clients of RabbitMQ beside lapin: installs them under `target/bench`
+    #[arg(long)]
+    peers: bool,
     #[command(subcommand)]
-    what: What,
+    load: Option<Hidden>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// The loop of edit and check, the first run, and the broker's start
-    Loop {
-        /// How often each is measured; the first run only once
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        runs: u32,
-    },
-    /// Chapter 03's worker on empty jobs: acks in turn beside one ack for many
-    Acks {
-        /// How often each is measured
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-        runs: u32,
-    },
-    /// Chapter 06's calls: a reply queue beside direct reply-to
-    Calls {
-        /// How often each is measured
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-        runs: u32,
-    },
-    /// What the wiretap costs: one program through it, and directly at the broker
-    Relay {
-        /// How often each is measured
-        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
-        runs: u32,
-    },
-    /// What the live board costs: one program directly at the broker, through the relay, and with the
-    /// board behind that, with and without a page
-    Board {
-        /// How often each is measured
-        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
-        runs: u32,
-    },
-    /// The program that `relay` and `board` measure
+enum Hidden {
+    /// The program that is measured where no solution does what is asked
     #[command(hide = true)]
     Load(load_program::Args),
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Calls: HTTP alone, a reply queue, direct reply-to
+    Rpc,
+    /// Publishing: confirms in flight, kinds of queues, sizes
+    Publish,
+    /// Consuming: prefetch and distance, acks, several workers
+    Consume,
+    /// Topics and fanout: bindings, queues
+    Routes,
+    /// How soon messages flow again: broker killed, worker killed, link cut
+    Recovery,
+    /// A million jobs in a queue, and one worker
+    Backlog,
+    #[value(skip)]
+    Peers,
+    /// What the wiretap costs
+    Relay,
+    /// What the live board costs
+    Board,
+    /// How long a student waits: the loop of edit and check, the first run, the broker's start
+    Loop,
+}
+
+impl Part {
+    /// The packages whose programs it measures.
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Rpc => &["bench", "solution-06"],
+            Self::Publish | Self::Consume => &["bench", "solution-03"],
+            Self::Recovery | Self::Backlog => &["solution-03"],
+            Self::Routes | Self::Peers | Self::Relay | Self::Board => &["bench"],
+            Self::Loop => &[],
+        }
+    }
+
+    async fn measure(self, session: &mut Session<'_>, paths: &Paths) -> Result<()> {
+        session.program.begin_anew().await?;
+        match self {
+            Self::Rpc => rpc::measure(session).await,
+            Self::Publish => publish::measure(session).await,
+            Self::Consume => consume::measure(session).await,
+            Self::Routes => routes::measure(session).await,
+            Self::Recovery => recovery::measure(session, paths).await,
+            Self::Backlog => backlog::measure(session).await,
+            Self::Peers => peers::measure(session, paths).await,
+            Self::Relay => relay_cost::measure(session).await,
+            Self::Board => board_cost::measure(session).await,
+            // It has a broker and a target folder of its own.
+            Self::Loop => Ok(()),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     // This program is also its own helper processes, such as a service's guard.
     broker::dispatch();
-    start(&Cli::parse().what).unwrap_or_else(|error| terminal::tell(&error))
+    let cli = Cli::parse();
+    let effort = if cli.quick {
+        Effort::Quick
+    } else {
+        Effort::Full
+    };
+    let parts = chosen(&cli, effort);
+    let done = match cli.load {
+        Some(Hidden::Load(args)) => load_program::run(args),
+        None => start(&parts, effort),
+    };
+    done.unwrap_or_else(|error| terminal::tell(&error))
 }
 
-fn start(what: &What) -> Result<ExitCode> {
+/// The parts that are named, or else all; the peers only when they are asked for.
+fn chosen(cli: &Cli, effort: Effort) -> Vec<Part> {
+    let mut parts = cli.parts.clone();
+    if parts.is_empty() && !cli.peers {
+        parts = Part::value_variants().to_vec();
+        let long = [Part::Board, Part::Loop];
+        parts.retain(|part| effort == Effort::Full || !long.contains(part));
+    }
+    parts.extend(cli.peers.then_some(Part::Peers));
+    parts
+}
+
+fn start(parts: &[Part], effort: Effort) -> Result<ExitCode> {
     let paths = &Paths::find()?;
-    match what {
-        &What::Loop { runs } => edit_loop::run(paths, runs),
-        &What::Acks { runs } => acks::run(paths, runs),
-        &What::Calls { runs } => calls::run(paths, runs),
-        &What::Relay { runs } => relay_cost::run(paths, runs),
-        &What::Board { runs } => board_cost::run(paths, runs),
-        What::Load(args) => load_program::run(args),
+    let mut report = Report::open(paths.target.join("bench"))?;
+    let code = at_broker(paths, parts, effort, &mut report)?;
+    if code == ExitCode::SUCCESS && parts.contains(&Part::Loop) {
+        let (broker, chart) = edit_loop::measure(paths, effort)?;
+        session::keep(&mut report, &broker, effort, chart)?;
+    }
+    println!(
+        "All figures so far, with pictures: {}",
+        paths.short(&report.page())
+    );
+    Ok(code)
+}
+
+/// Measures what needs a broker; stopped early, it gives the code to end with.
+fn at_broker(
+    paths: &Paths,
+    parts: &[Part],
+    effort: Effort,
+    report: &mut Report,
+) -> Result<ExitCode> {
+    let packages: BTreeSet<&str> = parts
+        .iter()
+        .flat_map(|part| part.packages())
+        .copied()
+        .collect();
+    let packages: Vec<&str> = packages.into_iter().collect();
+    if packages.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let work = async |program: &MeasuredProgram| {
+        let mut session = Session {
+            program,
+            effort,
+            report,
+        };
+        for part in parts {
+            part.measure(&mut session, paths).await?;
+        }
+        Ok(())
+    };
+    match measured(paths, &packages, work)? {
+        Ended::Done(_) => Ok(ExitCode::SUCCESS),
+        Ended::Stopped(code) => Ok(code),
     }
 }
 
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort();
-    let middle = times.len() / 2;
-    match times.len() {
-        0 => Duration::ZERO,
-        n if n % 2 == 1 => times[middle],
-        _ => (times[middle - 1] + times[middle]) / 2,
-    }
-}
-
-/// The time below which `part` percent of the sorted times lie.
-fn percentile(times: &[Duration], part: usize) -> Duration {
+/// The time below which this part of the sorted times lie.
+fn percentile(times: &[Duration], part: f64) -> Duration {
     let last = times.len().saturating_sub(1);
-    times.get(last * part / 100).copied().unwrap_or_default()
-}
-
-/// The machine's cores, processor, system and compiler, as far as they are known.
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    let cpu = cpu.or_else(|| output_of("sysctl", &["-n", "machdep.cpu.brand_string"]));
-    let facts = [
-        Some(format!("{cores} cores")),
-        cpu,
-        output_of("uname", &["-sr"]),
-        output_of("rustc", &["--version"]),
-    ];
-    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn output_of(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    (output.status.success() && !text.is_empty()).then_some(text)
+    let place = (last as f64 * part) as usize;
+    times.get(place).copied().unwrap_or_default()
 }
 
 fn say(what: &str) {
     eprintln!("{DIM}·{DIM:#} measuring {what}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_one() {
-        let ms = |times: &[u64]| -> Vec<Duration> {
-            times.iter().copied().map(Duration::from_millis).collect()
-        };
-        assert_eq!(median(&ms(&[9, 1, 5])), Duration::from_millis(5));
-        assert_eq!(median(&ms(&[9, 1, 5, 7])), Duration::from_millis(6));
-        assert_eq!(median(&[]), Duration::ZERO);
-    }
 }

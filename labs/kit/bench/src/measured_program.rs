@@ -1,5 +1,5 @@
-//! Builds a program for release and runs it in a vhost of its own, for the measurements of acks,
-//! calls and the relay.
+//! Builds programs for release and runs them in a vhost of their own, for all measurements but the
+//! loop of edit and check.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use broker::Broker;
 use course::paths::Paths;
 use process::stop::{Ended, until_stopped};
-use process::{Group, Launch, Process};
+use process::{Exit, Group, Launch, Process};
 use tokio::process::Command;
 
 use super::say;
@@ -21,23 +21,24 @@ pub const VHOST: &str = "bench";
 /// The time limit of one measurement. Each takes seconds, unless the program hangs.
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// A program to be measured, and its broker. Its processes end when they are dropped.
+/// The programs to be measured, and their broker. Their processes end when they are dropped.
 pub struct MeasuredProgram {
     /// The folder for logs, databases and journals.
     pub dir: PathBuf,
     broker: Broker,
-    program: PathBuf,
+    /// The folder of the programs, each with its package's name.
+    programs: PathBuf,
 }
 
-/// Builds the program of `package` for release, and does `work` with it in an empty vhost. Gives what that
+/// Builds these packages for release, and does `work` with them in an empty vhost. Gives what that
 /// gives, and the broker's version.
 pub fn measured<T>(
     paths: &Paths,
-    package: &str,
+    packages: &[&str],
     work: impl AsyncFnOnce(&MeasuredProgram) -> Result<T>,
 ) -> Result<Ended<(T, String)>> {
     until_stopped(async {
-        let program = MeasuredProgram::build(paths, package).await?;
+        let program = MeasuredProgram::build(paths, packages).await?;
         let done = work(&program).await;
         let version = program.broker.version.clone();
         program.broker.delete_vhost(VHOST).await?;
@@ -46,18 +47,39 @@ pub fn measured<T>(
 }
 
 impl MeasuredProgram {
-    async fn build(paths: &Paths, package: &str) -> Result<Self> {
+    async fn build(paths: &Paths, packages: &[&str]) -> Result<Self> {
         let dir = paths.data().join("bench-program");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let program = build_release(paths, package).await?;
+        build_release(paths, packages).await?;
         let broker = acquire(paths).await?;
-        broker.delete_vhost(VHOST).await?;
-        broker.create_vhost(VHOST).await?;
-        Ok(Self {
+        let program = Self {
             dir,
             broker,
-            program,
-        })
+            programs: paths.target.join("release"),
+        };
+        program.begin_anew().await?;
+        Ok(program)
+    }
+
+    /// Empties the vhost: no queue and no message is left from the measurement before.
+    pub async fn begin_anew(&self) -> Result<()> {
+        self.broker.delete_vhost(VHOST).await?;
+        self.broker.create_vhost(VHOST).await
+    }
+
+    /// The path of a database that does not exist yet.
+    pub fn fresh_database(&self) -> Result<String> {
+        let path = self.dir.join("jobs.sqlite").display().to_string();
+        for end in ["", "-wal", "-shm"] {
+            let file = format!("{path}{end}");
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {file}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(path)
     }
 
     /// The broker of the measurements.
@@ -78,8 +100,13 @@ impl MeasuredProgram {
         Ok(found.and_then(|queue| queue.consumers).unwrap_or(0))
     }
 
-    /// Starts the program with these arguments and with `more` in its environment.
-    pub async fn start(&self, arguments: &[&str], more: &[(&str, String)]) -> Result<Process> {
+    /// Starts the program of `package` with these arguments and with `more` in its environment.
+    pub async fn start(
+        &self,
+        package: &str,
+        arguments: &[&str],
+        more: &[(&str, String)],
+    ) -> Result<Process> {
         let url = self.broker.address.url(VHOST);
         let mut environment = BTreeMap::from([
             ("AMQP_URL".to_owned(), url),
@@ -89,7 +116,7 @@ impl MeasuredProgram {
             environment.insert((*name).to_owned(), value.clone());
         }
         let launch = Launch {
-            program: self.program.clone(),
+            program: self.programs.join(package),
             name: arguments[0].to_owned(),
             arguments: arguments.iter().map(Into::into).collect(),
             environment,
@@ -97,28 +124,52 @@ impl MeasuredProgram {
         };
         Process::start(&launch, |_| ()).await
     }
+
+    /// Runs the load program to its end, at the broker or at `url`, and gives the figures that it prints.
+    pub async fn load<const K: usize>(
+        &self,
+        arguments: &str,
+        url: Option<String>,
+    ) -> Result<[f64; K]> {
+        let words: Vec<&str> = std::iter::once("load")
+            .chain(arguments.split(' '))
+            .collect();
+        let at: Vec<_> = url.map(|url| ("AMQP_URL", url)).into_iter().collect();
+        let load = self.start("bench", &words, &at).await?;
+        let exit = load.end(TIME_LIMIT).await?;
+        let told = load.output();
+        ensure!(
+            exit == Exit::Code(0),
+            "load {arguments} ended with {exit}: {told}"
+        );
+        figures(&told).with_context(|| format!("load {arguments}"))
+    }
 }
 
-/// Builds the program of `package`, which has the package's name.
-async fn build_release(paths: &Paths, package: &str) -> Result<PathBuf> {
-    say(&format!("nothing yet: building {package} for release"));
+/// The figures in the last line that a program has printed.
+pub fn figures<const K: usize>(told: &str) -> Result<[f64; K]> {
+    let line = told.lines().last().unwrap_or_default();
+    let figures: Option<Vec<f64>> = line.split(' ').map(|figure| figure.parse().ok()).collect();
+    let figures = figures.and_then(|figures| figures.try_into().ok());
+    figures.with_context(|| format!("it printed {line:?}"))
+}
+
+/// Builds the programs of these packages; each has its package's name.
+async fn build_release(paths: &Paths, packages: &[&str]) -> Result<()> {
+    let names = packages.join(", ");
+    say(&format!("nothing yet: building {names} for release"));
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(&paths.root)
         .env("CARGO_TARGET_DIR", &paths.target)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            package,
-            "--bin",
-            package,
-        ]);
+        .args(["build", "--quiet", "--release"]);
+    for package in packages {
+        cargo.args(["--package", package, "--bin", package]);
+    }
     let built = Group::spawn(&mut cargo)
         .context("cargo cannot be started")?
         .wait()
         .await?;
-    ensure!(built.success(), "cargo cannot build {package}");
-    Ok(paths.target.join("release").join(package))
+    ensure!(built.success(), "cargo cannot build {names}");
+    Ok(())
 }

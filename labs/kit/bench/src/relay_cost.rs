@@ -2,141 +2,102 @@
 //! turn. The program is built for release and the relay as for every check, so this is the
 //! relay's worst case.
 
-use std::process::ExitCode;
-
-use anstream::println;
-use anyhow::{Context, Result, ensure};
-use course::paths::Paths;
-use process::{Exit, Process};
+use anyhow::Result;
 use wiretap::{Journal, Wiretap};
 
-use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST, measured};
-use super::{machine, say};
-use process::stop::Ended;
+use super::chart::{Axis, Chart, Line, Places, Scale, joined, measured_lines};
+use super::measured_program::{MeasuredProgram, VHOST};
+use super::session::Session;
 
-/// What the program does in a run, in this order, and how many times.
-const WORK: [(&str, u32); 3] = [("call", 2_000), ("publish", 30_000), ("consume", 30_000)];
+const WAYS: [&str; 2] = ["direct", "through the relay"];
 
 /// How often a call passes the relay: request to the broker, request to the server, reply to the
 /// broker, reply to the client.
 const CROSSINGS: f64 = 4.0;
+/// The most that a crossing should add, in microseconds: half of the times, and 99 of 100.
+const GOALS: [f64; 2] = [50.0, 150.0];
+/// The least share of the messages a second that should be left, in percent.
+const GOAL: f64 = 85.0;
 
-/// What was measured of one way: a figure for each run.
-#[derive(Default)]
-struct Measured {
-    /// In microseconds.
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    /// Messages a second.
-    publish: Vec<f64>,
-    consume: Vec<f64>,
+/// Measures calls, then publishing and consuming.
+pub async fn measure(session: &mut Session<'_>) -> Result<()> {
+    calls(session).await?;
+    rates(session).await
 }
 
-/// Measures both ways `runs` times in turn and prints the table.
-pub fn run(paths: &Paths, runs: u32) -> Result<ExitCode> {
-    let work = async |program: &MeasuredProgram| measure_all(program, runs).await;
-    match measured(paths, "bench", work)? {
-        Ended::Done(([direct, relayed], broker)) => {
-            println!("Medians of {runs} runs, {broker}, {}:\n", machine());
-            print(&direct, &relayed);
-            Ok(ExitCode::SUCCESS)
-        }
-        Ended::Stopped(code) => Ok(code),
-    }
-}
-
-async fn measure_all(program: &MeasuredProgram, runs: u32) -> Result<[Measured; 2]> {
-    let [mut direct, mut relayed] = [Measured::default(), Measured::default()];
-    for run in 1..=runs {
-        for (way, through, measured) in [
-            ("direct", false, &mut direct),
-            ("through the relay", true, &mut relayed),
-        ] {
-            say(&format!("run {run} of {runs}: {way}"));
-            measure(program, through, measured).await?;
-        }
-    }
-    Ok([direct, relayed])
-}
-
-async fn measure(program: &MeasuredProgram, through: bool, measured: &mut Measured) -> Result<()> {
-    for (work, count) in WORK {
-        // An empty journal for each, as each check has.
-        let journal = Journal::create(&program.dir, "bench", work, 0)?;
-        let address = &program.broker().address;
-        let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
-        let url = match through {
-            true => address.at("127.0.0.1", tap.port()).url(VHOST),
-            false => address.url(VHOST),
-        };
-        let count = count.to_string();
-        let load = ["load", work, "--count", &count];
-        let load = program.start(&load, &[("AMQP_URL", url)]).await?;
-        let figures = figures(&load).await?;
-        match (work, figures.as_slice()) {
-            ("call", &[p50, p99]) => {
-                measured.p50.push(p50);
-                measured.p99.push(p99);
-            }
-            ("publish", &[rate]) => measured.publish.push(rate),
-            ("consume", &[rate]) => measured.consume.push(rate),
-            (_, told) => anyhow::bail!("{work} printed {told:?}"),
-        }
-    }
-    Ok(())
-}
-
-/// What the program prints at its end.
-pub async fn figures(load: &Process) -> Result<Vec<f64>> {
-    let exit = load.end(TIME_LIMIT).await?;
-    let told = load.output();
-    ensure!(
-        exit == Exit::Code(0),
-        "the program ended with {exit}: {told}"
+async fn calls(session: &mut Session<'_>) -> Result<()> {
+    let program = session.program;
+    let runs = session.effort.pick(1, 4);
+    let one = Places::new("calls", Scale::Linear, &[0.0]);
+    let [half, most] = measured_lines(&WAYS, &one, runs, async |way, _| {
+        Ok(Some(
+            run::<2>(program, "call --count 2000", way == 1).await?,
+        ))
+    })
+    .await?;
+    let lines = joined(half, most);
+    let places = Places::named("a call over two queues", &["p50", "p99"]);
+    let each = [0, 1].map(|figure| (at(&lines[1], figure) - at(&lines[0], figure)) / CROSSINGS);
+    let note = format!(
+        "A call crosses the relay {CROSSINGS} times. A crossing adds {:.0} µs to half of the calls (goal: at most {}), \
+         {:.0} µs to 99 of 100 (at most {}).",
+        each[0], GOALS[0], each[1], GOALS[1]
     );
-    let told = told.lines().last().unwrap_or_default();
-    let figures = told.split(' ').map(|figure| {
-        let figure = figure.parse();
-        figure.with_context(|| format!("it printed {told:?}"))
-    });
-    figures.collect()
+    session.keep(Chart {
+        name: "relay-calls".to_owned(),
+        title: "What does the wiretap add to a call?".to_owned(),
+        x: places.axis,
+        y: Axis::new("µs", Scale::Linear),
+        lines,
+        note,
+    })
 }
 
-fn print(direct: &Measured, relayed: &Measured) {
-    println!("| one program | direct | relayed | the relay | goal |");
-    println!("|---|---|---|---|---|");
-    for (what, direct, relayed, goal) in [
-        ("p50", &direct.p50, &relayed.p50, 50),
-        ("p99", &direct.p99, &relayed.p99, 150),
-    ] {
-        let (direct, relayed) = (median(direct), median(relayed));
-        let each = (relayed - direct) / CROSSINGS;
-        println!(
-            "| a call, {what}, µs | {direct:.0} | {relayed:.0} | \
-                +{each:.0} a crossing, of {CROSSINGS} | ≤ {goal} |"
-        );
-    }
-    for (what, direct, relayed) in [
-        (
-            "published a second, 256 in flight",
-            &direct.publish,
-            &relayed.publish,
+async fn rates(session: &mut Session<'_>) -> Result<()> {
+    let program = session.program;
+    let effort = session.effort;
+    let count = effort.pick(20_000, 30_000);
+    // In this order: what is published is then consumed.
+    let places = Places::named("one program", &["published", "consumed"]);
+    let [lines] = measured_lines(&WAYS, &places, effort.pick(1, 4), async |way, place| {
+        let work = if place == 0 { "publish" } else { "consume" };
+        Ok(Some(
+            run::<1>(program, &format!("{work} --count {count}"), way == 1).await?,
+        ))
+    })
+    .await?;
+    let left = [0, 1].map(|figure| at(&lines[1], figure) / at(&lines[0], figure) * 100.0);
+    session.keep(Chart {
+        name: "relay-rate".to_owned(),
+        title: "How many messages a second pass the wiretap?".to_owned(),
+        x: places.axis,
+        y: Axis::new("messages a second", Scale::Linear),
+        lines,
+        note: format!(
+            "1 kB, 256 confirms in flight, prefetch 256, an ack for 64. Through the relay {:.0} % are published and \
+             {:.0} % consumed (goal: {GOAL} %).",
+            left[0], left[1]
         ),
-        ("consumed a second", &direct.consume, &relayed.consume),
-    ] {
-        let (direct, relayed) = (median(direct), median(relayed));
-        let part = relayed / direct * 100.0;
-        println!("| {what} | {direct:.0} | {relayed:.0} | {part:.0} % | ≥ 85 % |");
-    }
+    })
 }
 
-pub fn median(figures: &[f64]) -> f64 {
-    let mut figures = figures.to_vec();
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    match figures.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => figures[middle],
-        _ => (figures[middle - 1] + figures[middle]) / 2.0,
+fn at(line: &Line, place: usize) -> f64 {
+    line.points.get(place).map_or(0.0, |point| point.y)
+}
+
+/// Runs the load program, directly at the broker or through the relay.
+async fn run<const K: usize>(
+    program: &MeasuredProgram,
+    work: &str,
+    relayed: bool,
+) -> Result<[f64; K]> {
+    if !relayed {
+        return program.load(work, None).await;
     }
+    // An empty journal for each, as each check has.
+    let journal = Journal::create(&program.dir, "bench", "relay", 0)?;
+    let address = &program.broker().address;
+    let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
+    let url = address.at("127.0.0.1", tap.port()).url(VHOST);
+    program.load(work, Some(url)).await
 }

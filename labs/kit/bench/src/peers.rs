@@ -1,0 +1,311 @@
+//! The same work done by other clients of RabbitMQ, in turn with lapin, on the same broker.
+//!
+//! Each peer is a small program in `peers/` with one command line; what it needs is installed under
+//! `target/bench/peers`, but for C: the compiler and `librabbitmq-dev` are the system's.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use course::paths::Paths;
+use process::{Exit, Group, Launch, Process};
+use tokio::process::Command;
+
+use super::chart::{Axis, Chart, Line, Places, Scale, joined, measured_lines};
+use super::load_program::QUEUE;
+use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST, figures};
+use super::say;
+use super::session::Session;
+
+/// One kind of work: its name, its part of all messages, what lapin is told, and what a peer is told.
+struct Work {
+    name: &'static str,
+    part: u32,
+    lapin: &'static str,
+    peer: &'static str,
+}
+
+const RATES: [Work; 4] = [
+    Work {
+        name: "published, 1 in flight",
+        part: 20,
+        lapin: "publish --window 1 --count",
+        peer: "publish COUNT 1 1024",
+    },
+    Work {
+        name: "published, 256 in flight",
+        part: 1,
+        lapin: "publish --window 256 --count",
+        peer: "publish COUNT 256 1024",
+    },
+    Work {
+        name: "consumed, ack each",
+        part: 1,
+        lapin: "consume --ack-every 1 --count",
+        peer: "consume COUNT 256 1",
+    },
+    Work {
+        name: "consumed, ack for 64",
+        part: 1,
+        lapin: "consume --ack-every 64 --count",
+        peer: "consume COUNT 256 64",
+    },
+];
+
+/// A peer that can run here: its program, and what comes before the work on its command line.
+struct Peer {
+    name: &'static str,
+    program: PathBuf,
+    script: Option<PathBuf>,
+}
+
+/// Measures lapin and every peer that can be had here.
+pub async fn measure(session: &mut Session<'_>, paths: &Paths) -> Result<()> {
+    let peers = installed(paths).await?;
+    ensure!(!peers.is_empty(), "no peer can be had here: see above");
+    rates(session, &peers).await?;
+    calls(session, &peers).await
+}
+
+fn names(peers: &[Peer]) -> Vec<&'static str> {
+    std::iter::once("lapin")
+        .chain(peers.iter().map(|peer| peer.name))
+        .collect()
+}
+
+async fn rates(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
+    let effort = session.effort;
+    let count: u32 = effort.pick(20_000, 60_000);
+    let program = session.program;
+    let places = Places::named("1 kB, persistent", &RATES.map(|work| work.name));
+    let [lines] = measured_lines(
+        &names(peers),
+        &places,
+        effort.pick(1, 5),
+        async |line, place| {
+            let work = &RATES[place];
+            let count = count / work.part;
+            program.begin_anew().await?;
+            if work.lapin.starts_with("consume") {
+                program
+                    .load::<1>(&format!("publish --count {count}"), None)
+                    .await?;
+            }
+            let rate = match line.checked_sub(1) {
+                None => {
+                    program
+                        .load::<1>(&format!("{} {count}", work.lapin), None)
+                        .await?
+                }
+                Some(peer) => {
+                    let work = work.peer.replace("COUNT", &count.to_string());
+                    peers[peer].run::<1>(program, &work).await?
+                }
+            };
+            if work.lapin.starts_with("publish") {
+                let there = program.depth(QUEUE).await?;
+                ensure!(
+                    there == u64::from(count),
+                    "{there} of {count} messages are in the queue"
+                );
+            }
+            Ok(Some(rate))
+        },
+    )
+    .await?;
+    session.keep(Chart {
+        name: "peers-rate".to_owned(),
+        title: "How fast are other clients, with the same guarantee?".to_owned(),
+        x: places.axis,
+        y: Axis::new("messages a second", Scale::Linear),
+        note: ratios(&lines),
+        lines,
+    })
+}
+
+/// What each peer reaches for one of lapin.
+fn ratios(lines: &[Line]) -> String {
+    let Some((lapin, peers)) = lines.split_first() else {
+        return String::new();
+    };
+    let told = peers.iter().map(|peer| {
+        let pairs = peer.points.iter().zip(&lapin.points);
+        let ratios: Vec<String> = pairs
+            .map(|(peer, lapin)| format!("{:.2}", peer.y / lapin.y))
+            .collect();
+        format!("{} {}", peer.name, ratios.join(", "))
+    });
+    let told = told.collect::<Vec<_>>().join("; ");
+    format!(
+        "For each message of lapin, in this order: {told}. A queue of 256 and a prefetch of 256; all take turns."
+    )
+}
+
+async fn calls(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
+    let effort = session.effort;
+    let count: u32 = effort.pick(1_000, 3_000);
+    let program = session.program;
+    let names = names(peers);
+    let one = Places::new("one call at a time", Scale::Linear, &[0.0]);
+    let [first, last] = measured_lines(&names, &one, effort.pick(1, 5), async |line, _| {
+        program.begin_anew().await?;
+        Ok(Some(match line.checked_sub(1) {
+            None => {
+                program
+                    .load::<2>(&format!("call --count {count}"), None)
+                    .await?
+            }
+            Some(peer) => {
+                peers[peer]
+                    .run::<2>(program, &format!("call {count}"))
+                    .await?
+            }
+        }))
+    })
+    .await?;
+    let places = Places::named("one call at a time", &["p50", "p99"]);
+    session.keep(Chart {
+        name: "peers-calls".to_owned(),
+        title: "How long does a call over two queues take with other clients?".to_owned(),
+        x: places.axis,
+        y: Axis::new("µs", Scale::Linear),
+        lines: joined(first, last),
+        note: "Client and server are one program on two connections; neither awaits a confirm."
+            .to_owned(),
+    })
+}
+
+impl Peer {
+    /// Runs it to its end and gives the figures that it prints.
+    async fn run<const K: usize>(&self, program: &MeasuredProgram, work: &str) -> Result<[f64; K]> {
+        let log = program.dir.join(format!("{}.log", self.name));
+        let script = self.script.iter().map(Into::into);
+        let launch = Launch {
+            program: self.program.clone(),
+            name: self.name.to_owned(),
+            arguments: script.chain(work.split(' ').map(Into::into)).collect(),
+            environment: [("AMQP_URL".to_owned(), program.broker().address.url(VHOST))].into(),
+            log: Some(log),
+        };
+        let process = Process::start(&launch, |_| ()).await?;
+        let exit = process.end(TIME_LIMIT).await?;
+        let told = process.output();
+        ensure!(
+            exit == Exit::Code(0),
+            "{} {work} ended with {exit}: {told}",
+            self.name
+        );
+        figures(&told).with_context(|| format!("{} {work}", self.name))
+    }
+}
+
+/// Installs what the peers need. One that cannot be had is told and left out.
+async fn installed(paths: &Paths) -> Result<Vec<Peer>> {
+    let sources = paths.root.join("labs/kit/bench/peers");
+    let home = paths.target.join("bench/peers");
+    std::fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    let mut peers = Vec::new();
+    let known: [(&str, Install); 5] = [
+        ("amqplib (Node.js)", node),
+        ("pika (Python)", |at| python(at, "pika_peer.py")),
+        ("aio-pika (Python)", |at| python(at, "aio_pika_peer.py")),
+        ("amqprs (Rust)", rust),
+        ("rabbitmq-c (C)", c),
+    ];
+    for (name, install) in known {
+        say(&format!("nothing yet: installing {name}"));
+        let (steps, program, script) = install(&At {
+            sources: &sources,
+            home: &home,
+        });
+        match all(&steps, &home).await {
+            Ok(()) => peers.push(Peer {
+                name,
+                program,
+                script,
+            }),
+            Err(error) => say(&format!("no {name}: {error:#}")),
+        }
+    }
+    Ok(peers)
+}
+
+/// Where the peers' sources are, and where what they need is installed.
+struct At<'a> {
+    sources: &'a Path,
+    home: &'a Path,
+}
+
+/// The commands that install a peer, its program, and the script for that.
+type Install = fn(&At<'_>) -> (Vec<Vec<String>>, PathBuf, Option<PathBuf>);
+
+fn words(command: &str, more: &[&Path]) -> Vec<String> {
+    let more = more.iter().map(|path| path.display().to_string());
+    command.split(' ').map(str::to_owned).chain(more).collect()
+}
+
+fn node(at: &At<'_>) -> (Vec<Vec<String>>, PathBuf, Option<PathBuf>) {
+    // Beside its packages, where Node looks for them.
+    let script = at.home.join("amqplib.js");
+    let steps = vec![
+        words(
+            "npm install --silent --no-audit --no-fund amqplib@0.10 --prefix",
+            &[at.home],
+        ),
+        words("cp", &[&at.sources.join("amqplib.js"), &script]),
+    ];
+    (steps, "node".into(), Some(script))
+}
+
+fn python(at: &At<'_>, script: &str) -> (Vec<Vec<String>>, PathBuf, Option<PathBuf>) {
+    let home = at.home.join("python");
+    let python = home.join("bin/python");
+    let install = words(
+        "-m pip install --quiet --disable-pip-version-check pika==1.* aio-pika==9.*",
+        &[],
+    );
+    let steps = vec![
+        words("python3 -m venv", &[&home]),
+        words(&python.display().to_string(), &[])
+            .into_iter()
+            .chain(install)
+            .collect(),
+    ];
+    (steps, python, Some(at.sources.join(script)))
+}
+
+fn rust(at: &At<'_>) -> (Vec<Vec<String>>, PathBuf, Option<PathBuf>) {
+    let target = at.home.join("amqprs");
+    let mut build = words(
+        "cargo build --quiet --release --locked --manifest-path",
+        &[&at.sources.join("amqprs/Cargo.toml")],
+    );
+    build.extend(words("--target-dir", &[&target]));
+    (vec![build], target.join("release/peer-amqprs"), None)
+}
+
+fn c(at: &At<'_>) -> (Vec<Vec<String>>, PathBuf, Option<PathBuf>) {
+    let program = at.home.join("rabbitmq-c");
+    let mut build = words("cc -O2 -o", &[&program, &at.sources.join("rabbitmq-c.c")]);
+    build.push("-lrabbitmq".to_owned());
+    (vec![build], program, None)
+}
+
+/// Runs the commands, one after the other.
+async fn all(commands: &[Vec<String>], home: &Path) -> Result<()> {
+    for words in commands {
+        let (program, arguments) = words.split_first().context("no command")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(home)
+            .stdin(Stdio::null());
+        let shown = words.join(" ");
+        let ended = Group::spawn(&mut command)
+            .with_context(|| shown.clone())?
+            .wait()
+            .await?;
+        ensure!(ended.success(), "`{shown}` ended with {ended}");
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Measures how many messages a second the broker takes: with and without confirms, by queue and by size.
+
+use anyhow::{Result, ensure};
+use process::Exit;
+use std::time::Instant;
+
+use super::chart::{Axis, Chart, Places, Scale, measured_lines};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT};
+use super::session::Session;
+
+/// How many confirms are outstanding; 0 without any.
+const WINDOWS: [u32; 5] = [0, 1, 16, 256, 1024];
+/// The window of chapter 03's producer.
+const OF_PRODUCER: u32 = 256;
+
+/// The kinds of messages and queues, and how the load program is told.
+const KINDS: [(&str, &str); 3] = [
+    ("classic, transient", "--queue classic --transient"),
+    ("classic, persistent", "--queue classic"),
+    ("quorum", "--queue quorum"),
+];
+
+/// Measures by confirms in flight, then by size.
+pub async fn measure(session: &mut Session<'_>) -> Result<()> {
+    windows(session).await?;
+    sizes(session).await
+}
+
+async fn windows(session: &mut Session<'_>) -> Result<()> {
+    let effort = session.effort;
+    let program = session.program;
+    let seconds = effort.pick(0.7, 2.0);
+    let producer = "chapter 03's producer";
+    let names = [KINDS[0].0, KINDS[1].0, KINDS[2].0, producer];
+    let windows = WINDOWS.map(|window| match window {
+        0 => "no confirms".to_owned(),
+        some => some.to_string(),
+    });
+    let places = Places::named(
+        "confirms in flight",
+        &windows.each_ref().map(String::as_str),
+    );
+    let [lines] = measured_lines(&names, &places, effort.pick(1, 3), async |line, place| {
+        let window = WINDOWS[place];
+        program.begin_anew().await?;
+        let rate = match KINDS.get(line) {
+            Some((_, kind)) => {
+                let work = format!("publish {kind} --window {window} --seconds {seconds}");
+                program.load::<1>(&work, None).await?
+            }
+            None if window == OF_PRODUCER => [burst(program, effort.pick(10_000, 40_000)).await?],
+            None => return Ok(None),
+        };
+        Ok(Some(rate))
+    })
+    .await?;
+    session.keep(Chart {
+        name: "publish-window".to_owned(),
+        title: "How many messages a second does the broker take from one publisher?".to_owned(),
+        x: places.axis,
+        y: Axis::new("published a second", Scale::Linear),
+        lines,
+        note: "1 kB, one channel. Without confirms the broker may lose what it has not read yet: the \
+               time ends when it has answered the close of the channel. Chapter 03's producer sends small jobs."
+            .to_owned(),
+    })
+}
+
+async fn sizes(session: &mut Session<'_>) -> Result<()> {
+    let effort = session.effort;
+    let program = session.program;
+    let seconds = effort.pick(0.7, 2.0);
+    let names = KINDS.map(|(name, _)| name);
+    let sizes: &[f64] = effort.pick(&[100.0, 10_000.0], &[100.0, 1_000.0, 10_000.0, 100_000.0]);
+    let places = Places::new("bytes a message", Scale::Log, sizes);
+    let [lines] = measured_lines(&names, &places, effort.pick(1, 3), async |line, place| {
+        let size = sizes[place];
+        program.begin_anew().await?;
+        let work = format!(
+            "publish {} --size {size} --seconds {seconds}",
+            KINDS[line].1
+        );
+        Ok(Some(program.load::<1>(&work, None).await?))
+    })
+    .await?;
+    session.keep(Chart {
+        name: "publish-size".to_owned(),
+        title: "How many messages a second, by their size?".to_owned(),
+        x: places.axis,
+        y: Axis::new("published a second", Scale::Log),
+        lines,
+        note: "256 confirms in flight, one publisher.".to_owned(),
+    })
+}
+
+/// How many jobs a second chapter 03's producer sends, its start included.
+async fn burst(program: &MeasuredProgram, jobs: u32) -> Result<f64> {
+    let count = jobs.to_string();
+    let send = ["producer", "--burst", "--count", &count, "--text", ""];
+    let begun = Instant::now();
+    let producer = program.start("solution-03", &send, &[]).await?;
+    let exit = producer.end(TIME_LIMIT).await?;
+    ensure!(exit == Exit::Code(0), "the producer ended with {exit}");
+    Ok(f64::from(jobs) / begun.elapsed().as_secs_f64())
+}

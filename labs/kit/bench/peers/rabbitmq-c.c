@@ -1,8 +1,13 @@
 /* The peer in C, with rabbitmq-c: publish COUNT WINDOW SIZE | consume COUNT PREFETCH ACK_EVERY | call COUNT.
  * It prints messages a second, or p50 and p99 of a call in microseconds. */
 
+#if __has_include(<rabbitmq-c/amqp.h>)
 #include <rabbitmq-c/amqp.h>
 #include <rabbitmq-c/tcp_socket.h>
+#else /* before 0.12 */
+#include <amqp.h>
+#include <amqp_tcp_socket.h>
+#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -46,7 +46,7 @@ const WAYS: [(Way, &str); 4] = [
 /// Measures all ways in turn.
 pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     let program = session.program;
-    let runs = session.effort.pick(1, 4);
+    let runs = session.effort.pick(1, 2);
     let names = WAYS.map(|(_, name)| name);
     let offered = format!("{} offered", OFFERED.0);
     let loads = Places::named("messages a second", &[&offered, "as fast as they can"]);

@@ -29,7 +29,7 @@ const COMMANDS: [Variant; 2] = [Variant::Lab, Variant::Solution];
 /// Measures each step so many times, but the first run only once. Gives the broker's version, too.
 pub fn measure(paths: &Paths, effort: Effort) -> Result<(String, Chart)> {
     let copy = unpack_head(paths)?;
-    let chart = measure_in(&copy, effort.pick(1, 5));
+    let chart = measure_in(&copy, effort.pick(1, 3));
     // The copy's broker must not outlive the copy, also after an error.
     let down = until_stopped(broker::down(&copy)).map(|_| ());
     fs::remove_dir_all(copy.root.parent().unwrap_or(&copy.root))

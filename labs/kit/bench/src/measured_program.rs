@@ -1,6 +1,7 @@
 //! Builds programs for release and runs them in a vhost of their own, for all measurements but the
 //! loop of edit and check.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct MeasuredProgram {
     broker: Broker,
     /// The folder of the programs, each with its package's name.
     programs: PathBuf,
+    /// How many have been started: each has a log of its own.
+    started: Cell<u32>,
 }
 
 /// Builds these packages for release, and does `work` with them in an empty vhost. Gives what that
@@ -49,6 +52,8 @@ pub fn measured<T>(
 impl MeasuredProgram {
     async fn build(paths: &Paths, packages: &[&str]) -> Result<Self> {
         let dir = paths.data().join("bench-program");
+        // The logs of the command before.
+        let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         build_release(paths, packages).await?;
         let broker = acquire(paths).await?;
@@ -56,6 +61,7 @@ impl MeasuredProgram {
             dir,
             broker,
             programs: paths.target.join("release"),
+            started: Cell::new(0),
         };
         program.begin_anew().await?;
         Ok(program)
@@ -120,9 +126,16 @@ impl MeasuredProgram {
             name: arguments[0].to_owned(),
             arguments: arguments.iter().map(Into::into).collect(),
             environment,
-            log: Some(self.dir.join(format!("{}.log", arguments[0]))),
+            log: Some(self.log(arguments[0])),
         };
         Process::start(&launch, |_| ()).await
+    }
+
+    /// The path of the next program's log.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.started.update(|number| number + 1);
+        self.dir
+            .join(format!("{:03}-{name}.log", self.started.get()))
     }
 
     /// Runs the load program to its end, at the broker or at `url`, and gives the figures that it prints.
@@ -131,23 +144,27 @@ impl MeasuredProgram {
         arguments: &str,
         url: Option<String>,
     ) -> Result<[f64; K]> {
+        let load = self.start_load(arguments, url).await?;
+        printed(&load)
+            .await
+            .with_context(|| format!("load {arguments}"))
+    }
+
+    /// Starts the load program.
+    pub async fn start_load(&self, arguments: &str, url: Option<String>) -> Result<Process> {
         let words: Vec<&str> = std::iter::once("load")
             .chain(arguments.split(' '))
             .collect();
         let at: Vec<_> = url.map(|url| ("AMQP_URL", url)).into_iter().collect();
-        let load = self.start("bench", &words, &at).await?;
-        let exit = load.end(TIME_LIMIT).await?;
-        let told = load.output();
-        ensure!(
-            exit == Exit::Code(0),
-            "load {arguments} ended with {exit}: {told}"
-        );
-        figures(&told).with_context(|| format!("load {arguments}"))
+        self.start("bench", &words, &at).await
     }
 }
 
-/// The figures in the last line that a program has printed.
-pub fn figures<const K: usize>(told: &str) -> Result<[f64; K]> {
+/// Waits for the program's end, and gives the figures in the last line that it has printed.
+pub async fn printed<const K: usize>(program: &Process) -> Result<[f64; K]> {
+    let exit = program.end(TIME_LIMIT).await?;
+    let told = program.output();
+    ensure!(exit == Exit::Code(0), "it ended with {exit}: {told}");
     let line = told.lines().last().unwrap_or_default();
     let figures: Option<Vec<f64>> = line.split(' ').map(|figure| figure.parse().ok()).collect();
     let figures = figures.and_then(|figures| figures.try_into().ok());

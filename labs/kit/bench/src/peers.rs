@@ -8,12 +8,12 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use course::paths::Paths;
-use process::{Exit, Group, Launch, Process};
+use process::{Group, Launch, Process};
 use tokio::process::Command;
 
 use super::chart::{Axis, Chart, Line, Places, Scale, joined, measured_lines};
 use super::load_program::QUEUE;
-use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST, figures};
+use super::measured_program::{MeasuredProgram, VHOST, printed};
 use super::say;
 use super::session::Session;
 
@@ -137,7 +137,7 @@ fn ratios(lines: &[Line]) -> String {
     });
     let told = told.collect::<Vec<_>>().join("; ");
     format!(
-        "For each message of lapin, in this order: {told}. A queue of 256 and a prefetch of 256; all take turns."
+        "For each message of lapin, in this order: {told}. One publisher or consumer; 256 confirms in flight or a prefetch of 256."
     )
 }
 
@@ -146,7 +146,7 @@ async fn calls(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
     let count: u32 = effort.pick(1_000, 3_000);
     let program = session.program;
     let names = names(peers);
-    let one = Places::new("one call at a time", Scale::Linear, &[0.0]);
+    let one = Places::named("calls", &["one at a time"]);
     let [first, last] = measured_lines(&names, &one, effort.pick(1, 5), async |line, _| {
         program.begin_anew().await?;
         Ok(Some(match line.checked_sub(1) {
@@ -178,24 +178,18 @@ async fn calls(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
 impl Peer {
     /// Runs it to its end and gives the figures that it prints.
     async fn run<const K: usize>(&self, program: &MeasuredProgram, work: &str) -> Result<[f64; K]> {
-        let log = program.dir.join(format!("{}.log", self.name));
         let script = self.script.iter().map(Into::into);
         let launch = Launch {
             program: self.program.clone(),
             name: self.name.to_owned(),
             arguments: script.chain(work.split(' ').map(Into::into)).collect(),
             environment: [("AMQP_URL".to_owned(), program.broker().address.url(VHOST))].into(),
-            log: Some(log),
+            log: Some(program.log(self.name)),
         };
         let process = Process::start(&launch, |_| ()).await?;
-        let exit = process.end(TIME_LIMIT).await?;
-        let told = process.output();
-        ensure!(
-            exit == Exit::Code(0),
-            "{} {work} ended with {exit}: {told}",
-            self.name
-        );
-        figures(&told).with_context(|| format!("{} {work}", self.name))
+        printed(&process)
+            .await
+            .with_context(|| format!("{} {work}", self.name))
     }
 }
 

@@ -5,7 +5,7 @@ use process::Exit;
 use std::time::Instant;
 
 use super::chart::{Axis, Chart, Places, Scale, measured_lines};
-use super::measured_program::{MeasuredProgram, TIME_LIMIT};
+use super::measured_program::{MeasuredProgram, TIME_LIMIT, printed};
 use super::session::Session;
 
 /// How many confirms are outstanding; 0 without any.
@@ -20,16 +20,17 @@ const KINDS: [(&str, &str); 3] = [
     ("quorum", "--queue quorum"),
 ];
 
-/// Measures by confirms in flight, then by size.
+/// Measures by confirms in flight, by size, and with publishers added.
 pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     windows(session).await?;
-    sizes(session).await
+    sizes(session).await?;
+    publishers(session).await
 }
 
 async fn windows(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.7, 2.0);
+    let seconds = effort.pick(0.7, 1.2);
     let producer = "chapter 03's producer";
     let names = [KINDS[0].0, KINDS[1].0, KINDS[2].0, producer];
     let windows = WINDOWS.map(|window| match window {
@@ -69,7 +70,7 @@ async fn windows(session: &mut Session<'_>) -> Result<()> {
 async fn sizes(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.7, 2.0);
+    let seconds = effort.pick(0.7, 1.2);
     let names = KINDS.map(|(name, _)| name);
     let sizes: &[f64] = effort.pick(&[100.0, 10_000.0], &[100.0, 1_000.0, 10_000.0, 100_000.0]);
     let places = Places::new("bytes a message", Scale::Log, sizes);
@@ -90,6 +91,40 @@ async fn sizes(session: &mut Session<'_>) -> Result<()> {
         y: Axis::new("published a second", Scale::Log),
         lines,
         note: "256 confirms in flight, one publisher.".to_owned(),
+    })
+}
+
+/// The broker's ceiling: where a further publisher adds nothing.
+async fn publishers(session: &mut Session<'_>) -> Result<()> {
+    let effort = session.effort;
+    let program = session.program;
+    let seconds = effort.pick(0.7, 1.2);
+    let names = KINDS.map(|(name, _)| name);
+    let counts: &[f64] = effort.pick(&[1.0, 2.0], &[1.0, 2.0, 3.0, 4.0]);
+    let places = Places::new("publishers", Scale::Linear, counts);
+    let [lines] = measured_lines(&names, &places, effort.pick(1, 3), async |line, place| {
+        program.begin_anew().await?;
+        let work = format!("publish {} --seconds {seconds}", KINDS[line].1);
+        let mut publishers = Vec::new();
+        for _ in 0..counts[place] as usize {
+            publishers.push(program.start_load(&work, None).await?);
+        }
+        let mut sum = 0.0;
+        for publisher in &publishers {
+            let [rate] = printed(publisher).await?;
+            sum += rate;
+        }
+        Ok(Some([sum]))
+    })
+    .await?;
+    session.keep(Chart {
+        name: "publish-publishers".to_owned(),
+        title: "How many messages a second does the broker take from several publishers?"
+            .to_owned(),
+        x: places.axis,
+        y: Axis::new("published a second", Scale::Linear),
+        lines,
+        note: "1 kB, 256 confirms in flight for each, one queue.".to_owned(),
     })
 }
 

@@ -28,7 +28,7 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
 async fn calls(session: &mut Session<'_>) -> Result<()> {
     let program = session.program;
     let runs = session.effort.pick(1, 4);
-    let one = Places::new("calls", Scale::Linear, &[0.0]);
+    let one = Places::named("calls", &["one at a time"]);
     let [half, most] = measured_lines(&WAYS, &one, runs, async |way, _| {
         Ok(Some(
             run::<2>(program, "call --count 2000", way == 1).await?,

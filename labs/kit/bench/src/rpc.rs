@@ -50,7 +50,7 @@ async fn offered(session: &mut Session<'_>, services: &Services) -> Result<()> {
             100.0, 200.0, 400.0, 800.0, 1200.0, 1600.0, 2400.0, 3200.0, 4800.0,
         ],
     );
-    let seconds = effort.pick(1.5, 3.0);
+    let seconds = effort.pick(1.5, 2.0);
     let program = session.program;
     let limits = WAYS.map(|_| Cell::new(f64::MAX));
     let names = WAYS.map(|(name, ..)| name);
@@ -118,7 +118,7 @@ async fn offered(session: &mut Session<'_>, services: &Services) -> Result<()> {
 async fn at_once(session: &mut Session<'_>, services: &Services) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(1.0, 3.0);
+    let seconds = effort.pick(1.0, 2.0);
     let names = WAYS.map(|(name, ..)| name);
     let places = Places::named("calls", &AT_ONCE.map(|(name, _)| name));
     let [p50, p99, _, rate] =

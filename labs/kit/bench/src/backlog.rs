@@ -37,16 +37,21 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     let worker = program.start("solution-03", &work, &[memory]).await?;
     let since = Instant::now();
     let (mut left, mut ours, mut brokers) = (Vec::new(), Vec::new(), Vec::new());
-    loop {
+    // Few enough for a table.
+    let every = session.effort.pick(1, 8);
+    for look in 0.. {
         let (at, depth) = (since.elapsed().as_secs_f64(), program.depth(JOBS).await?);
-        left.extend(Point::of(at, &[depth as f64]));
-        ours.extend(
-            worker
-                .resident()
-                .and_then(|bytes| Point::of(at, &[megabytes(bytes)])),
-        );
-        brokers
-            .extend(memory_of_broker(program).and_then(|bytes| Point::of(at, &[megabytes(bytes)])));
+        if look % every == 0 || depth == 0 {
+            left.extend(Point::of(at, &[depth as f64]));
+            ours.extend(
+                worker
+                    .resident()
+                    .and_then(|bytes| Point::of(at, &[megabytes(bytes)])),
+            );
+            brokers.extend(
+                memory_of_broker(program).and_then(|bytes| Point::of(at, &[megabytes(bytes)])),
+            );
+        }
         if depth == 0 {
             break;
         }

@@ -104,15 +104,15 @@ pub struct Point {
 impl Point {
     /// The point at `x` of what was measured there, if anything was.
     pub fn of(x: f64, measured: &[f64]) -> Option<Self> {
-        let mut sorted = measured.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (low, high) = (*sorted.first()?, *sorted.last()?);
-        Some(Self {
+        let least = measured.iter().copied().reduce(f64::min);
+        let most = measured.iter().copied().reduce(f64::max);
+        let (y, runs) = (median(measured), measured.len());
+        least.zip(most).map(|(low, high)| Self {
             x,
-            y: median(&sorted),
+            y,
             low,
             high,
-            runs: sorted.len(),
+            runs,
         })
     }
 }

@@ -46,7 +46,10 @@ pub fn run(args: Args) -> Result<String> {
         times.sort();
         let answered = times.partition_point(|time| *time < PATIENCE);
         ensure!(answered > 0, "nothing is answered at {}", args.url);
-        let rate = answered as f64 / begun.elapsed().max(time).as_secs_f64();
+        let kept = answered as f64 / begun.elapsed().max(time).as_secs_f64();
+        // Of random times there are more or fewer than the rate says.
+        let made = times.len() as f64 / args.seconds;
+        let rate = args.rate.map_or(kept, |rate| rate * kept / made);
         let at = |part| percentile(&times, part).as_secs_f64() * 1e6;
         Ok(format!(
             "{:.1} {:.1} {:.1} {rate:.1}",

@@ -17,40 +17,19 @@ use super::measured_program::{MeasuredProgram, VHOST, printed};
 use super::say;
 use super::session::Session;
 
-/// One kind of work: its name, its part of all messages, what lapin is told, and what a peer is told.
-struct Work {
-    name: &'static str,
-    part: u32,
-    lapin: &'static str,
-    peer: &'static str,
-}
-
-const RATES: [Work; 4] = [
-    Work {
-        name: "published, 1 in flight",
-        part: 20,
-        lapin: "publish --window 1 --count",
-        peer: "publish COUNT 1 1024",
-    },
-    Work {
-        name: "published, 256 in flight",
-        part: 1,
-        lapin: "publish --window 256 --count",
-        peer: "publish COUNT 256 1024",
-    },
-    Work {
-        name: "consumed, ack each",
-        part: 1,
-        lapin: "consume --ack-every 1 --count",
-        peer: "consume COUNT 256 1",
-    },
-    Work {
-        name: "consumed, ack for 64",
-        part: 1,
-        lapin: "consume --ack-every 64 --count",
-        peer: "consume COUNT 256 64",
-    },
+/// The kinds of work: a name, its part of all messages, and the confirms in flight, or the messages of an ack.
+const RATES: [(&str, u32, Work); 4] = [
+    ("published, 1 in flight", 20, Work::Publish(1)),
+    ("published, 256 in flight", 1, Work::Publish(256)),
+    ("consumed, ack each", 1, Work::Consume(1)),
+    ("consumed, ack for 64", 1, Work::Consume(64)),
 ];
+
+#[derive(Clone, Copy)]
+enum Work {
+    Publish(u32),
+    Consume(u32),
+}
 
 /// A peer that can run here: its program, and what comes before the work on its command line.
 struct Peer {
@@ -75,43 +54,39 @@ fn names(peers: &[Peer]) -> Vec<&'static str> {
 
 async fn rates(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
     let effort = session.effort;
-    let count: u32 = effort.pick(20_000, 60_000);
+    let count: u32 = effort.pick(10_000, 30_000);
     let program = session.program;
-    let places = Places::named("1 kB, persistent", &RATES.map(|work| work.name));
-    let [lines] = measured_lines(
-        &names(peers),
-        &places,
-        effort.pick(1, 5),
-        async |line, place| {
-            let work = &RATES[place];
-            let count = count / work.part;
-            program.begin_anew().await?;
-            if work.lapin.starts_with("consume") {
-                program
-                    .load::<1>(&format!("publish --count {count}"), None)
-                    .await?;
+    let places = Places::named("1 kB, persistent", &RATES.map(|(name, ..)| name));
+    let runs = effort.pick(1, 3);
+    let [lines] = measured_lines(&names(peers), &places, runs, async |line, place| {
+        let (_, part, work) = RATES[place];
+        let count = count / part;
+        program.begin_anew().await?;
+        let (lapin, peer) = match work {
+            Work::Publish(window) => (
+                format!("publish --window {window} --count {count}"),
+                format!("publish {count} {window} 1024"),
+            ),
+            Work::Consume(every) => {
+                let fill = format!("publish --count {count}");
+                program.load::<1>(&fill, None).await?;
+                let lapin = format!("consume --ack-every {every} --count {count}");
+                (lapin, format!("consume {count} 256 {every}"))
             }
-            let rate = match line.checked_sub(1) {
-                None => {
-                    program
-                        .load::<1>(&format!("{} {count}", work.lapin), None)
-                        .await?
-                }
-                Some(peer) => {
-                    let work = work.peer.replace("COUNT", &count.to_string());
-                    peers[peer].run::<1>(program, &work).await?
-                }
-            };
-            if work.lapin.starts_with("publish") {
-                let there = program.depth(QUEUE).await?;
-                ensure!(
-                    there == u64::from(count),
-                    "{there} of {count} messages are in the queue"
-                );
-            }
-            Ok(Some(rate))
-        },
-    )
+        };
+        let rate = match line.checked_sub(1) {
+            None => program.load::<1>(&lapin, None).await?,
+            Some(other) => peers[other].run::<1>(program, &peer).await?,
+        };
+        if matches!(work, Work::Publish(_)) {
+            let there = program.depth(QUEUE).await?;
+            ensure!(
+                there == u64::from(count),
+                "{there} of {count} are in the queue"
+            );
+        }
+        Ok(Some(rate))
+    })
     .await?;
     session.keep(Chart {
         name: "peers-rate".to_owned(),
@@ -147,7 +122,7 @@ async fn calls(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
     let program = session.program;
     let names = names(peers);
     let one = Places::named("calls", &["one at a time"]);
-    let [first, last] = measured_lines(&names, &one, effort.pick(1, 5), async |line, _| {
+    let [first, last] = measured_lines(&names, &one, effort.pick(1, 3), async |line, _| {
         program.begin_anew().await?;
         Ok(Some(match line.checked_sub(1) {
             None => {

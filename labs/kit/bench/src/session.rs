@@ -50,15 +50,13 @@ impl Session<'_> {
 /// As [`Session::keep`], where no session is.
 pub fn keep(report: &mut Report, broker: &str, effort: Effort, chart: Chart) -> Result<()> {
     println!("\n{}\n\n{}", chart.title, chart.table());
-    if !chart.note.is_empty() {
-        println!(
-            "{}\n",
-            terminal::wrap(&chart.note, terminal::WIDTH).join("\n")
-        );
-    }
+    println!(
+        "{}\n",
+        terminal::wrap(&chart.note, terminal::WIDTH).join("\n")
+    );
     let stamp = Stamp {
         machine: machine(),
-        broker: format!("RabbitMQ {broker}"),
+        broker: broker.to_owned(),
         date: output_of("date", &["+%F"]).unwrap_or_default(),
         quick: effort == Effort::Quick,
     };

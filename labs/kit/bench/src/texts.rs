@@ -85,7 +85,7 @@ fn marked(text: &str) -> Vec<(&str, String)> {
                     let after = lines[place + 1..].iter().copied();
                     let table = after.skip_while(|line| !line.starts_with('|'));
                     let rows = table.map_while(|line| line.strip_prefix('|')?.split_once('|'));
-                    rows.map(|(_, cells)| cells).collect()
+                    rows.skip(2).map(|(_, cells)| cells).collect()
                 }
             };
             found.push((charts, told.join("\n")));

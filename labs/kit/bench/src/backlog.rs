@@ -4,14 +4,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use process::Exit;
 use tokio::time::sleep;
 
 use super::chart::{Axis, Chart, Line, Point, Scale, number};
+use super::jobs::{JOBS, send};
 use super::measured_program::MeasuredProgram;
 use super::session::Session;
 
-const JOBS: &str = "messages";
 /// How often to look.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The longest that the whole may take.
@@ -22,14 +21,7 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     let program = session.program;
     let jobs: u32 = session.effort.pick(50_000, 1_000_000);
     super::say(&format!("a backlog: sending {jobs} jobs"));
-    let count = jobs.to_string();
-    let send = ["producer", "--burst", "--count", &count, "--text", ""];
-    let exit = program
-        .start("solution-03", &send, &[])
-        .await?
-        .end(LONGEST)
-        .await?;
-    ensure!(exit == Exit::Code(0), "the producer ended with {exit}");
+    send(program, jobs, "").await?;
 
     super::say("the backlog: one worker works it off");
     let work = ["worker", "bench", "--prefetch", "128", "--batch", "64"];

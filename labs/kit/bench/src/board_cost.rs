@@ -14,10 +14,10 @@ use process::{Group, on_path};
 use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
-use wiretap::{Journal, Wiretap};
+use wiretap::Journal;
 
 use super::chart::{Axis, Chart, Places, Scale, measured_lines};
-use super::measured_program::{MeasuredProgram, VHOST};
+use super::measured_program::MeasuredProgram;
 use super::session::Session;
 
 /// The rate that is offered, in messages a second, and for how many messages.
@@ -71,18 +71,13 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
 }
 
 async fn run(program: &MeasuredProgram, way: Way, work: &str) -> Result<f64> {
-    let journal = Journal::create(&program.dir, "bench", "board", 0)?;
-    let address = &program.broker().address;
-    let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
-    let url = match way {
-        Way::Direct => address.url(VHOST),
-        _ => address.at("127.0.0.1", tap.port()).url(VHOST),
-    };
+    let (_tap, journal, relayed) = program.tap().await?;
+    let url = (way != Way::Direct).then_some(relayed);
     let (ready, is_ready) = oneshot::channel();
     let load = async {
         // An error means that what must be ready has failed, which ends the other branch.
         let _ = is_ready.await;
-        program.load::<1>(work, Some(url)).await
+        program.load::<1>(work, url).await
     };
     let [rate] = match way {
         Way::Direct | Way::Relay => {

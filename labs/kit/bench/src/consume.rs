@@ -4,16 +4,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use process::{Exit, Process};
-use wiretap::{Journal, Wiretap};
+use process::Process;
 
 use super::chart::{Axis, Chart, Line, Places, Point, Scale, measured_lines};
+use super::jobs::{JOBS, send};
 use super::load_program;
 use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST};
 use super::session::{Effort, Session};
-
-/// The queue of chapter 03.
-const JOBS: &str = "messages";
 
 /// How often the queue is looked at: far shorter than a measurement, and rare enough not to
 /// slow the broker down.
@@ -68,11 +65,8 @@ async fn prefetch(
         } else {
             1.0
         };
-        let journal = Journal::create(&program.dir, "bench", "consume", 0)?;
-        let address = &program.broker().address;
-        let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
+        let (tap, _journal, url) = program.tap().await?;
         tap.delay(Duration::from_millis(DELAYS[line]));
-        let url = address.at("127.0.0.1", tap.port()).url(VHOST);
         let work = format!("consume --prefetch {prefetch} --ack-every {every} --seconds {seconds}");
         Ok(Some(program.load::<1>(&work, Some(url)).await?))
     })
@@ -260,18 +254,5 @@ async fn look<'a>(
     }
     ensure!(begun.elapsed() < TIME_LIMIT, "the workers take too long");
     tokio::time::sleep(LOOK_AGAIN).await;
-    Ok(())
-}
-
-/// Has chapter 03's producer send so many jobs.
-async fn send(program: &MeasuredProgram, jobs: u32, text: &str) -> Result<()> {
-    let jobs = jobs.to_string();
-    let send = ["producer", "--burst", "--count", &jobs, "--text", text];
-    let exit = program
-        .start("solution-03", &send, &[])
-        .await?
-        .end(TIME_LIMIT)
-        .await?;
-    ensure!(exit == Exit::Code(0), "the producer ended with {exit}");
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anstream::eprintln;
 use anyhow::{Context, Result, bail};
@@ -19,6 +19,7 @@ use super::chart::{Axis, Chart, Line, Point, Scale, median};
 use super::say;
 use super::session::Effort;
 use command::acquire;
+use process::Group;
 use process::stop::{Ended, until_stopped};
 use terminal::DIM;
 use terminal::user_error;
@@ -27,10 +28,10 @@ use terminal::user_error;
 const COMMANDS: [Variant; 2] = [Variant::Lab, Variant::Solution];
 
 /// Measures each step so many times, but the first run only once. Gives the broker's version, too.
-pub fn measure(paths: &Paths, effort: Effort) -> Result<(String, Chart)> {
+pub fn measure(paths: &Paths, effort: Effort) -> Result<Ended<(String, Chart)>> {
     let copy = unpack_head(paths)?;
-    let chart = measure_in(&copy, effort.pick(1, 3));
-    // The copy's broker must not outlive the copy, also after an error.
+    let chart = until_stopped(measure_in(&copy, effort.pick(1, 3)));
+    // The copy's brokers must not outlive the copy, also after an error or Ctrl-C.
     let down = until_stopped(broker::down(&copy)).map(|_| ());
     fs::remove_dir_all(copy.root.parent().unwrap_or(&copy.root))
         .with_context(|| format!("cannot remove {}", copy.root.display()))?;
@@ -83,19 +84,19 @@ fn run_git(paths: &Paths, args: &[&str]) -> Result<std::process::Output> {
     Ok(output)
 }
 
-fn measure_in(copy: &Paths, runs: u32) -> Result<(String, Chart)> {
+async fn measure_in(copy: &Paths, runs: u32) -> Result<(String, Chart)> {
     let chapters = Chapter::all(&copy.root)?;
     let last = chapters.last().context("no chapters")?;
     say(&format!(
         "the first `just lab {}`, on an empty target folder",
         last.number
     ));
-    let first = time_command(copy, "lab", last)?;
+    let first = time_command(copy, "lab", last).await?;
     let mut lines = Vec::new();
     for variant in COMMANDS {
         let (mut warm, mut edited) = (Vec::new(), Vec::new());
         for (place, chapter) in chapters.iter().enumerate() {
-            let [quiet, after] = measure_chapter(copy, chapter, variant, runs)?;
+            let [quiet, after] = measure_chapter(copy, chapter, variant, runs).await?;
             warm.extend(Point::of(place as f64, &quiet));
             edited.extend(Point::of(place as f64, &after));
         }
@@ -111,7 +112,7 @@ fn measure_in(copy: &Paths, runs: u32) -> Result<(String, Chart)> {
     say("the private broker's start");
     let (mut starts, mut version) = (Vec::new(), String::new());
     for _ in 0..runs {
-        let (time, of) = time_broker_start(copy)?;
+        let (time, of) = time_broker_start(copy).await?;
         starts.push(time);
         version = of;
     }
@@ -123,9 +124,10 @@ fn measure_in(copy: &Paths, runs: u32) -> Result<(String, Chart)> {
         y: Axis::new("seconds", Scale::Linear),
         lines,
         note: format!(
-            "From Enter to the prompt. The first `just lab {}`, on an empty target folder with the crates fetched, took              {:.1} s (once); the private broker {:.1} s from its start to the first connection.",
+            "From Enter to the prompt. The first `just lab {}`, on an empty target folder with the crates fetched, \
+             took {:.1} s (once); the private broker {:.1} s from its start to the first connection.",
             last.number,
-            first.as_secs_f64(),
+            first,
             median(&starts)
         ),
     };
@@ -133,23 +135,26 @@ fn measure_in(copy: &Paths, runs: u32) -> Result<(String, Chart)> {
 }
 
 /// Measures a chapter with nothing to build, then after edits of one line in the first hole, in seconds.
-fn measure_chapter(
+async fn measure_chapter(
     copy: &Paths,
     chapter: &Chapter,
     variant: Variant,
     runs: u32,
 ) -> Result<[Vec<f64>; 2]> {
     say(&format!("`just {variant} {}`", chapter.number));
-    let time = || Ok(time_command(copy, &variant.to_string(), chapter)?.as_secs_f64());
-    // Builds what is left to build, and starts the broker if it is down.
-    time()?;
-    let warm = (0..runs).map(|_| time()).collect::<Result<_>>()?;
-    let mut edited = Vec::new();
     let src = chapter.folder(variant).join("src");
+    let variant = variant.to_string();
+    // Builds what is left to build, and starts the broker if it is down.
+    time_command(copy, &variant, chapter).await?;
+    let mut warm = Vec::new();
+    for _ in 0..runs {
+        warm.push(time_command(copy, &variant, chapter).await?);
+    }
+    let mut edited = Vec::new();
     if let Some((file, line)) = holes::locate(&src, 1)? {
         for run in 1..=runs {
             edit(&file, line, run)?;
-            edited.push(time()?);
+            edited.push(time_command(copy, &variant, chapter).await?);
         }
     }
     Ok([warm, edited])
@@ -167,47 +172,45 @@ fn edit(file: &Path, line: usize, run: u32) -> Result<()> {
     fs::write(file, lines.join("\n") + "\n").with_context(|| format!("{}", file.display()))
 }
 
-/// How long a person waits for `just <command> NN`, from Enter to the prompt.
-fn time_command(copy: &Paths, command: &str, chapter: &Chapter) -> Result<Duration> {
-    let begun = Instant::now();
-    let output = Command::new("just")
-        .current_dir(&copy.root)
+/// How long a person waits for `just <command> NN`, from Enter to the prompt, in seconds.
+async fn time_command(copy: &Paths, command: &str, chapter: &Chapter) -> Result<f64> {
+    let log = copy.target.with_extension("log");
+    let file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut just = tokio::process::Command::new("just");
+    just.current_dir(&copy.root)
         .args([command, &chapter.number])
         .env("CARGO_TARGET_DIR", &copy.target)
         .env_remove("AMQP_URL")
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| user_error(format!("just cannot be started: {error}"), "just doctor"))?;
-    let time = begun.elapsed();
+        .stdout(file.try_clone()?)
+        .stderr(file);
+    let begun = Instant::now();
+    let status = Group::spawn(&mut just)
+        .map_err(|error| user_error(format!("just cannot be started: {error}"), "just doctor"))?
+        .wait()
+        .await?;
+    let time = begun.elapsed().as_secs_f64();
     let expected = if command == "lab" { 1 } else { 0 };
-    if output.status.code() != Some(expected) {
-        let words = [output.stdout, output.stderr].concat();
+    if status.code() != Some(expected) {
         bail!(
-            "`just {command} {}` ended with {} instead of {expected}:\n{}",
+            "`just {command} {}` ended with {status} instead of {expected}:\n{}",
             chapter.number,
-            output.status,
-            String::from_utf8_lossy(&words)
+            fs::read_to_string(&log).unwrap_or_default()
         );
     }
     Ok(time)
 }
 
 /// From its start to the first connection, in seconds; and its version.
-fn time_broker_start(copy: &Paths) -> Result<(f64, String)> {
-    let work = async {
-        broker::down(copy).await?;
-        let begun = Instant::now();
-        let broker: Broker = acquire(copy).await?;
-        let url = broker.address.url("/");
-        let properties = lapin::ConnectionProperties::default();
-        let connection = lapin::Connection::connect(&url, properties).await;
-        let connection = connection.context("cannot connect to the new broker")?;
-        let time = begun.elapsed().as_secs_f64();
-        connection.close(200, "measured".into()).await.ok();
-        Ok((time, broker.version))
-    };
-    match until_stopped(work)? {
-        Ended::Done(time) => Ok(time),
-        Ended::Stopped(_) => bail!("stopped"),
-    }
+async fn time_broker_start(copy: &Paths) -> Result<(f64, String)> {
+    broker::down(copy).await?;
+    let begun = Instant::now();
+    let broker: Broker = acquire(copy).await?;
+    let url = broker.address.url("/");
+    let properties = lapin::ConnectionProperties::default();
+    let connection = lapin::Connection::connect(&url, properties).await;
+    let connection = connection.context("cannot connect to the new broker")?;
+    let time = begun.elapsed().as_secs_f64();
+    connection.close(200, "measured".into()).await.ok();
+    Ok((time, broker.version))
 }

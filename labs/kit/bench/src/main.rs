@@ -8,6 +8,7 @@ mod board_cost;
 mod chart;
 mod consume;
 mod edit_loop;
+mod jobs;
 mod load_http;
 mod load_program;
 mod measured_program;
@@ -152,10 +153,12 @@ fn chosen(cli: &Cli, effort: Effort) -> Vec<Part> {
 fn start(parts: &[Part], effort: Effort) -> Result<ExitCode> {
     let paths = &Paths::find()?;
     let mut report = Report::open(paths.target.join("bench"))?;
-    let code = at_broker(paths, parts, effort, &mut report)?;
+    let mut code = at_broker(paths, parts, effort, &mut report)?;
     if code == ExitCode::SUCCESS && parts.contains(&Part::Loop) {
-        let (broker, chart) = edit_loop::measure(paths, effort)?;
-        session::keep(&mut report, &broker, effort, chart)?;
+        match edit_loop::measure(paths, effort)? {
+            Ended::Done((broker, chart)) => session::keep(&mut report, &broker, effort, chart)?,
+            Ended::Stopped(stopped) => code = stopped,
+        }
     }
     println!(
         "All figures so far, with pictures: {}",

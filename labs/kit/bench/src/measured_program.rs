@@ -12,6 +12,7 @@ use course::paths::Paths;
 use process::stop::{Ended, until_stopped};
 use process::{Exit, Group, Launch, Process};
 use tokio::process::Command;
+use wiretap::{Journal, Wiretap};
 
 use super::say;
 use command::acquire;
@@ -129,6 +130,15 @@ impl MeasuredProgram {
             log: Some(self.log(arguments[0])),
         };
         Process::start(&launch, |_| ()).await
+    }
+
+    /// A wiretap in front of the broker, with an empty journal, as each check has; and the URL through it.
+    pub async fn tap(&self) -> Result<(Wiretap, Journal, String)> {
+        let journal = Journal::create(&self.dir, "bench", "tap", 0)?;
+        let address = &self.broker.address;
+        let tap = Wiretap::open("bench", &address.host, address.port, &journal).await?;
+        let url = address.at("127.0.0.1", tap.port()).url(VHOST);
+        Ok((tap, journal, url))
     }
 
     /// The path of the next program's log.

@@ -1,11 +1,10 @@
 //! Measures how many messages a second the broker takes: with and without confirms, by queue and by size.
 
-use anyhow::{Result, ensure};
-use process::Exit;
-use std::time::Instant;
+use anyhow::Result;
 
 use super::chart::{Axis, Chart, Places, Scale, measured_lines};
-use super::measured_program::{MeasuredProgram, TIME_LIMIT, printed};
+use super::jobs::send;
+use super::measured_program::printed;
 use super::session::Session;
 
 /// How many confirms are outstanding; 0 without any.
@@ -49,7 +48,10 @@ async fn windows(session: &mut Session<'_>) -> Result<()> {
                 let work = format!("publish {kind} --window {window} --seconds {seconds}");
                 program.load::<1>(&work, None).await?
             }
-            None if window == OF_PRODUCER => [burst(program, effort.pick(10_000, 40_000)).await?],
+            None if window == OF_PRODUCER => {
+                let jobs = effort.pick(10_000, 40_000);
+                [f64::from(jobs) / send(program, jobs, "").await?.as_secs_f64()]
+            }
             None => return Ok(None),
         };
         Ok(Some(rate))
@@ -126,15 +128,4 @@ async fn publishers(session: &mut Session<'_>) -> Result<()> {
         lines,
         note: "1 kB, 256 confirms in flight for each, one queue.".to_owned(),
     })
-}
-
-/// How many jobs a second chapter 03's producer sends, its start included.
-async fn burst(program: &MeasuredProgram, jobs: u32) -> Result<f64> {
-    let count = jobs.to_string();
-    let send = ["producer", "--burst", "--count", &count, "--text", ""];
-    let begun = Instant::now();
-    let producer = program.start("solution-03", &send, &[]).await?;
-    let exit = producer.end(TIME_LIMIT).await?;
-    ensure!(exit == Exit::Code(0), "the producer ended with {exit}");
-    Ok(f64::from(jobs) / begun.elapsed().as_secs_f64())
 }

@@ -12,14 +12,12 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use process::Process;
 use tokio::time::{sleep, timeout};
-use wiretap::{Journal, Wiretap};
 
 use super::chart::{Axis, Chart, Places, Scale, measured_lines};
+use super::jobs::{JOBS, send};
 use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST};
 use super::session::Session;
 
-/// The queue of chapter 03.
-const JOBS: &str = "messages";
 /// How often to look whether a worker goes on.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -88,11 +86,7 @@ async fn worker_killed(program: &MeasuredProgram) -> Result<Duration> {
             &of_worker(&url),
         )
         .await?;
-    let one = ["producer", "--count", "1", "--burst", "--text", "."];
-    let sent = program
-        .start("solution-03", &one, &[("AMQP_URL", url.clone())])
-        .await?;
-    sent.end(TIME_LIMIT).await?;
+    send(program, 1, ".").await?;
     until(&worker, begins).await?;
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -115,11 +109,9 @@ async fn worker_killed(program: &MeasuredProgram) -> Result<Duration> {
 /// From the cut of a worker's connection to its next job.
 async fn link_cut(program: &MeasuredProgram) -> Result<Duration> {
     program.begin_anew().await?;
-    let journal = Journal::create(&program.dir, "bench", "recovery", 0)?;
-    let address = &program.broker().address;
-    let tap = Wiretap::open("worker", &address.host, address.port, &journal).await?;
-    let worker = worker(program, &address.at("127.0.0.1", tap.port()).url(VHOST)).await?;
-    let _producer = producer(program, &address.url(VHOST)).await?;
+    let (tap, _journal, url) = program.tap().await?;
+    let worker = worker(program, &url).await?;
+    let _producer = producer(program, &program.broker().address.url(VHOST)).await?;
     until(&worker, begins).await?;
     let since = Instant::now();
     tap.cut();

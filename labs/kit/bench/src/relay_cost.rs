@@ -3,10 +3,9 @@
 //! relay's worst case.
 
 use anyhow::Result;
-use wiretap::{Journal, Wiretap};
 
 use super::chart::{Axis, Chart, Line, Places, Scale, joined, measured_lines};
-use super::measured_program::{MeasuredProgram, VHOST};
+use super::measured_program::MeasuredProgram;
 use super::session::Session;
 
 const WAYS: [&str; 2] = ["direct", "through the relay"];
@@ -94,10 +93,6 @@ async fn run<const K: usize>(
     if !relayed {
         return program.load(work, None).await;
     }
-    // An empty journal for each, as each check has.
-    let journal = Journal::create(&program.dir, "bench", "relay", 0)?;
-    let address = &program.broker().address;
-    let tap = Wiretap::open("load", &address.host, address.port, &journal).await?;
-    let url = address.at("127.0.0.1", tap.port()).url(VHOST);
+    let (_tap, _journal, url) = program.tap().await?;
     program.load(work, Some(url)).await
 }

@@ -32,7 +32,7 @@ type Figures = [f64; 4];
 /// Chapter 06's server, and a client for each kind of reply.
 struct Services {
     bases: [String; 2],
-    _running: [Process; 3],
+    running: [Process; 3],
 }
 
 /// Measures all ways at loads that are offered, then with so many calls at once.
@@ -177,7 +177,7 @@ impl Services {
         let (queue, direct) = (client("queue").await?, client("direct").await?);
         let services = Self {
             bases: [queue.0, direct.0],
-            _running: [server, queue.1, direct.1],
+            running: [server, queue.1, direct.1],
         };
         services.ready(program).await?;
         Ok(services)
@@ -189,7 +189,7 @@ impl Services {
         for base in &self.bases {
             let url = format!("{base}/users/10");
             while program.consumers(QUEUE).await? == 0 || !answers(&url).await {
-                if let Some(exit) = self._running.iter().find_map(Process::ended) {
+                if let Some(exit) = self.running.iter().find_map(Process::ended) {
                     return Err(anyhow!("ended with {exit}; see {}", program.dir.display()));
                 }
                 ensure!(begun.elapsed() < TIME_LIMIT, "no call is answered");

@@ -56,8 +56,9 @@ impl MeasuredProgram {
         // The logs of the command before.
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        build_release(paths, packages).await?;
+        // First, because a broker that is missing is told at once, and the build takes minutes.
         let broker = acquire(paths).await?;
+        build_release(paths, packages).await?;
         let program = Self {
             dir,
             broker,

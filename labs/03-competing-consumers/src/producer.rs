@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use common::command_line::{HIGHEST_RATE, rate};
 use common::{logging, settings, shutdown};
+use futures_util::future::try_join_all;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, PublisherConfirm};
 use messaging::{Outlet, hopeless};

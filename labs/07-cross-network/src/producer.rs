@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use common::command_line::rate;
 use common::shutdown;
 use futures_lite::future::poll_once;
+use futures_util::future::try_join_all;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::time::{Interval, interval};
@@ -109,14 +110,10 @@ impl Work {
     /// Sends the window, then awaits all its confirms. The messages that a queue has leave it.
     /// After an error in between the whole window stays: returned messages are not known yet.
     async fn send(&mut self, channel: &Channel) -> Result<()> {
-        let mut confirms = Vec::new();
-        for message in &self.window {
-            confirms.push(message.publish(channel).await?);
-        }
-        let mut confirmations = Vec::new();
-        for confirm in confirms {
-            confirmations.push(confirm.await?);
-        }
+        let publishes = self.window.iter().map(|message| message.publish(channel));
+        // All are polled before one is awaited, so lapin writes them together, not one at a time.
+        let confirms = try_join_all(publishes).await?;
+        let confirmations = try_join_all(confirms).await?;
         let before = self.window.len();
         let outcome = messaging::settle(&mut self.window, |message| &message.id, &confirmations);
         self.confirmed += (before - self.window.len()) as u64;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use common::command_line::{HIGHEST_RATE, rate};
 use common::{logging, settings, shutdown};
+use futures_util::future::try_join_all;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, PublisherConfirm};
 use messaging::{Outlet, hopeless};
@@ -102,14 +103,9 @@ async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken
         () = shutdown.cancelled() => anyhow::bail!("told to stop"),
     };
     // HOLE 7: send all jobs, then await all confirms, then settle which jobs leave `jobs`.
-    let mut confirms = Vec::new();
-    for job in jobs.iter() {
-        confirms.push(publish(&channel, job).await?);
-    }
-    let mut confirmations = Vec::new();
-    for confirm in confirms {
-        confirmations.push(confirm.await?);
-    }
+    // All are polled before one is awaited, so lapin writes them together, not one at a time.
+    let confirms = try_join_all(jobs.iter().map(|job| publish(&channel, job))).await?;
+    let confirmations = try_join_all(confirms).await?;
     messaging::settle(jobs, |job| &job.id, &confirmations)
     // END HOLE 7
 }

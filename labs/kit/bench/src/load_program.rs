@@ -1,13 +1,13 @@
 //! The program that is measured where no solution does what is asked: it only calls, publishes,
 //! consumes, or offers HTTP requests. It is this same program, built for release, under a hidden argument.
 
-use std::collections::VecDeque;
+use std::future::ready;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use futures_lite::StreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
@@ -24,6 +24,9 @@ const REPLIES: &str = "load.replies";
 
 /// How many calls are made before the first measured one.
 const WARM_UP: u32 = 200;
+
+/// How many messages without confirms may wait to be written.
+const UNCONFIRMED: usize = 256;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -65,8 +68,8 @@ struct Until {
 }
 
 impl Until {
-    fn reached(&self, done: u32, begun: Instant) -> bool {
-        done >= self.count || begun.elapsed().as_secs_f64() >= self.seconds
+    fn over(&self, begun: Instant) -> bool {
+        begun.elapsed().as_secs_f64() >= self.seconds
     }
 }
 
@@ -308,30 +311,32 @@ async fn publish(args: &Publish) -> Result<f64> {
     let body = vec![b'x'; args.size];
     let properties =
         BasicProperties::default().with_delivery_mode(if args.transient { 1 } else { 2 });
-    let mut confirms = VecDeque::new();
     let begun = Instant::now();
-    let mut sent = 0;
-    while !args.until.reached(sent, begun) {
-        if let Some(rate) = args.rate {
-            let due = begun + Duration::from_secs_f64(f64::from(sent) / f64::from(rate));
-            // One that is late is published at once.
-            tokio::time::sleep_until(due.into()).await;
-        }
-        if args.window > 0 && confirms.len() == args.window {
-            let first: Option<lapin::PublisherConfirm> = confirms.pop_front();
-            first.context("no confirm")?.await?;
-        }
-        let id = sent.to_string().into();
-        let properties = properties.clone().with_message_id(id);
-        let confirm = send(&channel, &route, &body, properties).await?;
-        sent += 1;
-        if args.window > 0 {
-            confirms.push_back(confirm);
-        }
-    }
-    for confirm in confirms {
-        confirm.await?;
-    }
+    let sent = stream::iter(0..args.until.count)
+        .take_while(|_| ready(!args.until.over(begun)))
+        .then(async |number| {
+            if let Some(rate) = args.rate {
+                let due = begun + Duration::from_secs_f64(f64::from(number) / f64::from(rate));
+                // One that is late is published at once.
+                tokio::time::sleep_until(due.into()).await;
+            }
+            number
+        })
+        .map(async |number| {
+            let properties = properties
+                .clone()
+                .with_message_id(number.to_string().into());
+            send(&channel, &route, &body, properties).await?.await?;
+            anyhow::Ok(())
+        })
+        // As chapter 03's producer: lapin writes together what is polled together.
+        .buffer_unordered(if args.window > 0 {
+            args.window
+        } else {
+            UNCONFIRMED
+        })
+        .try_fold(0_u32, async |sent, ()| Ok(sent + 1))
+        .await?;
     // The broker answers it after the last message: without confirms, this is all that tells.
     channel.close(200, "done".into()).await?;
     let rate = f64::from(sent) / begun.elapsed().as_secs_f64();
@@ -365,9 +370,7 @@ async fn flow(count: u32, rate: Option<u32>) -> Result<f64> {
         ack_every: 64,
     };
     let begun = Instant::now();
-    let producer = tokio::spawn(async move { publish(&publishes).await });
-    consume(&consumes).await?;
-    producer.await??;
+    tokio::try_join!(publish(&publishes), consume(&consumes))?;
     Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
@@ -376,18 +379,29 @@ async fn consume(args: &Consume) -> Result<f64> {
     let (connection, channel) = open_channel().await?;
     let options = BasicQosOptions::default();
     channel.basic_qos(args.prefetch, options).await?;
-    let mut deliveries = consumer(&channel, QUEUE).await?;
+    let deliveries = consumer(&channel, QUEUE).await?;
     let begun = Instant::now();
     let every = u32::from(args.ack_every.min(args.prefetch));
-    let mut done = 0;
-    while !args.until.reached(done, begun) {
-        let delivery = deliveries.next().await.context("no more")??;
-        done += 1;
-        if done % every == 0 || args.until.reached(done, begun) {
-            let multiple = every > 1;
-            delivery.ack(BasicAckOptions { multiple }).await?;
-        }
-    }
+    let multiple = every > 1;
+    let done = stream::iter(1..=args.until.count)
+        .zip(deliveries)
+        .take_while(|_| ready(!args.until.over(begun)))
+        .map(async |(number, delivery)| {
+            let delivery = delivery?;
+            if number % every == 0 || number == args.until.count {
+                delivery.ack(BasicAckOptions { multiple }).await?;
+                return Ok(number);
+            }
+            anyhow::Ok(0)
+        })
+        // No ack waits until the one before it is written.
+        .buffered(args.prefetch.into())
+        .try_fold(0, async |done, settled| Ok(settled.max(done)))
+        .await?;
+    anyhow::ensure!(
+        done == args.until.count || args.until.over(begun),
+        "no more after {done}"
+    );
     let rate = f64::from(done) / begun.elapsed().as_secs_f64();
     // The broker handles the last ack before it answers the close.
     connection.close(200, "done".into()).await?;

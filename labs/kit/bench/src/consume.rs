@@ -8,8 +8,7 @@ use process::Process;
 
 use super::chart::{Axis, Chart, Line, Places, Point, Scale, measured_lines};
 use super::jobs::{JOBS, send};
-use super::load_program;
-use super::measured_program::{MeasuredProgram, TIME_LIMIT, VHOST};
+use super::measured_program::{MeasuredProgram, QUEUE, TIME_LIMIT, VHOST};
 use super::session::{Effort, Session};
 
 /// How often the queue is looked at: far shorter than a measurement, and rare enough not to
@@ -86,7 +85,7 @@ async fn prefetch(
 
 /// Sees to it that the queue has so many messages.
 async fn fill(program: &MeasuredProgram, enough: f64) -> Result<()> {
-    let there = match program.broker().queue(VHOST, load_program::QUEUE).await? {
+    let there = match program.broker().queue(VHOST, QUEUE).await? {
         Some(queue) => (queue.ready + queue.unacked) as f64,
         None => 0.0,
     };

@@ -9,8 +9,6 @@ mod chart;
 mod consume;
 mod edit_loop;
 mod jobs;
-mod load_http;
-mod load_program;
 mod measured_program;
 mod peers;
 mod plot;
@@ -26,7 +24,6 @@ mod texts;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anstream::{eprintln, println};
 use anyhow::Result;
@@ -40,11 +37,7 @@ use session::{Effort, Session};
 use terminal::DIM;
 
 #[derive(Debug, Parser)]
-#[command(
-    bin_name = "just bench",
-    disable_help_subcommand = true,
-    args_conflicts_with_subcommands = true
-)]
+#[command(bin_name = "just bench")]
 struct Cli {
     /// What to measure; without it, everything
     #[arg(value_enum)]
@@ -55,15 +48,6 @@ struct Cli {
     /// Other clients of RabbitMQ beside lapin: installs them under `target/bench`
     #[arg(long)]
     peers: bool,
-    #[command(subcommand)]
-    load: Option<Hidden>,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Hidden {
-    /// The program that is measured where no solution does what is asked
-    #[command(hide = true)]
-    Load(load_program::Args),
 }
 
 /// What can be measured.
@@ -95,10 +79,10 @@ impl Part {
     /// The packages whose programs it measures.
     fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Rpc => &["bench", "solution-06"],
-            Self::Publish | Self::Consume => &["bench", "solution-03"],
+            Self::Rpc => &["load", "solution-06"],
+            Self::Publish | Self::Consume => &["load", "solution-03"],
             Self::Recovery | Self::Backlog => &["solution-03"],
-            Self::Routes | Self::Peers | Self::Relay | Self::Board => &["bench"],
+            Self::Routes | Self::Peers | Self::Relay | Self::Board => &["load"],
             Self::Loop => &[],
         }
     }
@@ -131,11 +115,7 @@ fn main() -> ExitCode {
         Effort::Full
     };
     let parts = chosen(&cli, effort);
-    let done = match cli.load {
-        Some(Hidden::Load(args)) => load_program::run(args),
-        None => start(&parts, effort),
-    };
-    done.unwrap_or_else(|error| terminal::tell(&error))
+    start(&parts, effort).unwrap_or_else(|error| terminal::tell(&error))
 }
 
 /// The parts that are named, or else all; the peers only when they are asked for.
@@ -198,13 +178,6 @@ fn at_broker(
         Ended::Done(_) => Ok(ExitCode::SUCCESS),
         Ended::Stopped(code) => Ok(code),
     }
-}
-
-/// The time below which this part of the sorted times lie.
-fn percentile(times: &[Duration], part: f64) -> Duration {
-    let last = times.len().saturating_sub(1);
-    let place = (last as f64 * part) as usize;
-    times.get(place).copied().unwrap_or_default()
 }
 
 fn say(what: &str) {

@@ -20,6 +20,9 @@ use command::acquire;
 /// The vhost of all measurements.
 pub const VHOST: &str = "bench";
 
+/// The queue of the load program.
+pub const QUEUE: &str = "load";
+
 /// The time limit of one measurement. Each takes seconds, unless the program hangs.
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 
@@ -163,11 +166,9 @@ impl MeasuredProgram {
 
     /// Starts the load program.
     pub async fn start_load(&self, arguments: &str, url: Option<String>) -> Result<Process> {
-        let words: Vec<&str> = std::iter::once("load")
-            .chain(arguments.split(' '))
-            .collect();
+        let words: Vec<&str> = arguments.split(' ').collect();
         let at: Vec<_> = url.map(|url| ("AMQP_URL", url)).into_iter().collect();
-        self.start("bench", &words, &at).await
+        self.start("load", &words, &at).await
     }
 }
 

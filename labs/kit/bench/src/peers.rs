@@ -12,8 +12,7 @@ use process::{Group, Launch, Process};
 use tokio::process::Command;
 
 use super::chart::{Axis, Chart, Line, Places, Scale, joined, measured_lines};
-use super::load_program::QUEUE;
-use super::measured_program::{MeasuredProgram, VHOST, printed};
+use super::measured_program::{MeasuredProgram, QUEUE, VHOST, printed};
 use super::say;
 use super::session::Session;
 

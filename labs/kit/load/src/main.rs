@@ -1,12 +1,14 @@
-//! The program that is measured where no solution does what is asked: it only calls, publishes,
-//! consumes, or offers HTTP requests. It is this same program, built for release, under a hidden argument.
+//! The program that the bench measures where no solution does what is asked: it only calls, publishes,
+//! consumes, or offers HTTP requests, and prints what came out. It needs nothing of the kit, so that it is
+//! soon built for release.
+
+mod http;
 
 use std::future::ready;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
@@ -15,10 +17,8 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 
-use super::{load_http, percentile};
-
 /// The queue that is published to, then consumed.
-pub const QUEUE: &str = "load";
+const QUEUE: &str = "load";
 const REQUESTS: &str = "load.requests";
 const REPLIES: &str = "load.replies";
 
@@ -28,8 +28,8 @@ const WARM_UP: u32 = 200;
 /// How many messages without confirms may wait to be written.
 const UNCONFIRMED: usize = 256;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {
+#[derive(Debug, Parser)]
+struct Cli {
     #[command(subcommand)]
     work: Work,
 }
@@ -55,7 +55,7 @@ enum Work {
         rate: Option<u32>,
     },
     /// Offers HTTP requests: p50, p99 and p99.9 in µs, and answers a second
-    Http(load_http::Args),
+    Http(http::Args),
 }
 
 /// When to stop: at a number, or after a time.
@@ -119,10 +119,9 @@ struct Consume {
     ack_every: u16,
 }
 
-/// Does the work and prints what was measured.
-pub fn run(args: Args) -> Result<ExitCode> {
-    let shown = match args.work {
-        Work::Http(args) => load_http::run(args)?,
+fn main() -> Result<()> {
+    let shown = match Cli::parse().work {
+        Work::Http(args) => http::run(args)?,
         work => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -130,7 +129,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .block_on(measure(work))?,
     };
     println!("{shown}");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// The time below which this part of the sorted times lie.
+fn percentile(times: &[Duration], part: f64) -> Duration {
+    let last = times.len().saturating_sub(1);
+    let place = (last as f64 * part) as usize;
+    times.get(place).copied().unwrap_or_default()
 }
 
 async fn measure(work: Work) -> Result<String> {

@@ -67,7 +67,10 @@ async fn prefetch(
         let (tap, _journal, url) = program.tap().await?;
         tap.delay(Duration::from_millis(DELAYS[line]));
         let work = format!("consume --prefetch {prefetch} --ack-every {every} --seconds {seconds}");
-        Ok(Some(program.load::<1>(&work, Some(url)).await?))
+        let before = program.depth(QUEUE).await?;
+        let [rate, done] = program.load(&work, Some(url)).await?;
+        program.holds(QUEUE, before - done as u64).await?;
+        Ok(Some([rate]))
     })
     .await?;
     session.keep(Chart {
@@ -91,7 +94,7 @@ async fn fill(program: &MeasuredProgram, enough: f64) -> Result<()> {
     };
     if there < enough {
         let work = format!("publish --count {}", enough - there);
-        program.load::<1>(&work, None).await?;
+        program.load::<2>(&work, None).await?;
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ mod report;
 mod routes;
 mod rpc;
 mod session;
-#[cfg(test)]
 mod texts;
+mod used;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -48,6 +48,9 @@ struct Cli {
     /// Other clients of RabbitMQ beside lapin: installs them under `target/bench`
     #[arg(long)]
     peers: bool,
+    /// Keep what was measured in `results.json`, and write its figures into texts and slides
+    #[arg(long, conflicts_with_all = ["parts", "quick", "peers"])]
+    texts: bool,
 }
 
 /// What can be measured.
@@ -115,7 +118,13 @@ fn main() -> ExitCode {
         Effort::Full
     };
     let parts = chosen(&cli, effort);
-    start(&parts, effort).unwrap_or_else(|error| terminal::tell(&error))
+    let done = match cli.texts {
+        true => Paths::find()
+            .and_then(|paths| texts::write(&paths))
+            .map(|()| ExitCode::SUCCESS),
+        false => start(&parts, effort),
+    };
+    done.unwrap_or_else(|error| terminal::tell(&error))
 }
 
 /// The parts that are named, or else all; the peers only when they are asked for.

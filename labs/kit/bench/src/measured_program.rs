@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use broker::Broker;
@@ -12,6 +12,7 @@ use course::paths::Paths;
 use process::stop::{Ended, until_stopped};
 use process::{Exit, Group, Launch, Process};
 use tokio::process::Command;
+use tokio::time::sleep;
 use wiretap::{Journal, Wiretap};
 
 use super::say;
@@ -25,6 +26,10 @@ pub const QUEUE: &str = "load";
 
 /// The time limit of one measurement. Each takes seconds, unless the program hangs.
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// How soon a queue holds what it should, when its clients have ended; and how often to look.
+const SETTLED: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The programs to be measured, and their broker. Their processes end when they are dropped.
 pub struct MeasuredProgram {
@@ -103,6 +108,25 @@ impl MeasuredProgram {
         let found = self.broker.queue(VHOST, queue).await?;
         let queue = found.with_context(|| format!("no queue {queue}"))?;
         Ok(queue.ready + queue.unacked)
+    }
+
+    /// Waits until the queue holds exactly so many messages.
+    ///
+    /// # Errors
+    /// When it soon holds more or fewer: a message was lost or came twice, and the measurement is void.
+    pub async fn holds(&self, queue: &str, expected: u64) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let there = self.depth(queue).await?;
+            if there == expected {
+                return Ok(());
+            }
+            ensure!(
+                begun.elapsed() < SETTLED,
+                "void: {there} messages are in `{queue}`, and {expected} should be"
+            );
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// How many consumers a queue has; 0 where the queue does not exist yet.

@@ -15,6 +15,7 @@ use super::chart::{Axis, Chart, Line, Places, Scale, joined, measured_lines};
 use super::measured_program::{MeasuredProgram, QUEUE, VHOST, printed};
 use super::say;
 use super::session::Session;
+use super::used::Used;
 
 /// The kinds of work: a name, its part of all messages, and the confirms in flight, or the messages of an ack.
 const RATES: [(&str, u32, Work); 4] = [
@@ -57,7 +58,8 @@ async fn rates(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
     let program = session.program;
     let places = Places::named("1 kB, persistent", &RATES.map(|(name, ..)| name));
     let runs = effort.pick(1, 3);
-    let [lines] = measured_lines(&names(peers), &places, runs, async |line, place| {
+    let names = names(peers);
+    let [lines, used, waits, rest] = measured_lines(&names, &places, runs, async |line, place| {
         let (_, part, work) = RATES[place];
         let count = count / part;
         program.begin_anew().await?;
@@ -68,33 +70,66 @@ async fn rates(session: &mut Session<'_>, peers: &[Peer]) -> Result<()> {
             ),
             Work::Consume(every) => {
                 let fill = format!("publish --count {count}");
-                program.load::<1>(&fill, None).await?;
+                program.load::<2>(&fill, None).await?;
                 let lapin = format!("consume --ack-every {every} --count {count}");
                 (lapin, format!("consume {count} 256 {every}"))
             }
         };
+        let before = Used::now()?;
         let rate = match line.checked_sub(1) {
-            None => program.load::<1>(&lapin, None).await?,
-            Some(other) => peers[other].run::<1>(program, &peer).await?,
+            None => program.load::<2>(&lapin, None).await?[0],
+            Some(other) => peers[other].run::<1>(program, &peer).await?[0],
         };
-        if matches!(work, Work::Publish(_)) {
-            let there = program.depth(QUEUE).await?;
-            ensure!(
-                there == u64::from(count),
-                "{there} of {count} are in the queue"
-            );
-        }
-        Ok(Some(rate))
+        let [used, waits, rest] = Used::since(&before, count)?;
+        let left = if matches!(work, Work::Publish(_)) {
+            count
+        } else {
+            0
+        };
+        program.holds(QUEUE, left.into()).await?;
+        Ok(Some([rate, used, waits, rest]))
     })
     .await?;
-    session.keep(Chart {
-        name: "peers-rate".to_owned(),
-        title: "How fast are other clients, with the same guarantee?".to_owned(),
-        x: places.axis,
-        y: Axis::new("messages a second", Scale::Linear),
-        note: ratios(&lines),
-        lines,
-    })
+    for (name, title, y, lines, note) in [
+        (
+            "rate",
+            "How fast are other clients, with the same guarantee?",
+            "messages a second",
+            &lines,
+            ratios(&lines),
+        ),
+        (
+            "time",
+            "How much processor time does a client take?",
+            "µs a message",
+            &used,
+            "Its start included.".to_owned(),
+        ),
+        (
+            "waits",
+            "How often does a client wait?",
+            "times a message",
+            &waits,
+            "Each time the core is another thread's or program's, and each costs some microseconds.".to_owned(),
+        ),
+        (
+            "broker",
+            "And how much does the broker take meanwhile?",
+            "µs a message",
+            &rest,
+            "What the machine did beside the client: little but the broker ran.".to_owned(),
+        ),
+    ] {
+        session.keep(Chart {
+            name: format!("peers-{name}"),
+            title: title.to_owned(),
+            x: places.axis.clone(),
+            y: Axis::new(y, Scale::Linear),
+            note,
+            lines: lines.clone(),
+        })?;
+    }
+    Ok(())
 }
 
 /// What each peer reaches for one of lapin.

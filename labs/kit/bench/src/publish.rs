@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::chart::{Axis, Chart, Places, Scale, measured_lines};
-use super::jobs::send;
-use super::measured_program::printed;
+use super::jobs::{JOBS, send};
+use super::measured_program::{MeasuredProgram, QUEUE, printed};
 use super::session::Session;
 
 /// How many confirms are outstanding; 0 without any.
@@ -24,6 +24,13 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     windows(session).await?;
     sizes(session).await?;
     publishers(session).await
+}
+
+/// Publishes with the load program to an empty vhost, and gives the rate if all is there.
+pub async fn published(program: &MeasuredProgram, work: &str) -> Result<[f64; 1]> {
+    let [rate, sent] = program.load(work, None).await?;
+    program.holds(QUEUE, sent as u64).await?;
+    Ok([rate])
 }
 
 async fn windows(session: &mut Session<'_>) -> Result<()> {
@@ -46,11 +53,13 @@ async fn windows(session: &mut Session<'_>) -> Result<()> {
         let rate = match KINDS.get(line) {
             Some((_, kind)) => {
                 let work = format!("publish {kind} --window {window} --seconds {seconds}");
-                program.load::<1>(&work, None).await?
+                published(program, &work).await?
             }
             None if window == OF_PRODUCER => {
                 let jobs = effort.pick(10_000, 40_000);
-                [f64::from(jobs) / send(program, jobs, "").await?.as_secs_f64()]
+                let time = send(program, jobs, "").await?;
+                program.holds(JOBS, jobs.into()).await?;
+                [f64::from(jobs) / time.as_secs_f64()]
             }
             None => return Ok(None),
         };
@@ -83,7 +92,7 @@ async fn sizes(session: &mut Session<'_>) -> Result<()> {
             "publish {} --size {size} --seconds {seconds}",
             KINDS[line].1
         );
-        Ok(Some(program.load::<1>(&work, None).await?))
+        Ok(Some(published(program, &work).await?))
     })
     .await?;
     session.keep(Chart {
@@ -111,12 +120,13 @@ async fn publishers(session: &mut Session<'_>) -> Result<()> {
         for _ in 0..counts[place] as usize {
             publishers.push(program.start_load(&work, None).await?);
         }
-        let mut sum = 0.0;
+        let (mut rates, mut all) = (0.0, 0.0);
         for publisher in &publishers {
-            let [rate] = printed(publisher).await?;
-            sum += rate;
+            let [rate, sent] = printed(publisher).await?;
+            (rates, all) = (rates + rate, all + sent);
         }
-        Ok(Some([sum]))
+        program.holds(QUEUE, all as u64).await?;
+        Ok(Some([rates]))
     })
     .await?;
     session.keep(Chart {

@@ -60,9 +60,9 @@ async fn rates(session: &mut Session<'_>) -> Result<()> {
     let places = Places::named("one program", &["published", "consumed"]);
     let [lines] = measured_lines(&WAYS, &places, effort.pick(1, 4), async |way, place| {
         let work = if place == 0 { "publish" } else { "consume" };
-        Ok(Some(
-            run::<1>(program, &format!("{work} --count {count}"), way == 1).await?,
-        ))
+        let work = format!("{work} --count {count}");
+        let [rate, _] = run(program, &work, way == 1).await?;
+        Ok(Some([rate]))
     })
     .await?;
     let left = [0, 1].map(|figure| at(&lines[1], figure) / at(&lines[0], figure) * 100.0);

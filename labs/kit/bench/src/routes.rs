@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::chart::{Axis, Chart, Line, Places, Point, Scale, measured_lines};
+use super::publish::published;
 use super::session::Session;
 
 /// The exchanges that look a routing key up.
@@ -31,7 +32,7 @@ async fn bindings(session: &mut Session<'_>) -> Result<()> {
                 "publish --exchange {} --bindings {count} --seconds {seconds}",
                 EXCHANGES[line]
             );
-            Ok(Some(program.load::<1>(&work, None).await?))
+            Ok(Some(published(program, &work).await?))
         },
     )
     .await?;
@@ -60,7 +61,7 @@ async fn queues(session: &mut Session<'_>) -> Result<()> {
             let count = counts[place];
             program.begin_anew().await?;
             let work = format!("publish --exchange fanout --queues {count} --seconds {seconds}");
-            Ok(Some(program.load::<1>(&work, None).await?))
+            Ok(Some(published(program, &work).await?))
         },
     )
     .await?;

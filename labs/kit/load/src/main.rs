@@ -42,9 +42,9 @@ enum Work {
         #[arg(long)]
         count: u32,
     },
-    /// Publishes: messages a second
+    /// Publishes: messages a second, and how many
     Publish(Publish),
-    /// Consumes what is in the queue: messages a second
+    /// Consumes what is in the queue: messages a second, and how many
     Consume(Consume),
     /// Publishes and consumes at the same time, on two connections: messages a second
     Flow {
@@ -147,11 +147,15 @@ async fn measure(work: Work) -> Result<String> {
             let at = |part| percentile(&times, part).as_secs_f64() * 1e6;
             format!("{:.1} {:.1}", at(0.5), at(0.99))
         }
-        Work::Publish(args) => format!("{:.0}", publish(&args).await?),
-        Work::Consume(args) => format!("{:.0}", consume(&args).await?),
+        Work::Publish(args) => told(publish(&args).await?),
+        Work::Consume(args) => told(consume(&args).await?),
         Work::Flow { count, rate } => format!("{:.0}", flow(count, rate).await?),
         Work::Http(_) => unreachable!("HTTP has a runtime of its own"),
     })
+}
+
+fn told((count, time): (u32, Duration)) -> String {
+    format!("{:.0} {count}", f64::from(count) / time.as_secs_f64())
 }
 
 async fn open_channel() -> Result<(Connection, Channel)> {
@@ -302,8 +306,8 @@ async fn send(
         .await?)
 }
 
-/// Publishes, and gives how many messages a second the broker has taken.
-async fn publish(args: &Publish) -> Result<f64> {
+/// Publishes, and gives how many messages the broker has taken, and in what time.
+async fn publish(args: &Publish) -> Result<(u32, Duration)> {
     let (connection, channel) = open_channel().await?;
     declare(&channel, QUEUE, args.queue).await?;
     let route = match &args.exchange {
@@ -345,9 +349,9 @@ async fn publish(args: &Publish) -> Result<f64> {
         .await?;
     // The broker answers it after the last message: without confirms, this is all that tells.
     channel.close(200, "done".into()).await?;
-    let rate = f64::from(sent) / begun.elapsed().as_secs_f64();
+    let time = begun.elapsed();
     connection.close(200, "done".into()).await?;
-    Ok(rate)
+    Ok((sent, time))
 }
 
 /// How many messages a second go from a producer to a consumer.
@@ -380,8 +384,8 @@ async fn flow(count: u32, rate: Option<u32>) -> Result<f64> {
     Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
-/// Consumes from the first message on, and gives how many a second are settled.
-async fn consume(args: &Consume) -> Result<f64> {
+/// Consumes from the first message on, and gives how many are settled, and in what time.
+async fn consume(args: &Consume) -> Result<(u32, Duration)> {
     let (connection, channel) = open_channel().await?;
     let options = BasicQosOptions::default();
     channel.basic_qos(args.prefetch, options).await?;
@@ -408,8 +412,8 @@ async fn consume(args: &Consume) -> Result<f64> {
         done == args.until.count || args.until.over(begun),
         "no more after {done}"
     );
-    let rate = f64::from(done) / begun.elapsed().as_secs_f64();
+    let time = begun.elapsed();
     // The broker handles the last ack before it answers the close.
     connection.close(200, "done".into()).await?;
-    Ok(rate)
+    Ok((done, time))
 }

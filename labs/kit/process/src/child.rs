@@ -327,9 +327,10 @@ async fn follow(
             Some(Report::Ended(exit)) => exit,
             _ => LOST,
         };
+        // First, so that what the program used counts as used when its end is known (`getrusage`).
+        let _ = guard.wait().await;
         tell(Change::Ended(exit));
         let _ = sender.send(Some(exit));
-        let _ = guard.wait().await;
     });
     Ok((pid, ended))
 }

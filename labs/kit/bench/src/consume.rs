@@ -1,5 +1,5 @@
-//! Measures how many messages a second are consumed: by prefetch and distance, by the acks of chapter 03's
-//! worker, and by how many such workers share a queue.
+//! Measures how many messages a second are consumed: by prefetch and distance, with consumers added, by the
+//! acks of chapter 03's worker, and by how many such workers share a queue.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use process::Process;
 
 use super::chart::{Axis, Chart, Line, Places, Point, Scale, measured_lines};
 use super::jobs::{JOBS, send};
-use super::measured_program::{MeasuredProgram, QUEUE, TIME_LIMIT, VHOST};
+use super::measured_program::{MeasuredProgram, QUEUE, TIME_LIMIT, VHOST, printed};
 use super::session::{Effort, Session};
 
 /// How often the queue is looked at: far shorter than a measurement, and rare enough not to
@@ -22,7 +22,7 @@ const ENOUGH: f64 = 40_000.0;
 /// half of one: tokio's clock counts whole ones.
 const DELAYS: [u64; 4] = [0, 1, 5, 50];
 
-/// Measures all three.
+/// Measures all four.
 pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     for (name, title, multiple) in [
         (
@@ -38,6 +38,7 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     ] {
         prefetch(session, name, title, multiple).await?;
     }
+    consumers(session).await?;
     acks(session).await?;
     workers(session).await
 }
@@ -83,6 +84,43 @@ async fn prefetch(
             "1 kB, one consumer, a classic queue. The relay of the lab stands between consumer and \
                broker and holds each byte back for half the round trip."
                 .to_owned(),
+    })
+}
+
+/// The broker's ceiling: where a further consumer adds nothing.
+async fn consumers(session: &mut Session<'_>) -> Result<()> {
+    let effort = session.effort;
+    let program = session.program;
+    let seconds = effort.pick(0.5, 1.0);
+    let counts: &[f64] = effort.pick(&[1.0, 2.0], &[1.0, 2.0, 3.0, 4.0]);
+    let places = Places::new("consumers", Scale::Linear, counts);
+    program.begin_anew().await?;
+    let names = ["an ack each", "an ack for 64"];
+    let [lines] = measured_lines(&names, &places, effort.pick(1, 3), async |line, place| {
+        fill(program, 2.0 * ENOUGH * seconds).await?;
+        let before = program.depth(QUEUE).await?;
+        let every = [1, 64][line];
+        let work = format!("consume --prefetch 256 --ack-every {every} --seconds {seconds}");
+        let mut consumers = Vec::new();
+        for _ in 0..counts[place] as usize {
+            consumers.push(program.start_load(&work, None).await?);
+        }
+        let (mut rates, mut all) = (0.0, 0.0);
+        for consumer in &consumers {
+            let [rate, done] = printed(consumer).await?;
+            (rates, all) = (rates + rate, all + done);
+        }
+        program.holds(QUEUE, before - all as u64).await?;
+        Ok(Some([rates]))
+    })
+    .await?;
+    session.keep(Chart {
+        name: "consume-consumers".to_owned(),
+        title: "How many messages a second does the broker give to several consumers?".to_owned(),
+        x: places.axis,
+        y: Axis::new("consumed a second", Scale::Linear),
+        lines,
+        note: "1 kB, a prefetch of 256 each, one classic queue.".to_owned(),
     })
 }
 

@@ -293,7 +293,8 @@ mod tests {
         assert_eq!(lines, ["| 03 | 13,000 | **0.71** ms, for 64 |"]);
         let few = with_figures(&mut lines, &["1".to_owned()]).expect_err("it has other figures");
         assert_eq!(few.to_string(), "whose is 0.71?");
-        let many = with_figures(&mut ["none".to_owned()], &["1".to_owned()]).expect_err("it has other figures");
+        let many = with_figures(&mut ["none".to_owned()], &["1".to_owned()])
+            .expect_err("it has other figures");
         assert_eq!(many.to_string(), "1 figures more than the text has");
         Ok(())
     }

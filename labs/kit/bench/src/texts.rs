@@ -229,7 +229,7 @@ mod tests {
     const MEASURED_ONCE: [(&str, &str); 6] = [
         (".github/CONTRIBUTING.md", "`just test`"),
         ("labs/kit/README.md", "faults tried"),
-        ("labs/kit/bench/README.md", "of one core"),
+        ("labs/kit/bench/README.md", "instead of 8"),
         ("labs/02-single-queue/README.md", "strace"),
         (
             "labs/03-competing-consumers/README.md",

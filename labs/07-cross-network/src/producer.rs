@@ -111,7 +111,7 @@ impl Work {
     /// After an error in between the whole window stays: returned messages are not known yet.
     async fn send(&mut self, channel: &Channel) -> Result<()> {
         let publishes = self.window.iter().map(|message| message.publish(channel));
-        // All are polled before one is awaited, so lapin writes them together, not one at a time.
+        // All are polled before one is awaited: lapin writes them together.
         let confirms = try_join_all(publishes).await?;
         let confirmations = try_join_all(confirms).await?;
         let before = self.window.len();

@@ -103,7 +103,7 @@ async fn send(outlet: &Outlet, jobs: &mut Vec<Job>, shutdown: &CancellationToken
         () = shutdown.cancelled() => anyhow::bail!("told to stop"),
     };
     // HOLE 7: send all jobs, then await all confirms, then settle which jobs leave `jobs`.
-    // All are polled before one is awaited, so lapin writes them together, not one at a time.
+    // All are polled before one is awaited: lapin writes them together.
     let confirms = try_join_all(jobs.iter().map(|job| publish(&channel, job))).await?;
     let confirmations = try_join_all(confirms).await?;
     messaging::settle(jobs, |job| &job.id, &confirmations)

@@ -28,7 +28,7 @@ pub const QUEUE: &str = "load";
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// How soon a queue holds what it should, when its clients have ended; and how often to look.
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The programs to be measured, and their broker. Their processes end when they are dropped.

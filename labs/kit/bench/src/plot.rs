@@ -14,10 +14,8 @@ use super::chart::{Chart, Scale, number};
 /// The size of a picture in pixels, with the names of the lines at its right.
 const SIZE: (u32, u32) = (800, 380);
 const NAMES: u32 = 190;
-/// How many marks an axis has, at most.
+/// How many marks the axis of x has, at most.
 const MARKS: usize = 10;
-/// How many the axis of y has where it is logarithmic: one a power of ten, so that none covers another.
-const FEW: usize = 3;
 /// Colours that the colour-blind can tell apart, too (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
@@ -62,11 +60,6 @@ where
         .x_desc(&chart.x.label)
         .y_desc(&chart.y.label)
         .x_labels(MARKS)
-        .y_labels(if chart.y.scale == Scale::Log {
-            FEW
-        } else {
-            MARKS
-        })
         .x_label_formatter(&|x| chart.x.text(*x))
         .y_label_formatter(&|y| number(*y))
         .light_line_style(WHITE)

@@ -8,7 +8,7 @@ use process::Process;
 
 use super::chart::{Axis, Chart, Line, Places, Point, Scale, measured_lines};
 use super::jobs::{JOBS, send};
-use super::measured_program::{MeasuredProgram, QUEUE, TIME_LIMIT, VHOST, printed};
+use super::measured_program::{MeasuredProgram, QUEUE, TIME_LIMIT, VHOST};
 use super::session::{Effort, Session};
 
 /// How often the queue is looked at: far shorter than a measurement, and rare enough not to
@@ -70,7 +70,9 @@ async fn prefetch(
         let work = format!("consume --prefetch {prefetch} --ack-every {every} --seconds {seconds}");
         let before = program.depth(QUEUE).await?;
         let [rate, done] = program.load(&work, Some(url)).await?;
-        program.holds(QUEUE, before - done as u64).await?;
+        program
+            .holds(QUEUE, before.saturating_sub(done as u64))
+            .await?;
         Ok(Some([rate]))
     })
     .await?;
@@ -101,16 +103,9 @@ async fn consumers(session: &mut Session<'_>) -> Result<()> {
         let before = program.depth(QUEUE).await?;
         let every = [1, 64][line];
         let work = format!("consume --prefetch 256 --ack-every {every} --seconds {seconds}");
-        let mut consumers = Vec::new();
-        for _ in 0..counts[place] as usize {
-            consumers.push(program.start_load(&work, None).await?);
-        }
-        let (mut rates, mut all) = (0.0, 0.0);
-        for consumer in &consumers {
-            let [rate, done] = printed(consumer).await?;
-            (rates, all) = (rates + rate, all + done);
-        }
-        program.holds(QUEUE, before - all as u64).await?;
+        let consumers = counts[place] as usize;
+        let (rates, all) = program.load_together(&work, consumers).await?;
+        program.holds(QUEUE, before.saturating_sub(all)).await?;
         Ok(Some([rates]))
     })
     .await?;

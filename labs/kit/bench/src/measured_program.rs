@@ -188,8 +188,22 @@ impl MeasuredProgram {
             .with_context(|| format!("load {arguments}"))
     }
 
+    /// Runs so many load programs at once, and gives the sums of their figures: messages a second, and messages.
+    pub async fn load_together(&self, arguments: &str, programs: usize) -> Result<(f64, u64)> {
+        let mut started = Vec::new();
+        for _ in 0..programs {
+            started.push(self.start_load(arguments, None).await?);
+        }
+        let (mut rates, mut all) = (0.0, 0);
+        for load in &started {
+            let [rate, count] = printed(load).await?;
+            (rates, all) = (rates + rate, all + count as u64);
+        }
+        Ok((rates, all))
+    }
+
     /// Starts the load program.
-    pub async fn start_load(&self, arguments: &str, url: Option<String>) -> Result<Process> {
+    async fn start_load(&self, arguments: &str, url: Option<String>) -> Result<Process> {
         let words: Vec<&str> = arguments.split(' ').collect();
         let at: Vec<_> = url.map(|url| ("AMQP_URL", url)).into_iter().collect();
         self.start("load", &words, &at).await

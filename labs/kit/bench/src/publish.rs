@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::chart::{Axis, Chart, Places, Scale, measured_lines};
 use super::jobs::{JOBS, send};
-use super::measured_program::{MeasuredProgram, QUEUE, printed};
+use super::measured_program::{MeasuredProgram, QUEUE};
 use super::session::Session;
 
 /// How many confirms are outstanding; 0 without any.
@@ -120,16 +120,9 @@ async fn publishers(session: &mut Session<'_>) -> Result<()> {
     let [lines] = measured_lines(&names, &places, effort.pick(1, 3), async |line, place| {
         program.begin_anew().await?;
         let work = format!("publish {} --seconds {seconds}", KINDS[line].1);
-        let mut publishers = Vec::new();
-        for _ in 0..counts[place] as usize {
-            publishers.push(program.start_load(&work, None).await?);
-        }
-        let (mut rates, mut all) = (0.0, 0.0);
-        for publisher in &publishers {
-            let [rate, sent] = printed(publisher).await?;
-            (rates, all) = (rates + rate, all + sent);
-        }
-        program.holds(QUEUE, all as u64).await?;
+        let publishers = counts[place] as usize;
+        let (rates, all) = program.load_together(&work, publishers).await?;
+        program.holds(QUEUE, all).await?;
         Ok(Some([rates]))
     })
     .await?;

@@ -15,8 +15,9 @@ use super::session::{Effort, Session};
 /// slow the broker down.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// More messages than one consumer takes in a second.
-const ENOUGH: f64 = 40_000.0;
+/// More messages than any number of consumers takes in a second: a queue that runs dry meanwhile
+/// makes the rate a guess.
+const ENOUGH: f64 = 100_000.0;
 
 /// How long each byte is held back, on its way to the broker and on its way back, in milliseconds. Not
 /// half of one: tokio's clock counts whole ones.
@@ -99,7 +100,7 @@ async fn consumers(session: &mut Session<'_>) -> Result<()> {
     program.begin_anew().await?;
     let names = ["an ack each", "an ack for 64"];
     let [lines] = measured_lines(&names, &places, effort.pick(1, 3), async |line, place| {
-        fill(program, 2.0 * ENOUGH * seconds).await?;
+        fill(program, ENOUGH * seconds).await?;
         let before = program.depth(QUEUE).await?;
         let every = [1, 64][line];
         let work = format!("consume --prefetch 256 --ack-every {every} --seconds {seconds}");

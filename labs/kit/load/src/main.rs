@@ -25,6 +25,9 @@ const REPLIES: &str = "load.replies";
 /// How many calls are made before the first measured one.
 const WARM_UP: u32 = 200;
 
+/// How many seconds the work may take, if no other time is set.
+const LONGEST: f64 = 3600.0;
+
 /// How many messages without confirms may wait to be written.
 const UNCONFIRMED: usize = 256;
 
@@ -63,7 +66,7 @@ enum Work {
 struct Until {
     #[arg(long, default_value_t = u32::MAX)]
     count: u32,
-    #[arg(long, default_value_t = 3600.0)]
+    #[arg(long, default_value_t = LONGEST)]
     seconds: f64,
 }
 
@@ -361,7 +364,7 @@ async fn flow(count: u32, rate: Option<u32>) -> Result<f64> {
     connection.close(200, "done".into()).await?;
     let until = Until {
         count,
-        seconds: f64::MAX,
+        seconds: LONGEST,
     };
     let publishes = Publish {
         until: until.clone(),
@@ -384,35 +387,36 @@ async fn flow(count: u32, rate: Option<u32>) -> Result<f64> {
     Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
-/// Consumes from the first message on, and gives how many are settled, and in what time.
+/// Consumes until so many are settled, or for so long; gives how many are settled, and when the last one was.
 async fn consume(args: &Consume) -> Result<(u32, Duration)> {
     let (connection, channel) = open_channel().await?;
     let options = BasicQosOptions::default();
     channel.basic_qos(args.prefetch, options).await?;
     let deliveries = consumer(&channel, QUEUE).await?;
     let begun = Instant::now();
+    let end = tokio::time::sleep(Duration::from_secs_f64(args.until.seconds));
     let every = u32::from(args.ack_every.min(args.prefetch));
     let multiple = every > 1;
-    let done = stream::iter(1..=args.until.count)
-        .zip(deliveries)
-        .take_while(|_| ready(!args.until.over(begun)))
+    let settled = stream::iter(1..=args.until.count)
+        // Whether or not anything comes: a fast consumer has emptied the queue by then.
+        .zip(deliveries.take_until(end))
         .map(async |(number, delivery)| {
             let delivery = delivery?;
             if number % every == 0 || number == args.until.count {
                 delivery.ack(BasicAckOptions { multiple }).await?;
-                return Ok(number);
+                return Ok(Some((number, begun.elapsed())));
             }
-            anyhow::Ok(0)
+            anyhow::Ok(None)
         })
         // No ack waits until the one before it is written.
         .buffered(args.prefetch.into())
-        .try_fold(0, async |done, settled| Ok(settled.max(done)))
+        .try_fold(None, async |last, settled| Ok(settled.or(last)))
         .await?;
+    let (done, time) = settled.context("nothing came that could be settled")?;
     anyhow::ensure!(
         done == args.until.count || args.until.over(begun),
         "no more after {done}"
     );
-    let time = begun.elapsed();
     // The broker handles the last ack before it answers the close.
     connection.close(200, "done".into()).await?;
     Ok((done, time))

@@ -247,5 +247,5 @@ fmt:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo clippy --workspace --test checks --test search --locked -- -D warnings
+    cargo clippy --workspace --test checks --test search --features search --locked -- -D warnings
     {{ typos }}

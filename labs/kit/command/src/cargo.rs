@@ -144,7 +144,14 @@ fn command(paths: &Paths, package: &str, product: Product) -> Command {
         .stderr(Stdio::piped());
     match product {
         Product::Checks => cargo.args(["test", "--no-run", "--test", "checks"]),
-        Product::Search => cargo.args(["test", "--no-run", "--test", "search"]),
+        Product::Search => cargo.args([
+            "test",
+            "--no-run",
+            "--test",
+            "search",
+            "--features",
+            "search",
+        ]),
         // Together with `check`, as the checks are built: cargo unites the features of what it
         // builds, and would otherwise compile tokio and others once more.
         Product::Program => cargo.args(["build", "-p", "check", "--bin", package]),

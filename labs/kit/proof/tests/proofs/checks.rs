@@ -31,7 +31,7 @@ impl Checks {
         Self {
             paths: paths.clone(),
             number: chapter.number.clone(),
-            program: Program::new(paths, chapter, "checks"),
+            program: Program::new(paths, chapter, "checks", &[]),
         }
     }
 

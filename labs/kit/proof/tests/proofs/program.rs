@@ -14,16 +14,23 @@ pub struct Program {
     paths: Paths,
     package: String,
     test: &'static str,
+    features: &'static [&'static str],
     built: OnceLock<PathBuf>,
 }
 
 impl Program {
-    /// The test program of that name of `chapter`, not built yet.
-    pub fn new(paths: &Paths, chapter: &Chapter, test: &'static str) -> Self {
+    /// The test program of that name of `chapter`, not built yet, and how cargo is told its features.
+    pub fn new(
+        paths: &Paths,
+        chapter: &Chapter,
+        test: &'static str,
+        features: &'static [&'static str],
+    ) -> Self {
         Self {
             paths: paths.clone(),
             package: chapter.package(Variant::Solution),
             test,
+            features,
             built: OnceLock::new(),
         }
     }
@@ -33,7 +40,7 @@ impl Program {
         let (test, package) = (self.test, &self.package);
         let build = ["test", "--no-run", "--message-format=json"];
         let what = ["--test", test, "-p", package];
-        let said = cargo(&self.paths, &[&build[..], &what].concat())?;
+        let said = cargo(&self.paths, &[&build[..], &what, self.features].concat())?;
         let path = said.lines().find_map(|line| {
             let message: Value = serde_json::from_str(line).ok()?;
             let ours = message["target"]["name"] == test;

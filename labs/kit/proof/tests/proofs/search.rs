@@ -40,7 +40,7 @@ impl Search {
         Self {
             paths: paths.clone(),
             number: chapter.number.clone(),
-            program: Program::new(paths, chapter, "search"),
+            program: Program::new(paths, chapter, "search", &["--features", "search"]),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Starts, signals and kills a service, and waits for its end.
 
-use super::{DEADLINE, Outcome, PATIENCE, Seen, Service, expect, fail};
+use super::{DEADLINE, Outcome, PATIENCE, Seen, Service, Stop, expect, fail};
+use explain::sent_again;
 use nix::sys::signal::Signal;
 use process::{Exit, Process};
 use wiretap::Event;
@@ -74,10 +75,26 @@ impl Service {
             .eventually_within(PATIENCE, &expected, why, async || {
                 Ok(Seen::some(self.exit(), || format!("{name} still runs")))
             })
-            .await?;
+            .await
+            .map_err(|stop| self.and_sends_again(stop))?;
         // It may have ended at an open hole.
         self.0.lab.all_well()?;
         Ok(exit)
+    }
+
+    /// This failure, and which message it sends again and again, if it does.
+    fn and_sends_again(&self, stop: Stop) -> Stop {
+        let journal = self.0.lab.journal();
+        match (
+            stop,
+            journal.read(|entries| sent_again(entries, &self.name())),
+        ) {
+            (Stop::Failed(mut failure), Some(again)) => {
+                failure.observed += &again;
+                Stop::Failed(failure)
+            }
+            (stop, _) => stop,
+        }
     }
 
     /// Starts it, waits until it has ended by itself, and returns how it ended.

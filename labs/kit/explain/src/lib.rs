@@ -13,6 +13,7 @@ mod delivered;
 mod frames;
 mod http_calls;
 mod routes;
+mod sent_again;
 mod standstill;
 mod topology;
 mod unacked;
@@ -29,6 +30,7 @@ pub use confirmed::confirms;
 pub use declared::loses_messages;
 pub use http_calls::http_fate;
 pub use routes::{Part, Routes, Turn};
+pub use sent_again::sent_again;
 pub use unacked::unacked_of;
 
 const PREFETCH_FULL: &str =

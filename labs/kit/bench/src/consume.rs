@@ -52,7 +52,7 @@ async fn prefetch(
 ) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.5, 1.0);
+    let seconds = effort.pick(0.5, 0.8);
     let names = DELAYS.map(|delay| format!("round trip {} ms", 2 * delay));
     let names = names.each_ref().map(String::as_str);
     let values: &[f64] = effort.pick(&[1.0, 30.0, 1000.0], &[1.0, 10.0, 100.0, 1000.0]);
@@ -94,7 +94,7 @@ async fn prefetch(
 async fn consumers(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.5, 1.0);
+    let seconds = effort.pick(0.5, 0.8);
     let counts: &[f64] = effort.pick(&[1.0, 2.0], &[1.0, 2.0, 3.0, 4.0]);
     let places = Places::new("consumers", Scale::Linear, counts);
     program.begin_anew().await?;
@@ -253,7 +253,7 @@ async fn workers(session: &mut Session<'_>) -> Result<()> {
 /// How many jobs a second so many workers do together, from when all of them have begun.
 async fn shared(program: &MeasuredProgram, unit: u64, count: usize, effort: Effort) -> Result<f64> {
     program.begin_anew().await?;
-    let seconds = effort.pick(1.0, 1.5);
+    let seconds = effort.pick(1.0, 1.2);
     // More than they can do.
     let jobs = (seconds + 1.0) * count as f64 * (1000.0 / unit as f64).min(8_000.0);
     send(program, jobs.min(30_000.0) as u32, ".").await?;

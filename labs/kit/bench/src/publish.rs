@@ -36,7 +36,7 @@ pub async fn published(program: &MeasuredProgram, work: &str) -> Result<[f64; 1]
 async fn windows(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.7, 1.2);
+    let seconds = effort.pick(0.7, 0.9);
     let producer = "chapter 03's producer";
     let names = [KINDS[0].0, KINDS[1].0, KINDS[2].0, producer];
     let windows = WINDOWS.map(|window| match window {
@@ -85,7 +85,7 @@ async fn windows(session: &mut Session<'_>) -> Result<()> {
 async fn sizes(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.7, 1.2);
+    let seconds = effort.pick(0.7, 0.9);
     let names = KINDS.map(|(name, _)| name);
     let sizes: &[f64] = effort.pick(&[100.0, 10_000.0], &[100.0, 1_000.0, 10_000.0, 100_000.0]);
     let places = Places::new("bytes a message", Scale::Log, sizes);
@@ -113,7 +113,7 @@ async fn sizes(session: &mut Session<'_>) -> Result<()> {
 async fn publishers(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.7, 1.2);
+    let seconds = effort.pick(0.7, 0.9);
     let names = KINDS.map(|(name, _)| name);
     let counts: &[f64] = effort.pick(&[1.0, 2.0], &[1.0, 2.0, 3.0, 4.0]);
     let places = Places::new("publishers", Scale::Linear, counts);

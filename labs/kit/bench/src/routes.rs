@@ -18,7 +18,7 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
 async fn bindings(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.7, 1.5);
+    let seconds = effort.pick(0.7, 1.2);
     let counts: &[f64] = effort.pick(&[1.0, 100.0], &[1.0, 10.0, 100.0, 1000.0, 5000.0]);
     let places = Places::new("bindings of one queue", Scale::Log, counts);
     let [lines] = measured_lines(
@@ -50,7 +50,7 @@ async fn bindings(session: &mut Session<'_>) -> Result<()> {
 async fn queues(session: &mut Session<'_>) -> Result<()> {
     let effort = session.effort;
     let program = session.program;
-    let seconds = effort.pick(0.7, 1.5);
+    let seconds = effort.pick(0.7, 1.2);
     let counts: &[f64] = effort.pick(&[1.0, 8.0], &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0]);
     let places = Places::new("queues", Scale::Log, counts);
     let [published] = measured_lines(

@@ -54,8 +54,7 @@ fn unpack_head(paths: &Paths) -> Result<Paths> {
     let bench = paths.data().join("bench");
     let copy = Paths {
         root: bench.join("clone"),
-        // Inside, as a student's: what is printed names its files from the root.
-        target: bench.join("clone/target"),
+        target: bench.join("target"),
     };
     if bench.exists() {
         until_stopped(broker::down(&copy))?;

@@ -27,26 +27,16 @@ use terminal::user_error;
 /// The commands whose time is measured, with nothing to build and after an edit.
 const COMMANDS: [Variant; 2] = [Variant::Lab, Variant::Solution];
 
-/// How many lines of a command that failed are shown.
-const LAST: usize = 40;
-
 /// Measures each step so many times, but the first run only once. Gives the broker's version, too.
 pub fn measure(paths: &Paths, effort: Effort) -> Result<Ended<(String, Chart)>> {
-    in_copy(paths, async |copy| {
-        measure_in(copy, effort.pick(1, 3)).await
-    })
-}
-
-/// Does `work` in a copy of the last commit, and removes the copy.
-pub fn in_copy<T>(paths: &Paths, work: impl AsyncFnOnce(&Paths) -> Result<T>) -> Result<Ended<T>> {
     let copy = unpack_head(paths)?;
-    let done = until_stopped(work(&copy));
+    let chart = until_stopped(measure_in(&copy, effort.pick(1, 3)));
     // The copy's brokers must not outlive the copy, also after an error or Ctrl-C.
     let down = until_stopped(broker::down(&copy)).map(|_| ());
     fs::remove_dir_all(copy.root.parent().unwrap_or(&copy.root))
         .with_context(|| format!("cannot remove {}", copy.root.display()))?;
     down?;
-    done
+    chart
 }
 
 /// The last commit, unpacked under `target/lab/bench`.
@@ -184,20 +174,11 @@ fn edit(file: &Path, line: usize, run: u32) -> Result<()> {
 
 /// How long a person waits for `just <command> NN`, from Enter to the prompt, in seconds.
 async fn time_command(copy: &Paths, command: &str, chapter: &Chapter) -> Result<f64> {
-    let expected = if command == "lab" { 1 } else { 0 };
-    time_just(copy, &[command, &chapter.number], expected).await
-}
-
-/// How long `just` takes with these words, in seconds.
-///
-/// # Errors
-/// When it does not end with the `expected` code.
-pub async fn time_just(copy: &Paths, words: &[&str], expected: i32) -> Result<f64> {
     let log = copy.target.with_extension("log");
     let file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut just = tokio::process::Command::new("just");
     just.current_dir(&copy.root)
-        .args(words)
+        .args([command, &chapter.number])
         .env("CARGO_TARGET_DIR", &copy.target)
         .env_remove("AMQP_URL")
         .stdin(Stdio::null())
@@ -209,14 +190,12 @@ pub async fn time_just(copy: &Paths, words: &[&str], expected: i32) -> Result<f6
         .wait()
         .await?;
     let time = begun.elapsed().as_secs_f64();
+    let expected = if command == "lab" { 1 } else { 0 };
     if status.code() != Some(expected) {
-        let printed = fs::read_to_string(&log).unwrap_or_default();
-        let mut last: Vec<&str> = printed.lines().rev().take(LAST).collect();
-        last.reverse();
         bail!(
-            "`just {}` ended with {status} instead of {expected}; it printed last:\n{}",
-            words.join(" "),
-            last.join("\n")
+            "`just {command} {}` ended with {status} instead of {expected}:\n{}",
+            chapter.number,
+            fs::read_to_string(&log).unwrap_or_default()
         );
     }
     Ok(time)

@@ -19,7 +19,6 @@ mod report;
 mod routes;
 mod rpc;
 mod session;
-mod suite;
 mod texts;
 mod used;
 
@@ -77,8 +76,6 @@ enum Part {
     Board,
     /// How long a student waits: the loop of edit and check, the first run, the broker's start
     Loop,
-    /// How long `just test` takes, and its disk: half an hour, so only when it is named
-    Test,
 }
 
 impl Part {
@@ -89,7 +86,7 @@ impl Part {
             Self::Publish | Self::Consume => &["load", "solution-03"],
             Self::Recovery | Self::Backlog => &["solution-03"],
             Self::Routes | Self::Peers | Self::Relay | Self::Board => &["load"],
-            Self::Loop | Self::Test => &[],
+            Self::Loop => &[],
         }
     }
 
@@ -105,8 +102,8 @@ impl Part {
             Self::Peers => peers::measure(session, paths).await,
             Self::Relay => relay_cost::measure(session).await,
             Self::Board => board_cost::measure(session).await,
-            // They have brokers and a target folder of their own.
-            Self::Loop | Self::Test => Ok(()),
+            // It has a broker and a target folder of its own.
+            Self::Loop => Ok(()),
         }
     }
 }
@@ -137,7 +134,6 @@ fn chosen(cli: &Cli, effort: Effort) -> Vec<Part> {
         parts = Part::value_variants().to_vec();
         let long = [Part::Board, Part::Loop];
         parts.retain(|part| effort == Effort::Full || !long.contains(part));
-        parts.retain(|part| *part != Part::Test);
     }
     parts.extend(cli.peers.then_some(Part::Peers));
     parts
@@ -147,16 +143,8 @@ fn start(parts: &[Part], effort: Effort) -> Result<ExitCode> {
     let paths = &Paths::find()?;
     let mut report = Report::open(paths.target.join("bench"))?;
     let mut code = at_broker(paths, parts, effort, &mut report)?;
-    for part in parts {
-        if code != ExitCode::SUCCESS {
-            break;
-        }
-        let measured = match part {
-            Part::Loop => edit_loop::measure(paths, effort)?,
-            Part::Test => suite::measure(paths)?,
-            _ => continue,
-        };
-        match measured {
+    if code == ExitCode::SUCCESS && parts.contains(&Part::Loop) {
+        match edit_loop::measure(paths, effort)? {
             Ended::Done((broker, chart)) => session::keep(&mut report, &broker, effort, chart)?,
             Ended::Stopped(stopped) => code = stopped,
         }

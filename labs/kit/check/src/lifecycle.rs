@@ -84,17 +84,14 @@ impl Service {
 
     /// This failure, and which message it sends again and again, if it does.
     fn and_sends_again(&self, stop: Stop) -> Stop {
-        let journal = self.0.lab.journal();
-        match (
-            stop,
-            journal.read(|entries| sent_again(entries, &self.name())),
-        ) {
-            (Stop::Failed(mut failure), Some(again)) => {
-                failure.observed += &again;
-                Stop::Failed(failure)
-            }
-            (stop, _) => stop,
+        let Stop::Failed(mut failure) = stop else {
+            return stop;
+        };
+        let (journal, name) = (self.0.lab.journal(), self.name());
+        if let Some(again) = journal.read(|entries| sent_again(entries, &name)) {
+            failure.observed += &format!("; {again}");
         }
+        Stop::Failed(failure)
     }
 
     /// Starts it, waits until it has ended by itself, and returns how it ended.

@@ -9,26 +9,25 @@ use wiretap::{Entry, Frame, Method};
 /// A message whose confirm is lost is sent again; so often, it is not the network.
 const OFTEN: usize = 5;
 
-/// Which message `service` sends again and again, and how often the broker confirmed it, as the end of a
-/// sentence; or nothing.
+/// Which message `service` sends again and again, and how often the broker confirmed it, as a clause; or nothing.
 #[must_use]
 pub fn sent_again(entries: &[Entry], service: &str) -> Option<String> {
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    for at in frames(entries) {
-        if at.frame.method == Method::BasicPublish && at.frame.service == service {
-            let id = at.frame.message_id();
-            *times.entry(id.unwrap_or_default()).or_default() += 1;
-        }
+    let frames = frames(entries).into_iter().map(|at| at.frame);
+    let own = |frame: &&Frame| frame.method == Method::BasicPublish && frame.service == service;
+    for id in frames.filter(own).filter_map(Frame::message_id) {
+        *times.entry(id).or_default() += 1;
     }
+    // An empty id is none.
     times.remove("");
     let (id, count) = times.into_iter().max_by_key(|(_, count)| *count)?;
-    let own = |frame: &Frame| frame.service == service && frame.message_id() == Some(id);
+    let this = |frame: &Frame| frame.service == service && frame.message_id() == Some(id);
     (count > OFTEN).then(|| {
         format!(
-            ", and has sent message {} {count} times (basic.publish); the broker confirmed it {} \
+            "it has sent message {} {count} times (basic.publish), and the broker confirmed it {} \
              times (basic.ack)",
             short(id),
-            confirms(entries, own).len()
+            confirms(entries, this).len()
         )
     })
 }

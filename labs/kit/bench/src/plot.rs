@@ -14,7 +14,7 @@ use super::chart::{Chart, Scale, number};
 /// The size of a picture in pixels, with the names of the lines at its right.
 const SIZE: (u32, u32) = (800, 380);
 const NAMES: u32 = 190;
-/// How many marks the axis of x has, at most.
+/// How many marks an axis has, at most.
 const MARKS: usize = 10;
 /// Colours that the colour-blind can tell apart, too (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
@@ -34,7 +34,7 @@ pub fn svg(chart: &Chart) -> Result<String> {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
         let (x, y) = (Marked::of(chart), range_of_y(chart));
         match chart.y.scale {
-            Scale::Log => draw(&root, chart, x, y.log_scale()),
+            Scale::Log => draw(&root, chart, x, Marked::log(y)),
             _ => draw(&root, chart, x, y),
         }
         .map_err(|error| anyhow!("cannot draw {}: {error}", chart.name))?;
@@ -106,7 +106,7 @@ where
     Ok(())
 }
 
-/// The axis of x, with marks where something was measured.
+/// An axis with marks of our own: on that of x they are where something was measured.
 struct Marked {
     range: Range<f64>,
     marks: Vec<f64>,
@@ -132,6 +132,23 @@ impl Marked {
         };
         let log = chart.x.scale == Scale::Log;
         Self { range, marks, log }
+    }
+
+    /// A logarithmic axis: a mark for each power of ten, and for 2 and 5 of them where there are few.
+    fn log(range: Range<f64>) -> Self {
+        let marks = |digits: &[f64]| -> Vec<f64> {
+            let powers = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+            let all =
+                powers.flat_map(|power| digits.iter().map(move |digit| digit * 10_f64.powi(power)));
+            all.filter(|mark| range.contains(mark)).collect()
+        };
+        let all = marks(&[1.0, 2.0, 5.0]);
+        let few = all.len() <= MARKS;
+        Self {
+            marks: if few { all } else { marks(&[1.0]) },
+            range,
+            log: true,
+        }
     }
 }
 
@@ -164,5 +181,23 @@ fn range_of_y(chart: &Chart) -> Range<f64> {
     match chart.y.scale {
         Scale::Log => low.min(high).max(high / 1e6) / 1.5..high * 1.3,
         _ => 0.0..high * 1.1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logarithmic_axis_always_has_marks_and_few() {
+        assert_eq!(Marked::log(11_000.0..64_000.0).marks, [20_000.0, 50_000.0]);
+        assert_eq!(
+            Marked::log(0.4..30.0).marks,
+            [0.5, 1.0, 2.0, 5.0, 10.0, 20.0]
+        );
+        assert_eq!(
+            Marked::log(7.0..40_000.0).marks,
+            [10.0, 100.0, 1_000.0, 10_000.0]
+        );
     }
 }

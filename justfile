@@ -21,9 +21,9 @@ failed := ' || { echo "error: the lab itself could not be built; cargo says abov
     + '; echo "       and: just doctor"; exit 2; } >&2'
 
 # Programs of their own, which no student waits for: built when they are first typed.
-build_lecture := 'cargo build ' + (if path_exists(lecture) == 'true' { '-q ' } else { '' }) + '-p lecture -p lab' + failed
-build_board := 'cargo build ' + (if path_exists(board) == 'true' { '-q ' } else { '' }) + '-p board -p lab' + failed
-build_bench := 'cargo build ' + (if path_exists(bench) == 'true' { '-q ' } else { '' }) + '-p bench -p lab' + failed
+build_lecture := 'cargo build ' + (if path_exists(lecture) == 'true' { '-q ' } else { '' }) + '-p lecture -p lab -p common' + failed
+build_board := 'cargo build ' + (if path_exists(board) == 'true' { '-q ' } else { '' }) + '-p board -p lab -p common' + failed
+build_bench := 'cargo build ' + (if path_exists(bench) == 'true' { '-q ' } else { '' }) + '-p bench -p lab -p common' + failed
 
 node := 'command -v node >/dev/null && command -v npm >/dev/null || { echo "error: the slides need Node.js 20 or later, with npm"' \
     + '; echo "  do   https://nodejs.org, or the packages nodejs and npm of your system"; exit 2; } >&2'

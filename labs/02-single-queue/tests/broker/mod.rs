@@ -103,7 +103,7 @@ pub async fn silent_broker(lab: Lab) -> Outcome {
     let history = lab.service("history").await?;
     let history = history.with("AMQP_URL", silent.url());
     history.start().await?;
-    silent.leaves_nothing(&lab, &history, 1).await?;
+    silent.leaves_nothing(&lab, &history, (1, PATIENCE)).await?;
     // By now the other one has tried many times: it must never give up.
     sessions.tap().restore();
     stops_while_connecting(&lab, &history).await?;

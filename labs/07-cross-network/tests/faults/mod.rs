@@ -49,6 +49,7 @@ async fn outlasts_silence(lab: &Lab) -> Outcome {
     // Each with another timeout: none of a program's own fits both.
     let hasty = ignored(lab, "hasty", HASTY).await?;
     let patient = ignored(lab, "patient", PATIENT).await?;
+    tries_again(lab, &hasty, 2).await?;
     tries_again(lab, &hasty, 3).await?;
     let late = took(lab, &hasty);
     let limit = HASTY + LONGEST_AFTER;
@@ -100,15 +101,15 @@ async fn tries_again(lab: &Lab, consumer: &Service, times: usize) -> Outcome {
         "{name} tries to connect again, {times} times in all: an attempt ends within its timeout"
     );
     let why = "a frozen broker's kernel still accepts connections: only a timeout ends the wait";
-    lab.eventually_within(THREE, &expected, why, async || {
+    lab.eventually_within(ONE_MORE, &expected, why, async || {
         let tries = attempts(lab, consumer);
         Ok(Seen::when(tries >= times, || format!("{tries} time(s)")))
     })
     .await
 }
 
-/// How long the attempts may take; a timeout of the program's own is told from its length.
-const THREE: Duration = Duration::from_secs(8);
+/// How long one more attempt may take to come; a timeout of the program's own is told from its length.
+const ONE_MORE: Duration = Duration::from_secs(5);
 
 /// From the last attempt but one to the last.
 fn took(lab: &Lab, consumer: &Service) -> Span {
@@ -135,7 +136,7 @@ pub async fn given_up(lab: Lab) -> Outcome {
     let consumer = impatient_consumer(&lab, "consumer").await?;
     let consumer = consumer.with("BROKER_PORT", silent.port());
     consumer.launch().await?;
-    let outcome = silent.leaves_nothing(&lab, &consumer, 2).await;
+    let outcome = silent.leaves_nothing(&lab, &consumer, (2, ONE_MORE)).await;
     or_ended(&lab, outcome)
 }
 

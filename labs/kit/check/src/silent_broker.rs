@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::io;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::{Lab, Outcome, PATIENCE, Seen, Service};
+use super::{Lab, Outcome, Seen, Service};
 
 /// The name of the thread that lapin starts for each connection.
 const IO_LOOP: &str = "lapin-io-loop";
@@ -59,13 +60,20 @@ impl SilentBroker {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
     }
 
-    /// Waits until `service` has given up `tries` connection attempts and leaked none of them:
-    /// only the current attempt may have a connection and a thread of lapin's.
+    /// Waits until `service` has given up `tries` connection attempts, at most `each` for one of them, and
+    /// leaked none: only the current attempt may have a connection and a thread of lapin's.
     ///
     /// # Errors
     /// A failure when it keeps an abandoned attempt open, or stops trying.
-    pub async fn leaves_nothing(&self, lab: &Lab, service: &Service, tries: usize) -> Outcome {
-        self.connects(lab, service, tries + 1).await?;
+    pub async fn leaves_nothing(
+        &self,
+        lab: &Lab,
+        service: &Service,
+        (tries, each): (usize, Duration),
+    ) -> Outcome {
+        for times in 1..=tries + 1 {
+            self.connects(lab, service, times, each).await?;
+        }
         let name = service.name();
         let expected = format!(
             "{name} gives up {tries} connection attempt(s) to a silent broker and tries again: it \
@@ -82,13 +90,19 @@ impl SilentBroker {
         .await
     }
 
-    async fn connects(&self, lab: &Lab, service: &Service, times: usize) -> Outcome {
+    async fn connects(
+        &self,
+        lab: &Lab,
+        service: &Service,
+        times: usize,
+        within: Duration,
+    ) -> Outcome {
         let expected = format!(
             "{} connects to a silent broker {times} time(s)",
             service.name()
         );
         let why = "a frozen broker may recover or be replaced: then a later attempt succeeds";
-        lab.eventually_within(PATIENCE, &expected, why, async || {
+        lab.eventually_within(within, &expected, why, async || {
             let seen = self.connections.accepted.get();
             Ok(Seen::when(seen >= times, || format!("{seen} time(s)")))
         })

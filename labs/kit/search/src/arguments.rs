@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Go on after the first fault that shows something.
     #[arg(long)]
     pub keep_going: bool,
+    /// Tell the fault as it was found, and do not look for a smaller one.
+    #[arg(long)]
+    pub no_shrink: bool,
     /// Forget what an earlier search has tried.
     #[arg(long)]
     pub fresh: bool,

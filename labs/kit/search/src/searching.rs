@@ -100,11 +100,11 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     let mut progress = Progress::new(plans.len(), search.budget);
     let mut waiting = plans.into_iter().enumerate();
     let mut status = Status::Pass;
-    while let Some((first, found)) = search
+    while let Some(first) = search
         .first(runner, &mut waiting, &mut tried, &mut progress)
         .await?
     {
-        let smallest = Smallest::of(runner, &first, &found).await;
+        let smallest = Smallest::of(runner, &first, !arguments.no_shrink).await;
         if smallest.of.0 > 0 {
             telling::tell(runner, &smallest);
             search.sum.smallest = Some(Small::from(&smallest));
@@ -113,7 +113,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
         }
         // Perhaps it was the machine.
         telling::not_again(&smallest);
-        search.sum.found.remove(&named(&first.faults));
+        search.sum.found.remove(&named(&first.0.faults));
         search.sum.void += 1;
     }
     if search.stopped && status == Status::Pass {
@@ -121,12 +121,11 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     }
     let sum = &mut search.sum;
     sum.whole = sum.well + sum.missed + sum.void + sum.found.len() == sum.faults;
-    search.sum.seconds = search.began.elapsed().as_secs_f64();
-    telling::sum(runner, &search.sum);
+    sum.seconds = search.began.elapsed().as_secs_f64();
+    telling::sum(runner, sum);
     write(&file, &tried)?;
     let report = dir.join("search.json");
-    let paths = [Some(&report), arguments.json.as_ref()];
-    for path in paths.into_iter().flatten() {
+    for path in std::iter::once(&report).chain(&arguments.json) {
         write(path, &search.sum)?;
     }
     Ok(status)
@@ -234,19 +233,18 @@ pub fn named(faults: &[Fault]) -> String {
 /// Plays the faults that were typed, so many times.
 async fn again(runner: &Runner, arguments: &Arguments) -> Result<Status> {
     let all: Vec<_> = runner.scenario.roles.iter().map(|role| role.name).collect();
-    let faults = arguments.fault.iter();
-    let at = faults.flat_map(|fault| [&fault.target, &fault.point.at]);
+    let typed = &arguments.fault;
+    let at = typed.iter().flat_map(|one| [&one.target, &one.point.at]);
     let unknown = |name: &&String| !all.contains(&name.as_str()) && *name != BROKER;
     if let Some(name) = at.chain(&arguments.without).find(unknown) {
         let what = format!("the scenario has no service `{name}`");
         return Err(user_error(what, format!("name one of: {}", all.join(", "))));
     }
-    let faults = arguments.fault.iter();
-    if faults.filter(|one| one.hits_broker()).count() > 1 {
+    if typed.iter().filter(|one| one.hits_broker()).count() > 1 {
         let what = "a run kills the broker once";
         return Err(user_error(what, "leave one of these faults out"));
     }
-    let mut plan = runner.plan(arguments.fault.clone());
+    let mut plan = runner.plan(typed.clone());
     let left_out = |name: &&str| arguments.without.iter().any(|out| out == name);
     plan.without.extend(all.iter().copied().filter(left_out));
     if !plan.without.is_empty() {

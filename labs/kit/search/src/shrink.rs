@@ -31,22 +31,24 @@ pub struct Smallest {
 }
 
 impl Smallest {
-    /// Shrinks the plan of a run that showed something.
-    pub async fn of(runner: &Rc<Runner>, shown: &Finished, found: &Found) -> Self {
+    /// Shrinks the plan of a run that showed something, unless it is told not to.
+    pub async fn of(runner: &Rc<Runner>, shown: &(Finished, Found), shrink: bool) -> Self {
         let mut smallest = Self {
-            plan: runner.plan(shown.faults.clone()),
-            shown: shown.clone(),
-            found: found.clone(),
+            plan: runner.plan(shown.0.faults.clone()),
+            shown: shown.0.clone(),
+            found: shown.1.clone(),
             of: (1, 1),
             well: None,
         };
-        let fewer = smallest.fewer_faults();
-        smallest.take_first(runner, fewer).await;
-        let fewer = smallest.fewer_operations();
-        smallest.take_first(runner, fewer).await;
-        smallest.fewer_services(runner).await;
+        if shrink {
+            let fewer = smallest.fewer_faults();
+            smallest.take_first(runner, fewer).await;
+            let fewer = smallest.fewer_operations();
+            smallest.take_first(runner, fewer).await;
+            smallest.fewer_services(runner).await;
+            smallest.find_well(runner).await;
+        }
         smallest.count(runner).await;
-        smallest.find_well(runner).await;
         smallest
     }
 

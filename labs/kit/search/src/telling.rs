@@ -178,10 +178,7 @@ pub fn tell(runner: &Runner, smallest: &Smallest) {
     if !smallest.plan.without.is_empty() {
         size += &format!(", without {}", smallest.plan.without.join(" and "));
     }
-    labelled_line(
-        "smallest",
-        format!("{size}; it shows in {shown} of {times} runs"),
-    );
+    labelled_line("seen with", format!("{size}, in {shown} of {times} runs"));
     tell_hole(runner, &smallest.found);
     let picture = smallest.shown.trace.with_file_name(PICTURE);
     labelled_line("picture", runner.sandboxes.paths().short(&picture));

@@ -36,12 +36,18 @@ pub struct Product {
     pub build: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
+/// A whole run of checks, or a search, keeps both cores busy. A single check waits far more than it works.
+const WHOLE_RUN: usize = 2;
+const ONE_CHECK: usize = 1;
+
 /// Something to prove.
 pub struct Proof {
     /// Its name, with the chapter's number.
     pub name: String,
     /// The products that it needs, as indices into the plan.
     pub needs: Vec<usize>,
+    /// How much it loads the machine.
+    pub load: usize,
     /// Runs it.
     pub attempt: Box<dyn Fn() -> Result<Verdict> + Send + Sync>,
 }
@@ -159,11 +165,14 @@ impl Plan {
             let search = Arc::new(Search::new(paths, chapter));
             let own = search.clone();
             let search_built = self.product(format!("{number}'s search"), move || own.build());
+            // The first of each chapter's shows that a search makes small what it has found.
+            let first = timing.first().map(|mutant| mutant.file.clone());
             for mutant in searched {
+                let shrink = first.as_ref() == Some(&mutant.file);
                 let (built, program) = program(&as_timing(&mutant.file))?;
                 let (search, name) = (search.clone(), format!("{number} timing {}", mutant.file));
                 self.proof(name, &[search_built, built], move || {
-                    search.finds(&mutant, &program)
+                    search.finds(&mutant, &program, shrink)
                 });
             }
         }
@@ -178,14 +187,13 @@ impl Plan {
         for mutant in caught {
             let (built, program) = program(&mutant.file)?;
             let (checks, table, mutant) = (checks.clone(), self.table.clone(), mutant.clone());
-            self.proof(
-                of_mutant(&mutant),
-                &[checks_built, built],
-                move || match &table {
-                    Some(table) => checks.lead(&mutant, &program, table),
-                    None => checks.catch(&mutant, &program),
-                },
-            );
+            let (name, needs) = (of_mutant(&mutant), [checks_built, built]);
+            match table {
+                Some(table) => {
+                    self.proof(name, &needs, move || checks.lead(&mutant, &program, &table))
+                }
+                None => self.light(name, &needs, move || checks.catch(&mutant, &program)),
+            }
         }
         for (name, question) in asked {
             let mut needs = vec![checks_built];
@@ -193,7 +201,7 @@ impl Plan {
             if let Some(mutant) = &question.mutant {
                 if !mutants.iter().any(|known| known.file == *mutant) {
                     let no = format!("there is no mutant {mutant}");
-                    self.proof(name, &[], move || Ok(Verdict::Refuted(no.clone())));
+                    self.light(name, &[], move || Ok(Verdict::Refuted(no.clone())));
                     continue;
                 }
                 let (built, program) = program(mutant)?;
@@ -202,7 +210,7 @@ impl Plan {
             }
             let folder = name.split_once(' ').unwrap_or_default().1.replace(' ', "-");
             let checks = checks.clone();
-            self.proof(name, &needs, move || {
+            self.light(name, &needs, move || {
                 checks.foretell(&question, &folder, wrong.as_deref())
             });
         }
@@ -213,7 +221,7 @@ impl Plan {
     fn count(&mut self, number: &str, what: &str, has: bool, wanted: &impl Fn(&str) -> bool) {
         let name = format!("{number} has {what} at least");
         if self.is_wanted(&name, wanted) {
-            self.proof(name, &[], move || {
+            self.light(name, &[], move || {
                 Ok(match has {
                     true => Verdict::Proved,
                     false => Verdict::Refuted("it has fewer".to_owned()),
@@ -276,7 +284,21 @@ impl Plan {
         self.products.len() - 1
     }
 
+    /// Adds a proof that takes a whole run of checks, or a search.
     fn proof(
+        &mut self,
+        name: String,
+        needs: &[usize],
+        attempt: impl Fn() -> Result<Verdict> + Send + Sync + 'static,
+    ) {
+        self.light(name, needs, attempt);
+        if let Some(proof) = self.proofs.last_mut() {
+            proof.load = WHOLE_RUN;
+        }
+    }
+
+    /// Adds a proof that takes one check at most.
+    fn light(
         &mut self,
         name: String,
         needs: &[usize],
@@ -285,6 +307,7 @@ impl Plan {
         self.proofs.push(Proof {
             name,
             needs: needs.to_vec(),
+            load: ONE_CHECK,
             attempt: Box::new(attempt),
         });
     }

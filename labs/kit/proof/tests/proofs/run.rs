@@ -46,6 +46,7 @@ struct Run {
     changed: Condvar,
     total: usize,
     products: usize,
+    /// How much load at once.
     at_once: usize,
 }
 
@@ -56,7 +57,7 @@ struct Now {
     /// The names of the products that are not built yet. `since` is when the first one began.
     to_build: VecDeque<String>,
     since: Instant,
-    running: Vec<(String, Instant)>,
+    running: Vec<Running>,
     passed: usize,
     /// Each with the first line of the reason.
     failed: Vec<(String, String)>,
@@ -68,6 +69,12 @@ struct Now {
     third: usize,
     history: History,
     screen: Screen,
+}
+
+struct Running {
+    name: String,
+    load: usize,
+    since: Instant,
 }
 
 struct Waiting {
@@ -175,7 +182,7 @@ impl Run {
                     .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}"))),
             };
             let mut now = self.now();
-            now.running.retain(|(running, _)| running != name);
+            now.running.retain(|running| running.name != *name);
             let took = since.elapsed();
             now.doubtful += usize::from(matches!(verdict, Verdict::Refuted(_)));
             let unknown = waiting.unknown + usize::from(matches!(verdict, Verdict::Unknown(_)));
@@ -208,10 +215,17 @@ impl Run {
             if now.waiting.is_empty() {
                 return None;
             }
+            // One that has no room yet holds up those after it: otherwise it would wait for the last.
             let ready = now.waiting.iter().position(|waiting| now.is_ready(waiting));
+            let ready =
+                ready.filter(|&place| now.has_room(&now.waiting[place].proof, self.at_once));
             if let Some(waiting) = ready.and_then(|place| now.waiting.remove(place)) {
-                let name = waiting.proof.name.clone();
-                now.running.push((name, Instant::now()));
+                let running = Running {
+                    name: waiting.proof.name.clone(),
+                    load: waiting.proof.load,
+                    since: Instant::now(),
+                };
+                now.running.push(running);
                 return Some(waiting);
             }
             now = self
@@ -255,6 +269,12 @@ impl Now {
                 needs.all(|&place| self.built[place].is_some())
             }
         }
+    }
+
+    /// Whether the machine can run this proof beside the others.
+    fn has_room(&self, proof: &Proof, at_once: usize) -> bool {
+        let loads: usize = self.running.iter().map(|running| running.load).sum();
+        loads == 0 || loads + proof.load <= at_once
     }
 
     fn done(&self) -> usize {
@@ -307,19 +327,22 @@ impl Now {
     /// The estimated time left. Building and proving run in parallel.
     fn left(&self, at_once: usize) -> Duration {
         let expected = |name: &String| self.history.expected(name);
+        let of = |load: usize, left: Duration| left * u32::try_from(load).unwrap_or(u32::MAX);
         let building: Duration = self.to_build.iter().map(expected).sum();
         let building = match self.to_build.is_empty() {
             true => Duration::ZERO,
             false => building.saturating_sub(self.since.elapsed()),
         };
-        let running = self
-            .running
-            .iter()
-            .map(|(name, since)| expected(name).saturating_sub(since.elapsed()));
+        let running = self.running.iter().map(|run| {
+            of(
+                run.load,
+                expected(&run.name).saturating_sub(run.since.elapsed()),
+            )
+        });
         let waiting = self
             .waiting
             .iter()
-            .map(|waiting| expected(&waiting.proof.name));
+            .map(|waiting| of(waiting.proof.load, expected(&waiting.proof.name)));
         let proving: Duration = running.chain(waiting).sum();
         building.max(proving / u32::try_from(at_once).unwrap_or(u32::MAX).max(1))
     }

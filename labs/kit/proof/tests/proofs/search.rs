@@ -49,14 +49,16 @@ impl Search {
         self.program.build()
     }
 
-    /// A search of `program` finds what the mutant says.
-    pub fn finds(&self, mutant: &TimingMutant, program: &Path) -> Result<Verdict> {
+    /// A search of `program` finds what the mutant says. It makes the fault small only when told to
+    /// `shrink`: that takes as long as to find it.
+    pub fn finds(&self, mutant: &TimingMutant, program: &Path, shrink: bool) -> Result<Verdict> {
         let name = format!("{}-timing-{}", self.number, mutant.file);
         let dir = self.paths.data().join("proofs").join(name);
         let report = dir.join("search.json");
         let _ = std::fs::remove_file(&report);
         let output = Command::new(self.program.path()?)
             .args(["--fresh", "--for", WITHIN])
+            .args((!shrink).then_some("--no-shrink"))
             .current_dir(&self.paths.root)
             .env("CARGO_TARGET_DIR", &self.paths.target)
             .env("LAB_RUN_DIR", &dir)

@@ -51,20 +51,21 @@ macro_rules! main {
     };
 }
 
-/// Searches, and gives the exit code: 0 nothing found, 1 something found, 2 nothing can be said.
+/// Searches, and gives the exit code: 0 nothing found, 1 something found, 2 nothing can be said, 130
+/// Ctrl-C.
 #[must_use]
 pub fn run(package: Package, scenario: Scenario) -> ExitCode {
     broker::dispatch();
     let arguments = Arguments::typed(package.name);
-    let status = actix_web::rt::System::new().block_on(async {
+    let code = actix_web::rt::System::new().block_on(async {
         let follow = async {
             parent::parent_gone().await;
-            Ok(Status::Unknown)
+            Ok(Status::Unknown.code())
         };
         search(package, scenario, &arguments).or(follow).await
     });
-    match status {
-        Ok(status) => ExitCode::from(status.code()),
+    match code {
+        Ok(code) => ExitCode::from(code),
         Err(error) => terminal::tell(&error),
     }
 }

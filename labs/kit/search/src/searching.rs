@@ -20,11 +20,11 @@ use crate::scenario::Scenario;
 use crate::shrink::Smallest;
 use crate::telling::{self, Progress};
 
-/// Searches as the arguments say.
+/// Searches as the arguments say, and gives the exit code.
 ///
 /// # Errors
 /// When the run's files cannot be written, or there is no broker.
-pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments) -> Result<Status> {
+pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments) -> Result<u8> {
     let progress = |line: &str| anstream::eprintln!("{line}");
     let needs = (scenario.broker, scenario.hole_for);
     let opened = Sandboxes::open(package, "search", needs, arguments.seed, &progress).await?;
@@ -38,18 +38,18 @@ pub async fn search(package: Package, scenario: Scenario, arguments: &Arguments)
     telling::header(&runner.sandboxes);
     let clean = runner.surely("clean", runner.plan(Vec::new())).await;
     if let Some(status) = telling::not_clean(&runner.sandboxes, &clean.ending) {
-        return Ok(status);
+        return Ok(status.code());
     }
     runner.baseline = Some(Rc::new(clean.baseline));
     if !arguments.fault.is_empty() {
-        return again(&runner, arguments).await;
+        return Ok(again(&runner, arguments).await?.code());
     }
     let faults = faults(&runner);
     if arguments.list {
         faults
             .iter()
             .for_each(|fault| anstream::println!("{fault}"));
-        return Ok(Status::Pass);
+        return Ok(Status::Pass.code());
     }
     try_all(&Rc::new(runner), faults, arguments).await
 }
@@ -65,7 +65,7 @@ fn faults(runner: &Runner) -> Vec<Fault> {
         .collect()
 }
 
-async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments) -> Result<Status> {
+async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments) -> Result<u8> {
     let dir = runner.sandboxes.dir();
     let file = dir.join("tried.json");
     let of = (arguments.seed, runner.scenario.operations);
@@ -94,12 +94,12 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
         budget: arguments.budget,
         keep_going: arguments.keep_going,
         began: Instant::now(),
-        stopped: false,
+        stopped: None,
     };
     telling::begins(&search.sum, search.budget);
     let mut progress = Progress::new(plans.len(), search.budget);
     let mut waiting = plans.into_iter().enumerate();
-    let mut status = Status::Pass;
+    let mut code = Status::Pass.code();
     while let Some(first) = search
         .first(runner, &mut waiting, &mut tried, &mut progress)
         .await?
@@ -108,16 +108,13 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
         if smallest.of.0 > 0 {
             telling::tell(runner, &smallest);
             search.sum.smallest = Some(Small::from(&smallest));
-            status = Status::Fail;
+            code = Status::Fail.code();
             break;
         }
         // Perhaps it was the machine.
         telling::not_again(&smallest);
         search.sum.found.remove(&named(&first.0.faults));
         search.sum.void += 1;
-    }
-    if search.stopped && status == Status::Pass {
-        status = Status::Unknown;
     }
     let sum = &mut search.sum;
     sum.whole = sum.well + sum.missed + sum.void + sum.found.len() == sum.faults;
@@ -128,7 +125,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     for path in std::iter::once(&report).chain(&arguments.json) {
         write(path, &search.sum)?;
     }
-    Ok(status)
+    Ok(search.stopped.filter(|_| code == 0).unwrap_or(code))
 }
 
 fn write(path: &Path, what: &impl Serialize) -> Result<()> {
@@ -142,8 +139,8 @@ struct Search {
     budget: Option<Duration>,
     keep_going: bool,
     began: Instant,
-    /// Whether a person stopped it.
-    stopped: bool,
+    /// The exit code, when a signal stopped it.
+    stopped: Option<u8>,
 }
 
 impl Search {
@@ -180,8 +177,8 @@ impl Search {
                     Some(finished) => finished.context("a run cannot be followed")?,
                     None => break,
                 },
-                _ = &mut asked => {
-                    self.stopped = true;
+                code = &mut asked => {
+                    self.stopped = Some(code?);
                     break;
                 }
             };

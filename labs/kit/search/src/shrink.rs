@@ -46,9 +46,11 @@ impl Smallest {
             let fewer = smallest.fewer_operations();
             smallest.take_first(runner, fewer).await;
             smallest.fewer_services(runner).await;
-            smallest.find_well(runner).await;
         }
         smallest.count(runner).await;
+        if shrink {
+            smallest.find_well(runner).await;
+        }
         smallest
     }
 

@@ -36,9 +36,11 @@ pub struct Product {
     pub build: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
-/// A whole run of checks, or a search, keeps both cores busy. A single check waits far more than it works.
+/// A whole run of checks, a search and a compiler keep both cores busy. A single check waits far more than it
+/// works.
 const WHOLE_RUN: usize = 2;
 const ONE_CHECK: usize = 1;
+pub const A_BUILD: usize = 2;
 
 /// Something to prove.
 pub struct Proof {
@@ -165,7 +167,7 @@ impl Plan {
             let search = Arc::new(Search::new(paths, chapter));
             let own = search.clone();
             let search_built = self.product(format!("{number}'s search"), move || own.build());
-            // The first of each chapter's shows that a search makes small what it has found.
+            // A chapter's first one shows that a search makes small what it has found.
             let first = timing.first().map(|mutant| mutant.file.clone());
             for mutant in searched {
                 let shrink = first.as_ref() == Some(&mutant.file);

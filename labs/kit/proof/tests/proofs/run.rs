@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 
 use super::history::History;
-use super::plan::{Plan, Product, Proof};
+use super::plan::{A_BUILD, Plan, Product, Proof};
 use super::screen::Screen;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -273,8 +273,12 @@ impl Now {
 
     /// Whether the machine can run this proof beside the others.
     fn has_room(&self, proof: &Proof, at_once: usize) -> bool {
-        let loads: usize = self.running.iter().map(|running| running.load).sum();
-        loads == 0 || loads + proof.load <= at_once
+        let mut loads: usize = self.running.iter().map(|running| running.load).sum();
+        loads += match self.to_build.is_empty() {
+            true => 0,
+            false => A_BUILD,
+        };
+        self.running.is_empty() || loads + proof.load <= at_once
     }
 
     fn done(&self) -> usize {

@@ -96,18 +96,33 @@ fn pauses_between_tries(lab: &Lab) -> Outcome {
 }
 
 pub async fn silent_broker(lab: Lab) -> Outcome {
-    let silent = SilentBroker::listen().await?;
     let sessions = lab.service("session-management").await?;
     sessions.tap().turn_away();
     sessions.start().await?;
+    let (leaves, stops) = tokio::join!(leaves_nothing(&lab), stops_while_it_waits(&lab));
+    leaves?;
+    // By now this one has tried many times: it must never give up.
+    sessions.tap().restore();
+    stops?;
+    lab.consumers(USERS, 1).await
+}
+
+async fn leaves_nothing(lab: &Lab) -> Outcome {
+    let silent = SilentBroker::listen().await?;
     let history = lab.service("history").await?;
     let history = history.with("AMQP_URL", silent.url());
     history.start().await?;
-    silent.leaves_nothing(&lab, &history, (1, PATIENCE)).await?;
-    // By now the other one has tried many times: it must never give up.
-    sessions.tap().restore();
-    stops_while_connecting(&lab, &history).await?;
-    lab.consumers(USERS, 1).await
+    silent.leaves_nothing(lab, &history, (1, PATIENCE)).await
+}
+
+/// Another `history` ends on SIGTERM while it waits for the broker's answer.
+async fn stops_while_it_waits(lab: &Lab) -> Outcome {
+    let silent = SilentBroker::listen().await?;
+    let other = lab.instance("history-2", &["history"]).await?;
+    let other = other.with("AMQP_URL", silent.url());
+    other.start().await?;
+    silent.connects(lab, &other, 1, PATIENCE).await?;
+    stops_while_connecting(lab, &other).await
 }
 
 /// How long a service may take to end while it connects: for one attempt and a pause.

@@ -358,26 +358,32 @@ async fn rejected(lab: &Lab, id: &str) -> Outcome {
 }
 
 pub async fn sigterm(lab: Lab) -> Outcome {
+    let (finishes, stops) = tokio::join!(finishes(&lab), stops_without_broker(&lab));
+    finishes?;
+    stops
+}
+
+async fn finishes(lab: &Lab) -> Outcome {
     let history = lab.service("history").await?;
-    let history = consumes(&lab, history.with("DATABASE_TIMEOUT_MS", 8000)).await?;
+    let history = consumes(lab, history.with("DATABASE_TIMEOUT_MS", 8000)).await?;
     let streaming = lab.start("video-streaming").await?;
     let locked = history.lock_database()?;
-    let ids = watch_all(&lab, &streaming, 3).await?;
-    has_its_share(&lab, 3).await?;
-    records(&lab, &history).await?;
+    let ids = watch_all(lab, &streaming, 3).await?;
+    has_its_share(lab, 3).await?;
+    records(lab, &history).await?;
     history.terminate()?;
-    let hole = match drops_its_message(&lab, &history).await? {
+    let hole = match drops_its_message(lab, &history).await? {
         true => 7,
         false => 4,
     };
     drop(locked);
     history.stopped_well().await?;
-    finished_before_the_end(&lab, &ids[0], hole).await?;
+    finished_before_the_end(lab, &ids[0], hole).await?;
 
     history.start().await?;
     let expected = "the other messages are recorded after the next start";
-    all_recorded(&lab, &history, expected, &ids).await?;
-    stops_without_broker(&lab).await
+    all_recorded(lab, &history, expected, &ids).await?;
+    Ok(())
 }
 
 /// How long the list of views takes at most while nothing is being recorded.

@@ -21,7 +21,7 @@ const CEILING: u64 = 1000;
 /// From this pause on, counted from 0, the longest is reached.
 const CAPPED: usize = 3;
 /// As [`CEILING`], for a program that must fail often.
-const HARDLY_ANY: u64 = 80;
+const HARDLY_ANY: u64 = 40;
 /// How often it fails: more often than a number doubles before it overflows, in 32 or 64 bits.
 const OFTEN: usize = 70;
 /// From the end of a pause to the attempt that the relay sees.

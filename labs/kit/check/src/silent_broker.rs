@@ -90,7 +90,11 @@ impl SilentBroker {
         .await
     }
 
-    async fn connects(
+    /// Waits until `service` has connected `times` times, at most `within`.
+    ///
+    /// # Errors
+    /// A failure when it has not.
+    pub async fn connects(
         &self,
         lab: &Lab,
         service: &Service,

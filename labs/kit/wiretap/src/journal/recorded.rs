@@ -43,6 +43,9 @@ pub struct Unread {
 /// # Errors
 /// When the file cannot be opened, or its first line is not the head of a journal of version
 /// [`SCHEMA`].
+// Inlined, so that what derives from the events to read them is compiled in the few programs that do,
+// and not here, optimised, in every first build.
+#[inline]
 pub fn read(path: &Path) -> Result<Recorded> {
     let shown = path.display();
     let file = File::open(path).with_context(|| {

@@ -121,7 +121,7 @@ async fn stops_while_it_waits(lab: &Lab) -> Outcome {
     let other = lab.instance("history-2", &["history"]).await?;
     let other = other.with("AMQP_URL", silent.url());
     other.start().await?;
-    silent.connects(lab, &other, 1, PATIENCE).await?;
+    silent.connects(lab, &other, (1, PATIENCE)).await?;
     stops_while_connecting(lab, &other).await
 }
 

@@ -72,7 +72,7 @@ impl SilentBroker {
         (tries, each): (usize, Duration),
     ) -> Outcome {
         for times in 1..=tries + 1 {
-            self.connects(lab, service, times, each).await?;
+            self.connects(lab, service, (times, each)).await?;
         }
         let name = service.name();
         let expected = format!(
@@ -90,7 +90,7 @@ impl SilentBroker {
         .await
     }
 
-    /// Waits until `service` has connected `times` times, at most `within`.
+    /// Waits until `service` has connected `times` times; `within` is the limit.
     ///
     /// # Errors
     /// A failure when it has not.
@@ -98,13 +98,10 @@ impl SilentBroker {
         &self,
         lab: &Lab,
         service: &Service,
-        times: usize,
-        within: Duration,
+        (times, within): (usize, Duration),
     ) -> Outcome {
-        let expected = format!(
-            "{} connects to a silent broker {times} time(s)",
-            service.name()
-        );
+        let name = service.name();
+        let expected = format!("{name} connects to a silent broker {times} time(s)");
         let why = "a frozen broker may recover or be replaced: then a later attempt succeeds";
         lab.eventually_within(within, &expected, why, async || {
             let seen = self.connections.accepted.get();

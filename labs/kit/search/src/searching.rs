@@ -1,6 +1,6 @@
 //! A whole search: the clean run, then one run for each fault, several beside each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -94,6 +94,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
         budget: arguments.budget,
         keep_going: arguments.keep_going,
         began: Instant::now(),
+        shown: VecDeque::new(),
         stopped: None,
     };
     telling::begins(&search.sum, search.budget);
@@ -101,7 +102,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     let mut waiting = plans.into_iter().enumerate();
     let mut code = Status::Pass.code();
     while let Some(first) = search
-        .first(runner, &mut waiting, &mut tried, &mut progress)
+        .next(runner, &mut waiting, &mut tried, &mut progress)
         .await?
     {
         let smallest = Smallest::of(runner, &first, !arguments.no_shrink).await;
@@ -121,8 +122,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     sum.seconds = search.began.elapsed().as_secs_f64();
     telling::sum(runner, sum);
     write(&file, &tried)?;
-    let report = dir.join("search.json");
-    for path in std::iter::once(&report).chain(&arguments.json) {
+    for path in std::iter::once(&dir.join("search.json")).chain(&arguments.json) {
         write(path, &search.sum)?;
     }
     Ok(search.stopped.filter(|_| code == 0).unwrap_or(code))
@@ -139,21 +139,22 @@ struct Search {
     budget: Option<Duration>,
     keep_going: bool,
     began: Instant,
+    /// Runs that showed something, and have not been looked into.
+    shown: VecDeque<(Finished, Found)>,
     /// The exit code, when a signal stopped it.
     stopped: Option<u8>,
 }
 
 impl Search {
     /// Runs what waits, several beside each other, until something shows, or all is done. Gives the
-    /// first run that showed something.
-    async fn first(
+    /// next run that showed something: others may have shown something while the first one ended.
+    async fn next(
         &mut self,
         runner: &Rc<Runner>,
         waiting: &mut impl Iterator<Item = (usize, Vec<Fault>)>,
         tried: &mut Tried,
         progress: &mut Progress,
     ) -> Result<Option<(Finished, Found)>> {
-        let mut first = None;
         let mut under_way = JoinSet::new();
         let asked = stop::asked();
         tokio::pin!(asked);
@@ -161,7 +162,7 @@ impl Search {
             let over = self
                 .budget
                 .is_some_and(|budget| self.began.elapsed() > budget)
-                || (first.is_some() && !self.keep_going);
+                || (!self.shown.is_empty() && !self.keep_going);
             while !over && under_way.len() < AT_ONCE {
                 let Some((number, faults)) = waiting.next() else {
                     break;
@@ -183,12 +184,12 @@ impl Search {
                 }
             };
             if let Some(found) = self.count(&finished, tried, progress) {
-                first.get_or_insert((finished, found));
+                self.shown.push_back((finished, found));
             }
             progress.step(&self.sum);
         }
         progress.end();
-        Ok(first)
+        Ok(self.shown.pop_front())
     }
 
     /// Counts a run, and gives what it found.
@@ -221,7 +222,6 @@ impl Search {
 }
 
 /// The faults of one run, as they are typed.
-#[must_use]
 pub fn named(faults: &[Fault]) -> String {
     let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
     names.join(" and ")

@@ -99,11 +99,11 @@ pub async fn silent_broker(lab: Lab) -> Outcome {
     let sessions = lab.service("session-management").await?;
     sessions.tap().turn_away();
     sessions.start().await?;
-    let (leaves, stops) = tokio::join!(leaves_nothing(&lab), stops_while_it_waits(&lab));
-    leaves?;
+    let (given_up, stopped) = tokio::join!(leaves_nothing(&lab), stops_while_it_waits(&lab));
+    given_up?;
     // By now this one has tried many times: it must never give up.
     sessions.tap().restore();
-    stops?;
+    stopped?;
     lab.consumers(USERS, 1).await
 }
 

@@ -358,9 +358,9 @@ async fn rejected(lab: &Lab, id: &str) -> Outcome {
 }
 
 pub async fn sigterm(lab: Lab) -> Outcome {
-    let (finishes, stops) = tokio::join!(finishes(&lab), stops_without_broker(&lab));
-    finishes?;
-    stops
+    let (finished, stopped) = tokio::join!(finishes(&lab), stops_without_broker(&lab));
+    finished?;
+    stopped
 }
 
 async fn finishes(lab: &Lab) -> Outcome {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use check::run::{Package, Sandboxes, Status};
@@ -91,32 +91,17 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
             well: alone + together - plans.len(),
             ..Sum::default()
         },
-        budget: arguments.budget,
-        keep_going: arguments.keep_going,
+        arguments,
         began: Instant::now(),
         shown: VecDeque::new(),
-        stopped: None,
     };
-    telling::begins(&search.sum, search.budget);
-    let mut progress = Progress::new(plans.len(), search.budget);
-    let mut waiting = plans.into_iter().enumerate();
-    let mut code = Status::Pass.code();
-    while let Some(first) = search
-        .next(runner, &mut waiting, &mut tried, &mut progress)
-        .await?
-    {
-        let smallest = Smallest::of(runner, &first, !arguments.no_shrink).await;
-        if smallest.of.0 > 0 {
-            telling::tell(runner, &smallest);
-            search.sum.smallest = Some(Small::from(&smallest));
-            code = Status::Fail.code();
-            break;
-        }
-        // Perhaps it was the machine.
-        telling::not_again(&smallest);
-        search.sum.found.remove(&named(&first.0.faults));
-        search.sum.void += 1;
-    }
+    telling::begins(&search.sum, arguments.budget);
+    let mut progress = Progress::new(plans.len(), arguments.budget);
+    let code = tokio::select! {
+        code = search.look(runner, plans, &mut tried, &mut progress) => code?,
+        code = stop::asked() => code?,
+    };
+    progress.end();
     let sum = &mut search.sum;
     sum.whole = sum.well + sum.missed + sum.void + sum.found.len() == sum.faults;
     sum.seconds = search.began.elapsed().as_secs_f64();
@@ -125,7 +110,7 @@ async fn try_all(runner: &Rc<Runner>, faults: Vec<Fault>, arguments: &Arguments)
     for path in std::iter::once(&dir.join("search.json")).chain(&arguments.json) {
         write(path, &search.sum)?;
     }
-    Ok(search.stopped.filter(|_| code == 0).unwrap_or(code))
+    Ok(code)
 }
 
 fn write(path: &Path, what: &impl Serialize) -> Result<()> {
@@ -134,18 +119,39 @@ fn write(path: &Path, what: &impl Serialize) -> Result<()> {
 }
 
 /// A search under way.
-struct Search {
+struct Search<'a> {
     sum: Sum,
-    budget: Option<Duration>,
-    keep_going: bool,
+    arguments: &'a Arguments,
     began: Instant,
     /// Runs that showed something, and have not been looked into.
     shown: VecDeque<(Finished, Found)>,
-    /// The exit code, when a signal stopped it.
-    stopped: Option<u8>,
 }
 
-impl Search {
+impl Search<'_> {
+    /// Runs these plans until one shows something, also when it is run again. Gives the exit code.
+    async fn look(
+        &mut self,
+        runner: &Rc<Runner>,
+        plans: Vec<Vec<Fault>>,
+        tried: &mut Tried,
+        progress: &mut Progress,
+    ) -> Result<u8> {
+        let mut waiting = plans.into_iter().enumerate();
+        while let Some(shown) = self.next(runner, &mut waiting, tried, progress).await? {
+            let smallest = Smallest::of(runner, &shown, !self.arguments.no_shrink).await;
+            if smallest.of.0 > 0 {
+                telling::tell(runner, &smallest);
+                self.sum.smallest = Some(Small::from(&smallest));
+                return Ok(Status::Fail.code());
+            }
+            // Perhaps it was the machine.
+            telling::not_again(&smallest);
+            self.sum.found.remove(&named(&shown.0.faults));
+            self.sum.void += 1;
+        }
+        Ok(Status::Pass.code())
+    }
+
     /// Runs what waits, several beside each other, until something shows, or all is done. Gives the
     /// next run that showed something: others may have shown something while the first one ended.
     async fn next(
@@ -156,13 +162,12 @@ impl Search {
         progress: &mut Progress,
     ) -> Result<Option<(Finished, Found)>> {
         let mut under_way = JoinSet::new();
-        let asked = stop::asked();
-        tokio::pin!(asked);
         loop {
             let over = self
+                .arguments
                 .budget
                 .is_some_and(|budget| self.began.elapsed() > budget)
-                || (!self.shown.is_empty() && !self.keep_going);
+                || (!self.shown.is_empty() && !self.arguments.keep_going);
             while !over && under_way.len() < AT_ONCE {
                 let Some((number, faults)) = waiting.next() else {
                     break;
@@ -173,16 +178,10 @@ impl Search {
                     runner.surely(&format!("fault-{number}"), plan).await
                 });
             }
-            let finished = tokio::select! {
-                finished = under_way.join_next() => match finished {
-                    Some(finished) => finished.context("a run cannot be followed")?,
-                    None => break,
-                },
-                code = &mut asked => {
-                    self.stopped = Some(code?);
-                    break;
-                }
+            let Some(finished) = under_way.join_next().await else {
+                break;
             };
+            let finished = finished.context("a run cannot be followed")?;
             if let Some(found) = self.count(&finished, tried, progress) {
                 self.shown.push_back((finished, found));
             }

@@ -115,6 +115,11 @@ async function sell() {
 const sellMany = async (many) => { for (let one = 0; one < many; one++) await sell() }
 /** The cells of a message's row. */
 const row = (id) => page.$eval(`[data-id="${id}"]`, (button) => [...button.closest('tr').cells].map((cell) => cell.textContent))
+/** Waits until the table has this many messages: it is drawn a moment after the board has told the page. */
+const tableHas = (many, on = page) => until(`the table has ${many} messages`, async () => {
+  const has = await count('#messages tbody tr', on)
+  return has === many || has
+})
 /** What has happened to a message: the first words of the rows about it. */
 async function life(id) {
   const answer = await fetch(`${url.origin}/life?token=${token}&id=${id}`)
@@ -152,7 +157,10 @@ test('a sale reaches both queues, and both services ack it', async () => {
   await seen
   await look('02-sale')
   await both(id, 'ack')
-  assert.deepEqual((await row(id))[2].split(', ').toSorted(), ['sales.finance', 'sales.payment'])
+  await until('its row names both queues', async () => {
+    const cells = await row(id)
+    return cells[2].split(', ').toSorted().join() === 'sales.finance,sales.payment' || cells
+  })
   await boxSays('sales.finance', /■ 0 ready □ 0 unacked/)
   await boxSays('sales.payment', /■ 0 ready □ 0 unacked/)
   assert.doesNotMatch(await text('#passed'), /Nothing/)
@@ -187,7 +195,7 @@ test('a killed finance: its queue grows, payment’s does not; a page that is op
     await late.waitForSelector('[data-lane="sales.finance"]', { timeout: 2000 })
     assert.match(await box('sales.finance', late), /■ 5 ready/)
     assert.match(await box('finance', late), /ended/)
-    assert.equal(await count('#messages tbody tr', late), 6)
+    await tableHas(6, late)
     // The first page is hidden now: it draws nothing, and catches up when it is shown.
     assert.ok(await page.evaluate(() => document.hidden))
     await sell()
@@ -198,7 +206,7 @@ test('a killed finance: its queue grows, payment’s does not; a page that is op
   }
   await page.bringToFront()
   await boxSays('sales.finance', /■ 6 ready □ 0 unacked/)
-  await until('all seven sales are in the table', async () => await count('#messages tbody tr') === 7)
+  await tableHas(7)
 
   // Kill and Freeze are gone, and Start is there.
   assert.deepEqual(await page.$$eval('[data-service="finance"] button', (all) => all.filter((one) => !one.hidden).map((one) => one.textContent)), ['Start'])

@@ -128,12 +128,8 @@ impl Crates {
     pub fn build(&self, package: &str) -> Result<()> {
         let manifest = self.root.join("Cargo.toml").display().to_string();
         let mut build = vec!["build", "--offline", "--manifest-path", &manifest];
-        // Debug information and incremental state are most of what cargo writes to disk.
-        for setting in [
-            "profile.dev.debug=false",
-            "profile.dev.strip=true",
-            "profile.dev.incremental=false",
-        ] {
+        // Names of functions and incremental state are most of what cargo writes to disk.
+        for setting in ["profile.dev.strip=true", "profile.dev.incremental=false"] {
             build.extend(["--config", setting]);
         }
         // Cargo unites the features of the packages that it builds together.

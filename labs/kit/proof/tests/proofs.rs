@@ -29,6 +29,8 @@ mod search;
 #[path = "proofs/table.rs"]
 mod table;
 
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -66,12 +68,34 @@ fn prove(arguments: &Arguments) -> Result<ExitCode> {
             .map(|proof| Trial::test(&*proof.name, || Ok(())));
         return Ok(libtest_mimic::run(arguments, listed.collect()).exit_code());
     }
-    let history = History::read(&paths.data().join("proofs/history.json"));
+    let folder = paths.data().join("proofs");
+    let history = History::read(&folder.join("history.json"));
     let at_once = arguments.test_threads.unwrap_or(AT_ONCE);
     let table = plan.table.clone();
     let code = run::run(plan, history, at_once);
     print!("{}", table.map_or(String::new(), |table| table.text()));
+    let all = arguments.filter.is_none() && arguments.skip.is_empty();
+    if all && code == ExitCode::SUCCESS {
+        keep_reports_only(&folder)?;
+    }
     Ok(code)
+}
+
+/// Deletes the journals and databases of the runs, 700 MB: nobody asks what happened when all is proved.
+fn keep_reports_only(folder: &Path) -> Result<()> {
+    for run in fs::read_dir(folder)? {
+        let run = run?.path();
+        if !run.join("report.json").exists() {
+            continue;
+        }
+        for check in fs::read_dir(run)? {
+            let check = check?.path();
+            if check.is_dir() {
+                fs::remove_dir_all(check)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the command line selects this proof, as in libtest. A filter may list several names,

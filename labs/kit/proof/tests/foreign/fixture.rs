@@ -139,7 +139,7 @@ impl Fixture {
         let deadline = Instant::now() + PATIENCE;
         while !is_so().await? {
             ensure!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-            tokio::time::sleep(PATIENCE / 500).await;
+            tokio::time::sleep(PATIENCE / 1500).await;
         }
         Ok(())
     }

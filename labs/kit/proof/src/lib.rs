@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Far longer than anything here takes, so that a busy machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait for something that must *not* happen.
 pub const SILENCE: Duration = Duration::from_millis(150);
 

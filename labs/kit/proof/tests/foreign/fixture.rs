@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use broker::Broker;
@@ -16,7 +16,11 @@ use process::{Launch, Process};
 
 use super::CHAPTERS;
 use super::language::Language;
-use proof::{PATIENCE, Scratch, soon, until_within};
+use proof::{Scratch, soon, until_within};
+
+/// On a new machine the other language's packages are installed meanwhile: once a program that had just
+/// started printed nothing for 10 s.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Fixture {
     broker: Broker,

@@ -367,13 +367,16 @@ impl Broker {
         self.api.limit_connections(vhost, most).await
     }
 
-    /// Closes the connections to a vhost with 320, CONNECTION_FORCED, and returns how many. The broker
-    /// lists a new connection only a moment after it was opened; this call misses it before.
+    /// Closes the connections of these users with 320, CONNECTION_FORCED, and returns how many.
     ///
     /// # Errors
     /// When the management API does not answer.
-    pub async fn close_connections(&self, vhost: &str) -> Result<usize> {
-        self.api.close_connections(vhost).await
+    pub async fn close_connections(&self, users: impl Iterator<Item = String>) -> Result<usize> {
+        let mut closed = 0;
+        for user in users {
+            closed += self.api.close_connections(&user).await?;
+        }
+        Ok(closed)
     }
 
     /// Deletes a user.

@@ -338,18 +338,19 @@ impl Lab {
         Ok(())
     }
 
-    /// Closes the connections to the check's vhost that the broker lists, as an operator does (320,
-    /// CONNECTION_FORCED), and returns how many.
+    /// Closes the connections of the check's users, as an operator does (320, CONNECTION_FORCED).
     ///
     /// # Errors
     /// Unknown when the broker does not answer.
-    pub async fn close_connections(&self) -> Outcome<usize> {
-        let closed = self.need_broker()?.close_connections(self.vhost()).await?;
+    pub async fn close_connections(&self) -> Outcome {
+        let logins = self.0.logins.borrow().clone();
+        let users = logins.into_iter().map(|login| login.user);
+        let closed = self.need_broker()?.close_connections(users).await?;
         if closed > 0 {
-            self.journal()
-                .note(format!("operator: closed {closed} connection(s)"));
+            let note = format!("operator: closed {closed} connection(s)");
+            self.journal().note(note);
         }
-        Ok(closed)
+        Ok(())
     }
 
     /// Limits the number of connections to the check's vhost; `None` is no limit.

@@ -1,9 +1,11 @@
 //! The keeper: a background process that runs one node for all commands of a clone.
 //!
-//! It starts the node, writes its address to a file, and restarts it when it dies. It stops the node
-//! on SIGTERM, after half an hour without use, or when its folder is removed. When the keeper itself
-//! dies, the node ends, too.
+//! It starts the node, writes its address to a file, and restarts it when it dies: a node that was
+//! killed before has a standby, which has loaded its modules. It stops the node on SIGTERM, after half
+//! an hour without use, or when its folder is removed. When the keeper itself dies, the node and its
+//! standby end, too.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use super::NoBroker;
 use super::amqp;
 use super::claim;
 use super::compose::{Project, Settings};
-use super::launch::{self, Identity, Ports};
+use super::launch::{self, Identity, Ports, Standby};
 use super::node_dir::{NodeDir, Source, State};
 use super::stop_cause::StopCauses;
 
@@ -28,6 +30,9 @@ pub(super) const ARGUMENT: &str = "__broker-keeper";
 
 /// How many times in a row a node may die before it is up.
 const QUICK_DEATHS: u32 = 3;
+/// How long a killed node is up before the next one loads its modules. They cost a second of two cores,
+/// which belongs to the check that killed it.
+const STANDBY_AFTER: Duration = Duration::from_secs(5);
 /// How long to wait before the next look whether a booting node is up.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -109,6 +114,7 @@ struct Keeper {
     identity: Identity,
     ports: Ports,
     state: State,
+    standby: Option<Standby>,
 }
 
 impl Keeper {
@@ -125,6 +131,7 @@ impl Keeper {
             file,
             identity,
             state,
+            standby: None,
         })
     }
 
@@ -194,12 +201,42 @@ impl Keeper {
                 self.stop(child).await?;
                 Ok(End::Stopped(why))
             }
+            never = self.prepare() => match never {},
         }
     }
 
-    async fn start(&self) -> Result<Child> {
+    /// Starts a standby for a node that was killed, because it will be killed again. Never ends.
+    async fn prepare(&mut self) -> Infallible {
+        if self.state.source == Source::Private && self.state.boots > 1 {
+            sleep(STANDBY_AFTER).await;
+            let command = Command::new(&self.file);
+            match Standby::start(&self.node, command, &self.identity, self.ports) {
+                Ok(standby) => {
+                    note!("a standby loads its modules");
+                    self.standby = Some(standby);
+                }
+                Err(e) => {
+                    note!("there is no standby: {e}");
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn start(&mut self) -> Result<Child> {
         match self.state.source {
             Source::Private => {
+                if let Some(standby) = self.standby.take() {
+                    match standby.boot() {
+                        Ok(child) => {
+                            note!("the standby boots");
+                            return Ok(child);
+                        }
+                        Err(e) => {
+                            note!("the standby has ended: {e}");
+                        }
+                    }
+                }
                 launch::write_files(&self.node, &self.identity, self.ports)
                     .with_context(|| format!("cannot write to {}", self.node.dir.display()))?;
                 launch::start(

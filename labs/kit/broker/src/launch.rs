@@ -11,10 +11,10 @@ use std::process::Stdio;
 use rand::RngExt;
 use tokio::process::{Child, Command};
 
-use super::node_dir::{NodeDir, open_private, write_private};
+use super::node_dir::{NodeDir, append_private, gone_is_fine, write_private};
 
-/// Erlang code that loads the modules of RabbitMQ while RabbitMQ boots. The boot loads them one by one
-/// in one thread; a second thread halves the time.
+/// Erlang code that loads the modules of RabbitMQ while RabbitMQ boots, or before. The boot loads them one
+/// by one in one thread; a second thread halves the time.
 const PRELOAD: &str = include_str!("preload.erl");
 
 /// Below the ports of outgoing connections (from 32768 on Linux, from 49152 on macOS), so that a
@@ -150,6 +150,8 @@ fn conf(identity: &Identity, ports: Ports) -> String {
     } = ports;
     // The disk limit: RabbitMQ's default of 50 MB blocks every publisher on a laptop with a nearly full
     // disk. Instead, the keeper refuses to start below its own limit.
+    // The frames: lapin clears room for 32 of the largest for each direction of a connection. With
+    // RabbitMQ's default of 131072 bytes this is an eighth of what a run of checks computes.
     format!(
         "listeners.tcp.1 = {interface}:{amqp}
 management.tcp.ip = 127.0.0.1
@@ -165,15 +167,66 @@ log.file.rotation.count = 1
     )
 }
 
-/// Starts the node. Its stdin is a lifeline: when the keeper ends, for whatever reason, the pipe
-/// closes, and the node ends within milliseconds. `command` is the server's script, perhaps behind a
-/// command that runs it on another host.
+/// A node that loads its modules and does not boot yet: then it is up in half of the time.
+pub(super) struct Standby {
+    child: Child,
+    /// It boots when this file exists.
+    go: PathBuf,
+}
+
+impl Standby {
+    /// A standby for the node with these files.
+    pub fn start(
+        node: &NodeDir,
+        command: Command,
+        identity: &Identity,
+        ports: Ports,
+    ) -> io::Result<Self> {
+        // The one port that a node opens before it boots.
+        let Ports { distribution, .. } = Ports::free()?;
+        let ports = Ports {
+            distribution,
+            ..ports
+        };
+        let go = node.run().join(format!("go-{distribution}"));
+        let mut command = prepared(node, command, identity, ports)?;
+        let child = command.env("LAB_STANDBY", &go).spawn()?;
+        Ok(Self { child, go })
+    }
+
+    /// Lets it boot.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn boot(mut self) -> io::Result<Child> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(io::Error::other(status.to_string()));
+        }
+        fs::write(&self.go, [])?;
+        Ok(self.child)
+    }
+}
+
+/// Starts the node. `command` is the server's script, perhaps behind a command that runs it on another
+/// host.
 pub(super) fn start(
+    node: &NodeDir,
+    command: Command,
+    identity: &Identity,
+    ports: Ports,
+) -> io::Result<Child> {
+    gone_is_fine(fs::remove_file(node.console_log()))?;
+    prepared(node, command, identity, ports)?.spawn()
+}
+
+/// The command with all that a node needs. Its stdin is a lifeline: when the keeper ends, for whatever
+/// reason, the pipe closes, and the node ends within milliseconds.
+fn prepared(
     node: &NodeDir,
     mut command: Command,
     identity: &Identity,
     ports: Ports,
-) -> io::Result<Child> {
+) -> io::Result<Command> {
     let layout = Layout::of(node);
     let Ports {
         interface,
@@ -182,7 +235,7 @@ pub(super) fn start(
         ..
     } = ports;
     let name = &identity.node_name;
-    let console = open_private(&node.console_log(), true)?;
+    let console = append_private(&node.console_log())?;
     let lines = PRELOAD.lines().filter(|line| !line.starts_with('%'));
     let preload = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     command
@@ -229,6 +282,6 @@ pub(super) fn start(
         .stdin(Stdio::piped())
         .stdout(console.try_clone()?)
         .stderr(console)
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    Ok(command)
 }

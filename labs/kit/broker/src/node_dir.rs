@@ -258,12 +258,19 @@ pub(super) fn open_private(path: &Path, truncate: bool) -> io::Result<File> {
         .open(path)
 }
 
+/// Opens a file of mode 0600 to append to it: a node and its standby have one.
+pub(super) fn append_private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true).mode(0o600).open(path)
+}
+
 /// Writes a file of mode 0600.
 pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     open_private(path, true)?.write_all(content)
 }
 
-fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+/// A file that is removed twice.
+pub(super) fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

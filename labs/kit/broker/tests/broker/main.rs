@@ -42,6 +42,7 @@ fn main() {
     let trials = vec![
         // The slow ones first: the others share one node.
         trial("own_nodes", node_lifecycle::own_nodes),
+        trial("killed_again", node_lifecycle::killed_again),
         trial("keeper_killed", node_lifecycle::keeper_killed),
         trial("idle_stop", node_lifecycle::idle_stop),
         trial("one_node_for_all", one_node::one_node_for_all),

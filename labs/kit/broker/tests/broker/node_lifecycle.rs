@@ -46,15 +46,89 @@ pub async fn own_nodes() -> Result<()> {
     Ok(())
 }
 
+pub async fn killed_again() -> Result<()> {
+    let paths = folder("again");
+    // The log of an earlier run, and its node, if that run failed.
+    broker::down(&paths).await?;
+    let _ = fs::remove_dir_all(paths.data());
+    let node = OwnNode::acquire(&paths, &|_: &str| {}).await?;
+    node.broker().create_vhost("v").await?;
+    let (_connection, channel) = channel(node.broker(), "v").await?;
+    publish_to_durable(&channel, "viewed", 3).await?;
+    let slot = paths.data().join("broker/node-1");
+    let noted = |words: &str| {
+        fs::read_to_string(slot.join("log/keeper.log")).is_ok_and(|log| log.contains(words))
+    };
+    let keeper = keeper_of(&paths).await?;
+    node.kill().await?;
+    node.up().await?;
+    ensure!(!noted("standby"), "a standby before anybody needs one");
+    let standby = "the killed node has a standby";
+    until(standby, Duration::from_secs(10), || noted("a standby")).await?;
+    let started = children(keeper)?;
+    ensure!(started.len() == 2, "processes of the keeper: {started:?}");
+    node.kill().await?;
+    node.up().await?;
+    ensure!(noted("the standby boots"), "it was not used");
+    ensure!(children(keeper)?.len() == 1);
+    ensure!(queue(node.broker(), "v", "viewed").await?.ready == 3);
+    // A standby that has ended is none.
+    until("another standby", Duration::from_secs(10), || {
+        children(keeper).is_ok_and(|started| started.len() == 2)
+    })
+    .await?;
+    let last = children(keeper)?;
+    let standby = last.iter().find(|pid| !started.contains(pid));
+    signal("-9", *standby.context("no new process")?)?;
+    node.kill().await?;
+    node.up().await?;
+    ensure!(queue(node.broker(), "v", "viewed").await?.ready == 3);
+    // A keeper that is killed takes both with it, when the standby only waits, too.
+    let loaded = || {
+        let console = fs::read(slot.join("log/console.log")).unwrap_or_default();
+        String::from_utf8_lossy(&console).contains("standby_loaded")
+    };
+    until("another one waits", Duration::from_secs(15), loaded).await?;
+    let last = children(keeper)?;
+    ensure!(last.len() == 2, "processes of the keeper: {last:?}");
+    signal("-9", keeper)?;
+    until("both end with their keeper", Duration::from_secs(5), || {
+        !last.iter().any(|pid| alive(*pid))
+    })
+    .await?;
+    broker::down(&paths).await?;
+    Ok(())
+}
+
+async fn keeper_of(paths: &Paths) -> Result<i32> {
+    let node = only_node(paths).await?;
+    node.keeper_pid.context("no keeper")
+}
+
+/// The processes that a process has started.
+fn children(pid: i32) -> Result<Vec<i32>> {
+    let listed = Command::new("pgrep")
+        .args(["-P", &pid.to_string()])
+        .output()?;
+    let listed = String::from_utf8(listed.stdout)?;
+    Ok(listed.lines().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+fn signal(signal: &str, pid: i32) -> Result<()> {
+    let sent = Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status()?;
+    ensure!(sent.success(), "cannot signal process {pid}");
+    Ok(())
+}
+
 pub async fn keeper_killed() -> Result<()> {
     let paths = folder("keeper");
     let first = acquire(&paths).await?;
     let node = only_node(&paths).await?;
     let [keeper, vm] = [node.keeper_pid, node.node_pid].map(|pid| pid.unwrap_or_default());
     ensure!(alive(keeper) && alive(vm));
-    Command::new("kill")
-        .args(["-9", &keeper.to_string()])
-        .status()?;
+    signal("-9", keeper)?;
     until(
         "the node ends with its keeper",
         Duration::from_secs(3),

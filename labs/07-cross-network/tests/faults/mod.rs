@@ -14,7 +14,7 @@ use lapin::{Connection, Consumer};
 
 use super::login::{fails_quietly, gives_up};
 use super::net::{
-    CONSUMER, LONGEST_PAUSE, MESSAGES, TOPOLOGY, attempts, client_with, consumer, consuming,
+    CONSUMER, LONGEST_PAUSE, MESSAGES, TOPOLOGY, attempts, client_with, consumer, consumes,
     each_once, effects, impatient_consumer, keep_running, producer, stopped, time_passes, tries,
     working,
 };
@@ -332,14 +332,23 @@ async fn goes_on(lab: &Lab, consumer: &Service, connections: usize) -> Outcome {
 pub async fn broker_restart(lab: Lab) -> Outcome {
     lab.own_broker().await?;
     lab.topology(TOPOLOGY).await?;
-    let consumer = consuming(&lab).await?;
+    // With pauses so short, several failures take no longer than the restart.
+    let consumer = consumer(&lab, "consumer", &[]).await?;
+    let consumer = consumer.with(LONGEST_PAUSE, 300);
+    consumes(&lab, &consumer).await?;
     let producer = producer(&lab, 50, &[]).await?;
+    let producer = producer.with(LONGEST_PAUSE, 300);
     producer.launch().await?;
     working(&lab, &consumer, 5).await?;
     let called = attempts(&lab, &consumer);
-    lab.kill_broker().await?;
-    tries(&lab, &consumer, called + 1).await?;
     let before = attempts(&lab, &producer);
+    lab.kill_broker().await?;
+    // However soon the broker is back, they fail several times before.
+    consumer.tap().turn_away();
+    producer.tap().turn_away();
+    tries(&lab, &consumer, called + 5).await?;
+    consumer.tap().restore();
+    producer.tap().restore();
     lab.broker_is_back().await?;
     goes_on(&lab, &consumer, before).await?;
     let ids = stopped(&lab, &producer).await?;

@@ -185,11 +185,13 @@ fn manifests_are_valid() {
 fn only_the_wiretap_names_methods_as_strings() {
     // The compiler checks `Method::BasicPublish`; nothing checks `"basic.pubish"`.
     let root = paths().root;
+    // The second holds the words in the journal's file.
+    let its_own = ["kit/wiretap", "kit/proof/tests/journal"];
     let mut complaints = Vec::new();
     for tree in ["labs", "solutions"].map(|tree| root.join(tree)) {
         for file in holes::files(&tree).unwrap() {
             let rust = file.extension().is_some_and(|ext| ext == "rs");
-            if !rust || file.starts_with("kit/wiretap") {
+            if !rust || its_own.iter().any(|own| file.starts_with(own)) {
                 continue;
             }
             let source = fs::read_to_string(tree.join(&file)).unwrap();

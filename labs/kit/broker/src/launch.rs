@@ -188,7 +188,8 @@ impl Standby {
             distribution,
             ..ports
         };
-        let go = node.run().join(format!("go-{distribution}"));
+        let go = node.run().join("go");
+        gone_is_fine(fs::remove_file(&go))?;
         let mut command = prepared(node, command, identity, ports)?;
         let child = command.env("LAB_STANDBY", &go).spawn()?;
         Ok(Self { child, go })

@@ -269,7 +269,7 @@ pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     open_private(path, true)?.write_all(content)
 }
 
-/// A file that is removed twice.
+/// A file that does not exist is as good as removed.
 pub(super) fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

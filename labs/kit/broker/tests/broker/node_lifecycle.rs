@@ -59,7 +59,7 @@ pub async fn killed_again() -> Result<()> {
     let noted = |words: &str| {
         fs::read_to_string(slot.join("log/keeper.log")).is_ok_and(|log| log.contains(words))
     };
-    let keeper = keeper_of(&paths).await?;
+    let keeper = only_node(&paths).await?.keeper_pid.context("no keeper")?;
     node.kill().await?;
     node.up().await?;
     ensure!(!noted("standby"), "a standby before anybody needs one");
@@ -98,11 +98,6 @@ pub async fn killed_again() -> Result<()> {
     .await?;
     broker::down(&paths).await?;
     Ok(())
-}
-
-async fn keeper_of(paths: &Paths) -> Result<i32> {
-    let node = only_node(paths).await?;
-    node.keeper_pid.context("no keeper")
 }
 
 /// The processes that a process has started.

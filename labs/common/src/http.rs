@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, JsonConfig, Query, QueryConfig, ServiceConfig};
@@ -21,31 +23,47 @@ pub const MAX_BODY: usize = 16 * 1024;
 /// How many seconds an answer under way may still take after `shutdown`.
 const SHUTDOWN_SECONDS: u64 = 2;
 
+/// What adds a program's own routes. The lock makes it `Sync`.
+type Configure = Arc<Mutex<dyn Fn(&mut ServiceConfig) + Send>>;
+
 /// Serves on `port` of 127.0.0.1, or of the address that [`settings::bind`] returns, until
 /// `shutdown`: the routes that `configure` adds, and `GET /health`, which answers 200.
 ///
 /// # Errors
 /// When `BIND` is wrong, or the port is taken or not allowed; the error names the port.
-pub async fn serve<F>(port: u16, shutdown: CancellationToken, configure: F) -> Result<()>
-where
-    F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
-{
-    let address = SocketAddr::new(settings::bind()?, port);
+pub async fn serve(
+    port: u16,
+    shutdown: CancellationToken,
+    configure: impl Fn(&mut ServiceConfig) + Send + 'static,
+) -> Result<()> {
+    serve_configured(port, shutdown, Arc::new(Mutex::new(configure))).await
+}
+
+/// [`serve`] without a type parameter, in a box: so actix's server is compiled here, once, and not
+/// again for each `configure` of each program.
+fn serve_configured(
+    port: u16,
+    shutdown: CancellationToken,
+    configure: Configure,
+) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
     let app = move || {
         App::new()
             .app_data(query_errors())
             .route("/health", web::get().to(HttpResponse::Ok))
-            .configure(configure.clone())
+            .configure(|app| configure.lock().unwrap_or_else(PoisonError::into_inner)(app))
     };
-    let server = HttpServer::new(app)
-        .workers(1) // one thread serves thousands, and its log stays in order
-        .shutdown_signal(shutdown.cancelled_owned())
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .bind(address)
-        .map_err(|cause| cannot_listen(address, cause))?
-        .run();
-    log::info!("listening on http://{address}");
-    server.await.context("the HTTP server failed")
+    Box::pin(async move {
+        let address = SocketAddr::new(settings::bind()?, port);
+        let server = HttpServer::new(app)
+            .workers(1) // one thread serves thousands, and its log stays in order
+            .shutdown_signal(shutdown.cancelled_owned())
+            .shutdown_timeout(SHUTDOWN_SECONDS)
+            .bind(address)
+            .map_err(|cause| cannot_listen(address, cause))?
+            .run();
+        log::info!("listening on http://{address}");
+        server.await.context("the HTTP server failed")
+    })
 }
 
 /// Why nothing can listen on `address`, and what to set instead.

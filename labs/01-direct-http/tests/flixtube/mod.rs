@@ -51,7 +51,7 @@ impl FlixTube {
     /// As [`FlixTube::open`], but the history is not started.
     pub async fn without_history(lab: &Lab, timeout: Duration) -> Outcome<Self> {
         let service = lab.service("history").await?;
-        let relay = HttpRelay::open(VIDEO, service.port(), lab.journal()).await?;
+        let relay = HttpRelay::open(VIDEO, service.port(), lab.journal())?;
         let video = lab.service(VIDEO).await?;
         let video = video
             .with("HISTORY_URL", relay.url())

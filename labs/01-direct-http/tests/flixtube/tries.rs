@@ -28,9 +28,9 @@ impl FlixTube {
     }
 
     /// A relay in front of the history for the calls of another `video-streaming`, called `name`.
-    pub async fn another_history(&self, name: &str) -> Outcome<HttpRelay> {
+    pub fn another_history(&self, name: &str) -> Outcome<HttpRelay> {
         let port = self.history.service.port();
-        Ok(HttpRelay::open(name, port, self.lab.journal()).await?)
+        Ok(HttpRelay::open(name, port, self.lab.journal())?)
     }
 
     /// How many requests the relay of `name` has seen.
@@ -103,7 +103,7 @@ impl FlixTube {
     /// Whether a view whose first three calls are answered with 503 gets a fourth.
     async fn retries_503(&self) -> Outcome<bool> {
         const NAME: &str = "another";
-        let relay = self.another_history(NAME).await?;
+        let relay = self.another_history(NAME)?;
         relay.next([Answer::Status(503); 3]);
         let video = self.another_video(NAME, &relay.url(), SOON).await?;
         let view = watch(&video).await?;

@@ -196,7 +196,7 @@ const TOGETHER: Duration = Duration::from_millis(700);
 
 pub async fn returned(lab: Lab) -> Outcome {
     let streaming = lab.service(STREAMING).await?;
-    let relay = ConfirmRelay::open(streaming.tap().port()).await?;
+    let relay = ConfirmRelay::open(streaming.tap().port())?;
     let streaming = streaming.through(relay.port());
     streaming.start().await?;
     for _ in 0..ROUNDS {

@@ -171,7 +171,7 @@ async fn held_burst(lab: &Lab, name: &str, count: u64) -> Outcome<(Service, Conf
     let count = count.to_string();
     let arguments = ["producer", "--burst", "--count", &count];
     let producer = lab.instance(name, &arguments).await?;
-    let relay = ConfirmRelay::open(producer.tap().port()).await?;
+    let relay = ConfirmRelay::open(producer.tap().port())?;
     relay.hold_acks();
     Ok((producer.through(relay.port()), relay))
 }

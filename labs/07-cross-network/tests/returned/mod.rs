@@ -28,7 +28,7 @@ pub async fn returned(lab: Lab) -> Outcome {
         let count = WINDOW.to_string();
         let arguments = ["producer", "--rate", "1000", "--count", &count];
         let producer = client(&lab, name, &arguments, PRODUCER).await?;
-        let relay = ConfirmRelay::open(producer.tap().port()).await?;
+        let relay = ConfirmRelay::open(producer.tap().port())?;
         let producer = producer.through(relay.port());
         relay.pass(0);
         relay.hold_acks();

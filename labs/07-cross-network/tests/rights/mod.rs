@@ -6,7 +6,7 @@ use anyhow::Error;
 use check::{Grant, Grants, Lab, Login, Outcome, Rights, expect, fail};
 use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicPublishOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
 
 use super::net::{DEAD, MESSAGES, TOPOLOGY, all_confirmed, client_with, each_once};
 
@@ -49,9 +49,7 @@ pub async fn least_privilege(lab: Lab) -> Outcome {
     lab.bind_queue(OTHER, OTHER, ExchangeKind::Direct, OTHER)
         .await?;
     for (login, role) in [(&producer, "producer"), (&consumer, "consumer")] {
-        let url = lab.url_for(login)?;
-        let connection = Connection::connect(&url, ConnectionProperties::default());
-        let connection = connection.await.map_err(Error::from)?;
+        let connection = lab.connect_as(login).await?;
         for action in ACTIONS.iter().filter(|action| !action.is_work_of(role)) {
             forbidden(&connection, role, action).await?;
         }

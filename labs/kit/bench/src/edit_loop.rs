@@ -207,8 +207,7 @@ async fn time_broker_start(copy: &Paths) -> Result<(f64, String)> {
     let begun = Instant::now();
     let broker: Broker = acquire(copy).await?;
     let url = broker.address.url("/");
-    let properties = lapin::ConnectionProperties::default();
-    let connection = lapin::Connection::connect(&url, properties).await;
+    let connection = broker::connect(&url, "bench").await;
     let connection = connection.context("cannot connect to the new broker")?;
     let time = begun.elapsed().as_secs_f64();
     connection.close(200, "measured".into()).await.ok();

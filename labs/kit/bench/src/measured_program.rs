@@ -164,7 +164,7 @@ impl MeasuredProgram {
     pub async fn tap(&self) -> Result<(Wiretap, Journal, String)> {
         let journal = Journal::create(&self.dir, "bench", "tap", 0)?;
         let address = &self.broker.address;
-        let tap = Wiretap::open("bench", &address.host, address.port, &journal).await?;
+        let tap = Wiretap::open("bench", &address.host, address.port, &journal)?;
         let url = address.at("127.0.0.1", tap.port()).url(VHOST);
         Ok((tap, journal, url))
     }

@@ -9,7 +9,6 @@ use course::paths::Paths;
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties};
 use process::Process;
 use tokio::time::{sleep, timeout};
 
@@ -88,7 +87,7 @@ async fn worker_killed(program: &MeasuredProgram) -> Result<Duration> {
         .await?;
     send(program, 1, ".").await?;
     until(&worker, begins).await?;
-    let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+    let connection = broker::connect(&url, "bench").await?;
     let channel = connection.create_channel().await?;
     let options = BasicConsumeOptions::default();
     let mut jobs = channel

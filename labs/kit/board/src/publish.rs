@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use broker::Address;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, ErrorKind};
+use lapin::{BasicProperties, Confirmation, ErrorKind};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -24,8 +24,7 @@ pub async fn publish(
 ) -> Result<String> {
     let id = Uuid::new_v4().to_string();
     let work = async {
-        let properties = ConnectionProperties::default().with_connection_name("you".into());
-        let connection = Connection::connect(&address.url(vhost), properties).await?;
+        let connection = broker::connect(&address.url(vhost), "you").await?;
         let channel = connection.create_channel().await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())

@@ -70,7 +70,7 @@ impl Services {
         journal: Journal,
     ) -> Result<Self> {
         let you = match source.broker() {
-            Some(broker) => Some(tap(YOU, &broker.address, &journal).await?),
+            Some(broker) => Some(tap(YOU, &broker.address, &journal)?),
             None => None,
         };
         let services = Self {
@@ -281,11 +281,11 @@ impl Services {
         let mut address = None;
         let mut link = Tap::None;
         if let Some(broker) = self.source.broker() {
-            let tap = tap(&entry.name, &broker.address, &self.journal).await?;
+            let tap = tap(&entry.name, &broker.address, &self.journal)?;
             address = Some(broker.address.at("127.0.0.1", tap.port()));
             link = Tap::Amqp(tap);
         } else if let Some(peer) = calls(entry, &ports) {
-            let relay = HttpRelay::open(&entry.name, ports[&peer], &self.journal).await?;
+            let relay = HttpRelay::open(&entry.name, ports[&peer], &self.journal)?;
             ports.insert(peer, relay.port());
             link = Tap::Http(relay);
         }
@@ -329,8 +329,8 @@ impl Services {
     }
 }
 
-async fn tap(name: &str, broker: &Address, journal: &Journal) -> Result<Wiretap> {
-    Wiretap::open(name, &broker.host, broker.port, journal).await
+fn tap(name: &str, broker: &Address, journal: &Journal) -> Result<Wiretap> {
+    Wiretap::open(name, &broker.host, broker.port, journal)
 }
 
 /// The service whose port this one gets, as `{history}` in its environment.

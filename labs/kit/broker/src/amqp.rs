@@ -99,7 +99,7 @@ impl Inspector {
         let fresh = kept.is_none();
         let (connection, channel) = match kept {
             Some(link) => link,
-            None => connect(url).await?,
+            None => open_channel(url).await?,
         };
         let options = QueueDeclareOptions {
             passive: true,
@@ -144,9 +144,19 @@ impl Inspector {
     }
 }
 
-async fn connect(url: &str) -> Result<(Connection, Channel)> {
-    let properties = ConnectionProperties::default().with_connection_name("lab".into());
-    let connection = timeout(CONNECT, Connection::connect(url, properties))
+/// Connects to the broker at `url` as `name`. lapin is compiled in the crate `connector`; with lapin's
+/// own `Connection::connect`, each program that calls this would compile it once more.
+///
+/// # Errors
+/// lapin's: the broker cannot be reached, or refuses.
+pub async fn connect(url: &str, name: &str) -> lapin::Result<Connection> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let uri = url.parse().map_err(io::Error::other)?;
+    connector::connect(uri, properties).await
+}
+
+async fn open_channel(url: &str) -> Result<(Connection, Channel)> {
+    let connection = timeout(CONNECT, connect(url, "lab"))
         .await
         .context("the broker does not answer over AMQP")?
         .context("cannot connect to the broker over AMQP")?;

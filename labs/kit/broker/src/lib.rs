@@ -36,6 +36,7 @@ use course::paths::Paths;
 use management_api::{Api, Listed, encode};
 use node_dir::{Keeping, NodeDir, Source, State};
 
+pub use amqp::connect;
 pub use compose::engine as docker_engine;
 pub use management_api::Binding;
 pub use nodes::{Candidate, NodeStatus, down, status, survey};
@@ -83,9 +84,17 @@ impl Address {
             encode(vhost)
         )
     }
-}
 
-impl Address {
+    /// The same broker, for another user.
+    #[must_use]
+    pub fn of(&self, login: &access::Login) -> Self {
+        Self {
+            user: login.user.clone(),
+            password: login.password.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The same broker and credentials, reached through a relay at `host` and `port`.
     #[must_use]
     pub fn at(&self, host: &str, port: u16) -> Self {

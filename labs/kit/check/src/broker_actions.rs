@@ -7,12 +7,12 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind};
+use lapin::{BasicProperties, Connection, ErrorKind};
 use rand::distr::{Alphanumeric, SampleString};
 
 use super::{Lab, Outcome, fail, own_frame};
 use broker::access::{self, Grants, Login};
-use broker::{Binding, Broker, OwnNode, Queue};
+use broker::{Address, Binding, Broker, OwnNode, Queue};
 use explain::unacked_of;
 use wiretap::{CheckEvent, Event};
 
@@ -224,22 +224,21 @@ impl Lab {
     /// # Errors
     /// Unknown when the broker refuses it.
     pub async fn connect(&self) -> Outcome<Connection> {
-        let url = self.need_broker()?.address.url(&self.0.vhost);
-        let properties = ConnectionProperties::default().with_connection_name("check".into());
-        Ok(Connection::connect(&url, properties)
-            .await
-            .context("the check cannot connect to the broker")?)
+        self.connect_to(&self.need_broker()?.address).await
     }
 
-    /// The URL of the check's vhost for `login`, not through a wiretap.
+    /// The same as another user.
     ///
     /// # Errors
-    /// Unknown in a chapter without a broker.
-    pub fn url_for(&self, login: &Login) -> Outcome<String> {
-        let mut address = self.need_broker()?.address.clone();
-        address.user.clone_from(&login.user);
-        address.password.clone_from(&login.password);
-        Ok(address.url(&self.0.vhost))
+    /// As [`Lab::connect`].
+    pub async fn connect_as(&self, login: &Login) -> Outcome<Connection> {
+        self.connect_to(&self.need_broker()?.address.of(login))
+            .await
+    }
+
+    async fn connect_to(&self, address: &Address) -> Outcome<Connection> {
+        let connection = broker::connect(&address.url(self.vhost()), "check").await;
+        Ok(connection.context("the check cannot connect to the broker")?)
     }
 
     /// Publishes to `queue` as another client would, one message for each body with its

@@ -171,7 +171,7 @@ impl Lab {
         let tap = match self.broker() {
             Some(broker) => {
                 let address = &broker.address;
-                let tap = Wiretap::open(name, &address.host, address.port, self.journal()).await?;
+                let tap = Wiretap::open(name, &address.host, address.port, self.journal())?;
                 let url = self.url_behind(&tap, None, self.vhost());
                 environment.insert("AMQP_URL".to_owned(), url);
                 Some(tap)
@@ -239,8 +239,7 @@ impl Lab {
         };
         let mut address = broker.address.at("127.0.0.1", tap.port());
         if let Some(login) = login {
-            address.user.clone_from(&login.user);
-            address.password.clone_from(&login.password);
+            address = address.of(login);
         }
         address.url(vhost)
     }

@@ -69,7 +69,7 @@ impl Run {
                 .with_context(|| format!("no `{server}` to call"))?
                 .1
                 .port();
-            let relay = HttpRelay::open(roles[index].0.name, port, lab.journal()).await?;
+            let relay = HttpRelay::open(roles[index].0.name, port, lab.journal())?;
             let service = roles[index].1.clone().with(variable, relay.url());
             roles[index] = (roles[index].0.clone(), service, Some(relay));
         }

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::link::listen;
 use super::{Decoder, Frame, Method, Side};
 
 /// How many bytes are read at a time.
@@ -57,8 +58,8 @@ impl ConfirmRelay {
     ///
     /// # Errors
     /// When no loopback port is free.
-    pub async fn open(tap: u16) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    pub fn open(tap: u16) -> Result<Self> {
+        let listener = listen(0)?;
         let port = listener.local_addr()?.port();
         let open = Gate {
             publishes: u64::MAX,
@@ -66,7 +67,7 @@ impl ConfirmRelay {
         };
         let (gate, changes) = watch::channel(open);
         let count = Rc::new(Count::default());
-        let task = tokio::task::spawn_local(listen(listener, tap, changes, count.clone()));
+        let task = tokio::task::spawn_local(accept(listener, tap, changes, count.clone()));
         Ok(Self {
             port,
             gate,
@@ -112,7 +113,7 @@ impl ConfirmRelay {
     }
 }
 
-async fn listen(listener: TcpListener, tap: u16, gate: watch::Receiver<Gate>, count: Rc<Count>) {
+async fn accept(listener: TcpListener, tap: u16, gate: watch::Receiver<Gate>, count: Rc<Count>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let (gate, count) = (gate.clone(), count.clone());

@@ -61,7 +61,7 @@ impl HttpRelay {
     ///
     /// # Errors
     /// When no loopback port is free.
-    pub async fn open(service: &str, port: u16, journal: &Journal) -> Result<Self> {
+    pub fn open(service: &str, port: u16, journal: &Journal) -> Result<Self> {
         let (plan, traps) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
         let relay = Relay {
             service: service.to_owned(),
@@ -72,8 +72,7 @@ impl HttpRelay {
         };
         let link = Link::open(service, journal, move |client, number, _| {
             relay.clone().serve(client, number)
-        })
-        .await?;
+        })?;
         Ok(Self { link, plan, traps })
     }
 

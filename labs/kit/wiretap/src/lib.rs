@@ -208,7 +208,7 @@ impl Wiretap {
     ///
     /// # Errors
     /// When no loopback port is free.
-    pub async fn open(service: &str, host: &str, port: u16, journal: &Journal) -> Result<Self> {
+    pub fn open(service: &str, host: &str, port: u16, journal: &Journal) -> Result<Self> {
         let traps = Arc::new(Mutex::default());
         let tapped = Tapped {
             service: service.to_owned(),
@@ -218,8 +218,7 @@ impl Wiretap {
         };
         let link = Link::open(service, journal, move |client, number, condition| {
             tapped.clone().relay(client, number, condition)
-        })
-        .await?;
+        })?;
         Ok(Self { link, traps })
     }
 

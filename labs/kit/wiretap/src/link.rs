@@ -96,7 +96,10 @@ impl Drop for Link {
 
 impl Link {
     /// Listens on a free loopback port and gives each connection, counted from 1, to `serve`.
-    pub(super) async fn open<F>(
+    ///
+    /// Not `async`, as little that others call here: an async function is compiled where it is awaited, and
+    /// only this crate is optimised.
+    pub(super) fn open<F>(
         service: &str,
         journal: &Journal,
         serve: impl Fn(TcpStream, u32, watch::Receiver<Condition>) -> F + Send + Sync + 'static,
@@ -108,9 +111,8 @@ impl Link {
         // the link refuses, and a connection from a port to itself succeeds.
         let port = Port::claim()?;
         let relays = relays()?;
-        let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()));
-        let listener = relays.spawn(listening).await?;
-        let listener = listener.context("no loopback port is free for a wiretap")?;
+        let _entered = relays.enter();
+        let listener = listen(port.number()).context("no loopback port is free for a wiretap")?;
         let (condition, changes) = watch::channel(Condition::default());
         let reception = Reception {
             service: service.to_owned(),
@@ -226,7 +228,7 @@ where
             };
             match (admission, listener.is_some()) {
                 (Admission::Refuses, _) => listener = None,
-                (_, false) => listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.ok(),
+                (_, false) => listener = listen(port).ok(),
                 _ => {}
             }
             let closed_in_vain = listener.is_none() && admission != Admission::Refuses;
@@ -292,6 +294,13 @@ impl Drop for End {
     fn drop(&mut self) {
         record(&self.journal, &self.service, self.number, self.how.clone());
     }
+}
+
+/// Listens on a loopback port, for the runtime of the caller.
+pub(super) fn listen(port: u16) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// The next connection; waits for ever without a listener.

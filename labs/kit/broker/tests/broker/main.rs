@@ -24,7 +24,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A hidden subcommand of this program: acquires a broker in the folder that follows, as a command of
@@ -167,7 +167,7 @@ async fn until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) 
 
 async fn channel(broker: &Broker, vhost: &str) -> Result<(Connection, Channel)> {
     let url = broker.address.url(vhost);
-    let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+    let connection = broker::connect(&url, "test").await?;
     let channel = connection.create_channel().await?;
     channel
         .confirm_select(ConfirmSelectOptions::default())

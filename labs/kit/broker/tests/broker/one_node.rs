@@ -209,7 +209,7 @@ pub async fn users_have_the_rights_they_are_given() -> Result<()> {
         ..broker.address.clone()
     };
     let url = address.url(vhost);
-    let connect = || Connection::connect(&url, ConnectionProperties::default());
+    let connect = || broker::connect(&url, user);
     ensure!(
         connect().await.is_err(),
         "the broker accepted a user without any rights"

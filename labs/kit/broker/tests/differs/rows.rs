@@ -9,7 +9,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Confirmation, ExchangeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -167,10 +167,9 @@ pub async fn amqp_1_0(test: TestVhost) -> Result<String> {
 
 pub async fn small_frames(test: TestVhost) -> Result<String> {
     let url = test.broker.address.url(test.vhost);
-    let connect =
-        async |url: String| Connection::connect(&url, ConnectionProperties::default()).await;
-    connect(url.clone()).await.context("with frames as usual")?;
-    match connect(format!("{url}?frame_max=4096")).await {
+    let usual = broker::connect(&url, "usual").await;
+    usual.context("with frames as usual")?;
+    match broker::connect(&format!("{url}?frame_max=4096"), "small").await {
         Ok(_) => Ok("connects".into()),
         Err(_) => Ok("is refused".into()),
     }

@@ -7,7 +7,7 @@ use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ErrorKind};
 
 use super::paths;
 
@@ -28,7 +28,7 @@ impl TestVhost {
     /// A channel in confirm mode, on a new connection.
     pub async fn channel(&self) -> Result<(Connection, Channel)> {
         let url = self.broker.address.url(self.vhost);
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+        let connection = broker::connect(&url, "test").await?;
         let channel = connection.create_channel().await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())

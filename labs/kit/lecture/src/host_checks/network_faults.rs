@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lapin::options::QueuePurgeOptions;
-use lapin::{Connection, ConnectionProperties};
 use tokio::time::sleep;
 
 use super::HostChecks;
@@ -130,8 +129,8 @@ impl<T: HostTestbed> HostChecks<T> {
     /// Removes what a failed check has left in the queues.
     async fn purge_queues(&self) -> Result<()> {
         let url = self.broker().await?.address.url(self.testbed.vhost());
-        let connection = Connection::connect(&url, ConnectionProperties::default());
-        let connection = connection.await.context("cannot log in as administrator")?;
+        let connection = broker::connect(&url, "lecture").await;
+        let connection = connection.context("cannot log in as administrator")?;
         let channel = connection.create_channel().await?;
         let lecture = self.testbed.lecture();
         for queue in [&lecture.queue, &lecture.dead_letters] {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{BasicProperties, Channel, Connection, ErrorKind};
 use process::Exit;
 use tokio::time::sleep;
 
@@ -64,16 +64,13 @@ impl<T: HostTestbed> HostChecks<T> {
         let broker = self.broker().await?;
         let queue = &self.testbed.lecture().queue;
         for role in Role::ALL {
-            let login = self.testbed.login(role);
-            let mut address = broker.address.clone();
-            address.user.clone_from(&login.user);
-            address.password.clone_from(&login.password);
+            let address = broker.address.of(self.testbed.login(role));
             let url = address.url(self.testbed.vhost());
             let (does, tried) = match role {
                 Role::Producer => ("consumes", is_refused_to_consume(&url, queue).await),
                 Role::Consumer => ("publishes", is_refused_to_publish(&url, queue).await),
             };
-            let user = &login.user;
+            let user = &address.user;
             if !tried.with_context(|| format!("as user {user}"))? {
                 return Err(unexpected(
                     format!("the broker refuses it when user {user} {does}"),
@@ -86,8 +83,8 @@ impl<T: HostTestbed> HostChecks<T> {
 }
 
 async fn open_channel(url: &str) -> Result<(Connection, Channel)> {
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.context("cannot log in")?;
+    let connection = broker::connect(url, "lecture").await;
+    let connection = connection.context("cannot log in")?;
     let channel = connection.create_channel().await?;
     Ok((connection, channel))
 }

@@ -78,7 +78,7 @@ impl Testbed for LocalPrograms {
         let program = &self.programs.program;
         let access = Access::open(&broker, &self.vhost, &topology, program, &kept).await?;
         let (host, port) = (&broker.address.host, broker.address.port);
-        let cable = Wiretap::open("consumer", host, port, &self.programs.journal).await?;
+        let cable = Wiretap::open("consumer", host, port, &self.programs.journal)?;
         let connected = Connected {
             broker: broker.clone(),
             access,

@@ -41,7 +41,7 @@ impl Scene {
         let mut taps = Vec::new();
         for service in SERVICES {
             let (host, port) = (&broker.address.host, broker.address.port);
-            taps.push(Wiretap::open(service, host, port, &journal).await?);
+            taps.push(Wiretap::open(service, host, port, &journal)?);
         }
         Ok(Self {
             broker,

@@ -8,7 +8,7 @@ use lapin::options::{
     BasicRejectOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use proof::{PATIENCE, soon};
 use tokio::time::{Instant, sleep};
 
@@ -79,8 +79,7 @@ fn requeue() -> BasicNackOptions {
 }
 
 async fn channel(url: &str) -> Result<(Connection, Channel)> {
-    let connecting = Connection::connect(url, ConnectionProperties::default());
-    let connection = soon("lapin connects", connecting).await??;
+    let connection = soon("lapin connects", broker::connect(url, "script")).await??;
     let channel = connection.create_channel().await?;
     Ok((connection, channel))
 }

@@ -12,7 +12,7 @@ use lapin::options::{
     BasicRejectOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
 use serde_json::json;
 use wiretap::{ConnectionEvent, Event, Frame, Journal, Method, Side, Wiretap};
 
@@ -39,7 +39,7 @@ impl Fixture {
         let scratch = Scratch::new(name);
         let journal = Journal::create(scratch.path(), "02", name, 1734)?;
         let address = &broker.address;
-        let tap = Wiretap::open(ROLE, &address.host, address.port, &journal).await?;
+        let tap = Wiretap::open(ROLE, &address.host, address.port, &journal)?;
         Ok(Self {
             broker,
             vhost,
@@ -53,8 +53,7 @@ impl Fixture {
     async fn channel(&self) -> Result<(Connection, Channel)> {
         let address = self.broker.address.at("127.0.0.1", self.tap.port());
         let url = address.url(&self.vhost);
-        let connecting = Connection::connect(&url, ConnectionProperties::default());
-        let connection = soon("lapin connects", connecting).await??;
+        let connection = soon("lapin connects", broker::connect(&url, ROLE)).await??;
         let channel = connection.create_channel().await?;
         let confirm = ConfirmSelectOptions::default();
         channel.confirm_select(confirm).await?;

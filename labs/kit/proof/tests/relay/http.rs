@@ -29,7 +29,7 @@ impl Room {
         let scratch = Scratch::new("http");
         let journal = Journal::create(scratch.path(), "01", "http", 1)?;
         let server = TcpListener::bind("127.0.0.1:0").await?;
-        let relay = HttpRelay::open(ROLE, server.local_addr()?.port(), &journal).await?;
+        let relay = HttpRelay::open(ROLE, server.local_addr()?.port(), &journal)?;
         Ok(Self {
             relay,
             journal,

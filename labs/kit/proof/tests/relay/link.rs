@@ -30,7 +30,7 @@ impl Wire {
         let journal = Journal::create(scratch.path(), "00", "link", 1)?;
         let server = TcpListener::bind("127.0.0.1:0").await?;
         let port = server.local_addr()?.port();
-        let tap = Wiretap::open(ROLE, "127.0.0.1", port, &journal).await?;
+        let tap = Wiretap::open(ROLE, "127.0.0.1", port, &journal)?;
         Ok(Self {
             tap,
             journal,

@@ -97,8 +97,7 @@ impl Drop for Link {
 impl Link {
     /// Listens on a free loopback port and gives each connection, counted from 1, to `serve`.
     ///
-    /// Not `async`, as little that others call here: an async function is compiled where it is awaited, and
-    /// only this crate is optimised.
+    /// Not `async`: an async function is compiled where it is awaited, and there nothing is optimised.
     pub(super) fn open<F>(
         service: &str,
         journal: &Journal,

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use course::chapter::Chapter;
 use course::{holes, manifest, paths::Paths};
@@ -70,6 +71,55 @@ fn arrows_between_rooms_point_downwards() {
             assert!(!program, "{above} uses the program {below}");
         }
     }
+}
+
+/// Cargo unites the features of the packages that it builds together. Where two choices of packages differ in
+/// one, `cargo test -p broker` after `just lab` compiles for minutes what is there already.
+#[test]
+fn every_choice_of_packages_compiles_the_same_dependencies() {
+    let shared: BTreeSet<String> = features(&["-p", "broker", "-e", "normal"])
+        .into_keys()
+        .collect();
+    let built = features(&["-p", "lab", "-p", "common", "-e", "normal,dev"]);
+    for chosen in [&["-p", "broker"][..], &["-p", "lab"], &["-p", "proof"], &[]] {
+        let other = features(&[chosen, &["-e", "normal,dev"]].concat());
+        for name in &shared {
+            assert_eq!(
+                other.get(name),
+                built.get(name),
+                "{name} with {chosen:?}; name its features in labs/kit/process/Cargo.toml"
+            );
+        }
+    }
+}
+
+/// The dependencies of these packages, each with its versions and their features.
+fn features(packages: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let tree = [
+        "tree",
+        "--offline",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}|{f}",
+    ];
+    let cargo = Command::new(env!("CARGO"))
+        .args(tree)
+        .args(packages)
+        .current_dir(root())
+        .output();
+    let printed = String::from_utf8(cargo.unwrap().stdout).unwrap();
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    for line in printed.lines().filter(|line| !line.contains("/labs/")) {
+        let line = line.trim_end_matches(" (*)");
+        let name = line.split(' ').next().unwrap();
+        found
+            .entry(name.to_owned())
+            .or_default()
+            .insert(line.to_owned());
+    }
+    assert!(found.contains_key("tokio"), "{printed}");
+    found
 }
 
 #[test]

@@ -227,7 +227,7 @@ impl Lab {
         self.connect_to(&self.need_broker()?.address).await
     }
 
-    /// The same as another user.
+    /// [`Lab::connect`] as another user.
     ///
     /// # Errors
     /// As [`Lab::connect`].
